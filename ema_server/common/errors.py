@@ -1,0 +1,14 @@
+"""What a study's rules forbid, as exceptions that name the fault and say what would be accepted."""
+
+from __future__ import annotations
+
+
+class DomainError(Exception):
+    """A rule of the study forbids this (409). `code` is stable: phones and scripts switch on it."""
+
+    code = "forbidden_by_rule"
+    status = 409
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail

@@ -1,0 +1,105 @@
+"""Setting the demo's studies up as a researcher would, and clearing them away before the next run."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import connection, transaction
+
+from ema_server.accounts.models import User
+from ema_server.common.errors import DomainError
+from ema_server.demo.script import DemoStudy, Person
+from ema_server.ledger.models import Job
+from ema_server.participants.services import import_person_table, invite
+from ema_server.reports.services import publish_plan
+from ema_server.studies.models import Membership, Study
+from ema_server.studies.services import add_member, publish_sampling_plan, publish_survey
+
+RESEARCHER = "researcher@example.org"
+
+# Children before parents: what one demo study owns, table by table.
+_OWNED = (
+    "DELETE FROM reports_report WHERE study_id = %(study)s",
+    "DELETE FROM reports_analysisplan WHERE study_id = %(study)s",
+    "DELETE FROM responses_upload WHERE study_id = %(study)s",
+    "DELETE FROM responses_quarantined WHERE study_id = %(study)s",
+    "DELETE FROM responses_conflict WHERE submission_id IN (SELECT id FROM responses_submission WHERE study_id = %(study)s)",
+    "DELETE FROM responses_submission WHERE study_id = %(study)s",
+    "DELETE FROM sampling_promptevent WHERE study_id = %(study)s",
+    "DELETE FROM sampling_prompt WHERE study_id = %(study)s",
+)
+
+
+class NotTheDemos(DomainError):
+    code = "not_a_demo_study"
+
+
+@dataclass(frozen=True, slots=True)
+class Invited:
+    """A person of the demo and the code on their invitation."""
+
+    person: Person
+    code: str
+
+
+def demo_researcher() -> tuple[User, str]:
+    """The demo's researcher, with a new password that is shown once."""
+    password = secrets.token_urlsafe(9)
+    user = User.objects.filter(email=RESEARCHER).first() or User(email=RESEARCHER, name="Demo researcher")
+    user.set_password(password)
+    user.save()
+    return user, password
+
+
+@transaction.atomic
+def start_clean(demo: DemoStudy) -> None:
+    """Remove what an earlier run of this demo study left; a study of that name that is not the demo's stays untouched."""
+    study = Study.objects.filter(slug=demo.slug).first()
+    if study is None:
+        return
+    if study.source != demo.source:
+        raise NotTheDemos(
+            f"There is a study {demo.slug!r} here that the demo did not make. Run the demo on another database (unset DATABASE_URL)."
+        )
+    with connection.cursor() as cursor:
+        for statement in _OWNED:
+            cursor.execute(statement, {"study": study.pk})
+    Job.objects.filter(kind="night", key__startswith=f"{demo.slug}:").delete()
+    study.delete()
+
+
+@transaction.atomic
+def set_up(demo: DemoStudy, *, researcher: User, now: datetime, each: Callable[[], None] = lambda: None) -> list[Invited]:
+    """The study, live: questionnaire, sampling plan, analysis plan, person table, and one single-use code for each person."""
+    study = Study(
+        slug=demo.slug,
+        title=demo.title,
+        description=demo.description,
+        source=demo.source,
+        zone=demo.zone,
+        starts_on=demo.starts_on,
+        ends_on=demo.ends_on,
+        state=Study.State.LIVE,
+        simulated_truth=demo.simulated_truth,
+    )
+    if demo.secret is not None:
+        study.secret = demo.secret
+    study.save()
+    add_member(study=study, user=researcher, role=Membership.Role.OWNER)
+    publish_survey(study=study, questionnaire=demo.questionnaire, document=demo.survey)
+    publish_sampling_plan(study=study, document=demo.sampling)
+    publish_plan(study=study, document=demo.plan)
+    covariates = {person.pseudonym: person.covariates for person in demo.people if person.covariates}
+    if covariates:
+        import_person_table(study=study, rows=covariates)
+    invited = []
+    for person in demo.people:
+        _, code = invite(
+            study=study, pseudonym=person.pseudonym, now=now, first_day=person.first_day, last_day=person.last_day
+        )
+        invited.append(Invited(person, code))
+        each()
+    return invited

@@ -1,0 +1,34 @@
+"""How a phone proves who it is: `Authorization: Bearer TOKEN`."""
+
+from __future__ import annotations
+
+from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from ema_server.participants.models import Device
+from ema_server.participants.services import digest_of_secret
+
+
+class DeviceAuthentication(BaseAuthentication):
+    """The request's user is the Device; everything is looked up from it, never from an id in the body."""
+
+    def authenticate(self, request: Request) -> tuple[Device, None] | None:
+        header = get_authorization_header(request).split()
+        if not header or header[0].lower() != b"bearer":
+            return None
+        if len(header) != 2:
+            raise AuthenticationFailed("Write Authorization: Bearer TOKEN.", code="malformed_credential")
+        device = (
+            Device.objects.select_related("participant__study")
+            .filter(token_digest=digest_of_secret(header[1].decode("ascii", "replace")))
+            .first()
+        )
+        if device is None:
+            raise AuthenticationFailed("This credential is unknown.", code="unknown_credential")
+        if device.revoked_at is not None:
+            raise AuthenticationFailed("This phone's credential was revoked. Enrol again.", code="revoked")
+        return device, None
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="phone"'

@@ -1,0 +1,95 @@
+"""Who takes part. Identity, consent and secrets live here; every other table knows a pseudonym."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from ema_server.studies.models import Study, known_zone
+
+
+class Participant(models.Model):
+    class State(models.TextChoices):
+        INVITED = "invited"
+        ACTIVE = "active"
+        PAUSED = "paused"
+        WITHDRAWN = "withdrawn"
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="participants")
+    pseudonym = models.CharField(max_length=40)
+    state = models.CharField(max_length=10, choices=State, default=State.INVITED)
+    zone = models.CharField(max_length=64, validators=[known_zone], blank=True, default="")
+    first_day = models.DateField(null=True, blank=True, help_text="Planned by the researcher, or the day of enrolment.")
+    last_day = models.DateField(null=True, blank=True)
+    test_person = models.BooleanField(default=False, help_text="Tries the app out; never counted.")
+    enrolled_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["study", "pseudonym"], name="one_person_per_pseudonym")]
+
+    def __str__(self) -> str:
+        return self.pseudonym
+
+
+class EnrolmentCode(models.Model):
+    """Lets a phone in: for one invited person, or for anybody up to a number of uses. Only its digest is kept."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="enrolment_codes")
+    participant = models.ForeignKey(Participant, on_delete=models.CASCADE, null=True, blank=True, related_name="codes")
+    digest = models.CharField(max_length=64, unique=True)
+    max_uses = models.PositiveIntegerField(default=1)
+    uses = models.PositiveIntegerField(default=0)
+    expires_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"code for {self.participant or self.study}"
+
+
+class Consent(models.Model):
+    """What a person agreed to, and when: the phone's time beside ours."""
+
+    participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="consents")
+    version = models.CharField(max_length=40)
+    given_at = models.DateTimeField(help_text="By the phone's clock.")
+    received_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.participant} agreed to {self.version}"
+
+
+class Device(models.Model):
+    """A phone and the credential that it was given: 256 bits, of which only the SHA-256 is kept."""
+
+    participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="devices")
+    token_digest = models.CharField(max_length=64, unique=True)
+    platform = models.CharField(max_length=40, blank=True, default="")
+    os_version = models.CharField(max_length=40, blank=True, default="")
+    app_version = models.CharField(max_length=40, blank=True, default="")
+    zone = models.CharField(max_length=64, blank=True, default="")
+    created_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    is_authenticated = True  # what DRF's permissions ask of whoever calls
+
+    def __str__(self) -> str:
+        return f"{self.platform or 'phone'} of {self.participant}"
+
+    @property
+    def study(self) -> Study:
+        return self.participant.study
+
+
+class PersonTable(models.Model):
+    """Baseline covariates by pseudonym: imported, versioned, hashed; the newest version joins the frame."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="person_tables")
+    number = models.PositiveIntegerField()
+    rows = models.JSONField(help_text='{"P01": {"sex": "female", "age": 42}}')
+    digest = models.CharField(max_length=64)
+    imported_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["study", "number"], name="one_person_table_version")]
+
+    def __str__(self) -> str:
+        return f"person table v{self.number}"

@@ -1,0 +1,66 @@
+"""The shape of what a phone says about itself."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+from rest_framework import serializers
+
+
+class ZoneField(serializers.CharField):
+    """An IANA time zone."""
+
+    def to_internal_value(self, data: object) -> str:
+        text = super().to_internal_value(data)
+        try:
+            ZoneInfo(text)
+        except (KeyError, ValueError, OSError) as error:
+            raise serializers.ValidationError(f"{text!r} is no IANA time zone; send one like Europe/Amsterdam.") from error
+        return str(text)
+
+
+class AwareDateTimeField(serializers.DateTimeField):
+    """A time with its offset. A time without one would be a guess."""
+
+    def to_internal_value(self, value: object) -> object:
+        from django.utils.dateparse import parse_datetime
+
+        try:
+            parsed = parse_datetime(str(value))
+        except ValueError:
+            parsed = None
+        if parsed is None or parsed.tzinfo is None:
+            raise serializers.ValidationError(f"{value!r} is no time with an offset; send one like 2026-03-02T09:30:00+01:00.")
+        return super().to_internal_value(value)
+
+
+class DeviceFactsIn(serializers.Serializer[dict[str, str]]):
+    platform = serializers.CharField(max_length=40, required=False, default="")
+    os_version = serializers.CharField(max_length=40, required=False, default="")
+    app_version = serializers.CharField(max_length=40, required=False, default="")
+
+
+class ConsentIn(serializers.Serializer[dict[str, object]]):
+    version = serializers.CharField(max_length=40)
+    given_at = AwareDateTimeField()
+
+
+class EnrolmentIn(serializers.Serializer[dict[str, object]]):
+    code = serializers.CharField(max_length=40)
+    zone = ZoneField(max_length=64)
+    consent = ConsentIn()
+    device = DeviceFactsIn(required=False)
+
+
+class EnrolmentOut(serializers.Serializer[dict[str, object]]):
+    participant = serializers.CharField()
+    token = serializers.CharField(help_text="Shown once. Keep it in the phone's key store.")
+    study = serializers.DictField()
+
+
+class DeviceIn(serializers.Serializer[dict[str, object]]):
+    platform = serializers.CharField(max_length=40, required=False)
+    os_version = serializers.CharField(max_length=40, required=False)
+    app_version = serializers.CharField(max_length=40, required=False)
+    zone = ZoneField(max_length=64, required=False)
+    zone_since = AwareDateTimeField(required=False, help_text="From when on the phone is in `zone`; now, if absent.")

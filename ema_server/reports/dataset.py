@@ -1,0 +1,200 @@
+"""The rows that a night reads: one per prompt that was due, missed ones included."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ema_server.participants.models import PersonTable
+from ema_server.reports.columns import derive
+from ema_server.responses.models import Submission
+from ema_server.sampling.models import Prompt, PromptEvent
+from ema_server.studies import items
+from ema_server.studies.models import Study
+
+USED = ("answered", "late")
+PROMPT_FIELDS = (
+    "participant__pseudonym", "questionnaire", "day", "slot", "scheduled_at", "local_date", "local_time", "zone",
+    "utc_offset_minutes", "expires_at", "practice", "participant__test_person", "id",
+)  # fmt: skip
+
+
+def load(study: Study, cutoff: datetime, plan: Mapping[str, Any]) -> pd.DataFrame:
+    """Everything known at `cutoff`, one row per prompt due by then, ordered by person and time.
+
+    An answer counts where it was finished inside its window (`answered`) or at most the plan's
+    `late_cutoff_minutes` after it (`late`; null: however late). The first finished answer to a prompt is the one that
+    counts; further ones are counted in `repeats`. Answers that do not count stay stored; here their items are empty
+    and `held_items` says how many values the server holds. Times are UTC; `scheduled_local` is wall time.
+    """
+    prompts = list(
+        Prompt.objects.filter(study=study, scheduled_at__lte=cutoff, participant__enrolled_at__lte=cutoff)
+        .order_by("participant__pseudonym", "scheduled_at", "rule")
+        .values_list(*PROMPT_FIELDS)
+    )
+    answers = _answers_by_prompt(study, cutoff)
+    events = _events_by_prompt(study, cutoff)
+    documents = {version.pk: version.document for version in study.survey_versions.all()}
+    late = plan.get("late_cutoff_minutes")
+    names = _numeric_items(study, questionnaire=plan.get("questionnaire"))
+    rows = [_row(dict(zip(PROMPT_FIELDS, prompt, strict=True)), answers, events, documents, late, names) for prompt in prompts]
+    frame = _typed(pd.DataFrame(rows, columns=[*_COLUMNS, *names]))
+    frame = _with_clock_terms(frame)
+    return derive(_with_person_table(frame, study, cutoff), plan.get("columns", {}))
+
+
+def as_csv(frame: pd.DataFrame) -> bytes:
+    """The frame as the file that is exported; its SHA-256 is the data hash of the report that read it."""
+    shown = frame.copy()
+    for name in ("scheduled_at", "expires_at", "answered_at", "received_at"):
+        shown[name] = shown[name].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    shown["scheduled_local"] = shown["scheduled_local"].dt.strftime("%Y-%m-%dT%H:%M:%S")
+    for name in shown.columns[shown.dtypes == bool]:
+        shown[name] = shown[name].astype(int)
+    return shown.to_csv(index=False, lineterminator="\n").encode()
+
+
+def data_hash(frame: pd.DataFrame) -> str:
+    return hashlib.sha256(as_csv(frame)).hexdigest()
+
+
+_COLUMNS = (
+    "person", "questionnaire", "day", "slot", "scheduled_at", "scheduled_local", "zone", "utc_offset_minutes", "expires_at",
+    "answered_at", "received_at", "latency_minutes", "status", "used", "held_items", "reissues", "repeats", "practice",
+    "test_person",
+)  # fmt: skip
+
+
+def _row(
+    prompt: dict[str, Any],
+    answers: Mapping[Any, list[dict[str, Any]]],
+    events: Mapping[Any, dict[str, int]],
+    documents: Mapping[int, Mapping[str, Any]],
+    late_cutoff: float | None,
+    names: list[str],
+) -> dict[str, Any]:
+    """One prompt and what became of it."""
+    sent = answers.get(prompt["id"], [])
+    seen = events.get(prompt["id"], {})
+    finished = [each for each in sent if each["complete"]]
+    answer = finished[0] if finished else None
+    status = _status(answer, sent, seen, prompt["expires_at"], late_cutoff)
+    used = status in USED
+    given = sum(value is not None for each in sent for value in each["payload"]["answers"].values())
+    row = {
+        "person": prompt["participant__pseudonym"],
+        "questionnaire": prompt["questionnaire"],
+        "day": prompt["day"],
+        "slot": prompt["slot"],
+        "scheduled_at": prompt["scheduled_at"],
+        "scheduled_local": datetime.combine(prompt["local_date"], prompt["local_time"]),
+        "zone": prompt["zone"],
+        "utc_offset_minutes": prompt["utc_offset_minutes"],
+        "expires_at": prompt["expires_at"],
+        "answered_at": answer["answered_at"] if answer else None,
+        "received_at": answer["received_at"] if answer else None,
+        "latency_minutes": _minutes(answer["answered_at"] - prompt["scheduled_at"]) if answer and answer["answered_at"] else np.nan,
+        "status": status,
+        "used": used,
+        "held_items": 0 if used else given,
+        "reissues": seen.get("reissued", 0),
+        "repeats": max(len(finished) - 1, 0),
+        "practice": prompt["practice"],
+        "test_person": prompt["participant__test_person"],
+    }
+    if used and answer:
+        asked = {item["name"]: item for item in documents[answer["survey_version_id"]]["items"]}
+        for name in names:
+            row[name] = items.numeric_value(asked[name], answer["payload"]["answers"].get(name)) if name in asked else np.nan
+    return row
+
+
+def _status(
+    answer: dict[str, Any] | None,
+    sent: list[dict[str, Any]],
+    seen: Mapping[str, int],
+    expires_at: datetime,
+    late_cutoff: float | None,
+) -> str:
+    """What became of a prompt. A finished answer decides, whatever else a confused phone reported beside it."""
+    if answer is not None:
+        if answer["answered_at"] is None or answer["answered_at"] <= expires_at:
+            return "answered"
+        if late_cutoff is None or _minutes(answer["answered_at"] - expires_at) <= late_cutoff:
+            return "late"
+        return "too_late"
+    if seen.get("cancelled") and not seen.get("expired"):
+        return "cancelled_with_answers" if sent else "cancelled"
+    if seen.get("expired") or sent:
+        return "expired_with_answers" if sent else "expired"
+    return "no_record"
+
+
+def _answers_by_prompt(study: Study, cutoff: datetime) -> dict[Any, list[dict[str, Any]]]:
+    """Each prompt's submissions in the order in which they were answered; one without a believable time comes last."""
+    found: dict[Any, list[dict[str, Any]]] = {}
+    for each in Submission.objects.filter(study=study, received_at__lte=cutoff, prompt__isnull=False).values(
+        "id", "prompt_id", "payload", "complete", "answered_at", "received_at", "survey_version_id"
+    ):
+        found.setdefault(each["prompt_id"], []).append(each)
+    for each_list in found.values():
+        each_list.sort(key=lambda each: (each["answered_at"] is None, each["answered_at"] or each["received_at"], each["id"]))
+    return found
+
+
+def _events_by_prompt(study: Study, cutoff: datetime) -> dict[Any, dict[str, int]]:
+    found: dict[Any, dict[str, int]] = {}
+    for prompt, kind in PromptEvent.objects.filter(study=study, received_at__lte=cutoff).values_list("prompt_id", "kind"):
+        counts = found.setdefault(prompt, {})
+        counts[kind] = counts.get(kind, 0) + 1
+    return found
+
+
+def _numeric_items(study: Study, *, questionnaire: str | None) -> list[str]:
+    """The analysable items of the plan's questionnaire over all its versions, in the order in which they are asked."""
+    names: dict[str, None] = {}
+    for version in study.survey_versions.order_by("questionnaire", "number"):
+        if questionnaire in (None, version.questionnaire):
+            names.update({item["name"]: None for item in version.document["items"] if item["type"] in items.NUMERIC})
+    return list(names)
+
+
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    for name in ("scheduled_at", "expires_at", "answered_at", "received_at"):
+        frame[name] = pd.to_datetime(frame[name], utc=True).astype("datetime64[us, UTC]")
+    frame["scheduled_local"] = pd.to_datetime(frame["scheduled_local"]).astype("datetime64[us]")
+    for name in ("used", "practice", "test_person"):
+        frame[name] = frame[name].astype(bool)
+    for name in ("day", "slot", "utc_offset_minutes", "held_items", "reissues", "repeats"):
+        frame[name] = frame[name].astype("int64")
+    for name in [name for name in frame.columns if name not in _COLUMNS]:
+        frame[name] = frame[name].astype(float)
+    return frame
+
+
+def _with_clock_terms(frame: pd.DataFrame) -> pd.DataFrame:
+    """Weekend, time of day and time of year, by the person's own wall clock and calendar."""
+    local = frame["scheduled_local"].dt
+    frame["weekend"] = (local.dayofweek >= 5).astype("int64")
+    frame["hour"] = local.hour + local.minute / 60 + local.second / 3600
+    frame["sin24"], frame["cos24"] = np.sin(2 * np.pi * frame["hour"] / 24), np.cos(2 * np.pi * frame["hour"] / 24)
+    turn = 2 * np.pi * (local.dayofyear - 1) / 365.25
+    frame["sin_year"], frame["cos_year"] = np.sin(turn), np.cos(turn)
+    return frame
+
+
+def _with_person_table(frame: pd.DataFrame, study: Study, cutoff: datetime) -> pd.DataFrame:
+    table = PersonTable.objects.filter(study=study, imported_at__lte=cutoff).order_by("-number").first()
+    if table is None:
+        return frame
+    covariates = pd.DataFrame.from_dict(table.rows, orient="index")
+    return frame.join(covariates, on="person")
+
+
+def _minutes(span: timedelta) -> float:
+    return span.total_seconds() / 60

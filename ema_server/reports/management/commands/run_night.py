@@ -1,0 +1,76 @@
+"""`manage.py run_night --study SLUG [--date 2026-03-15]`: analyse one night of one study."""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser
+from datetime import date
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.core.management.base import BaseCommand, CommandError
+
+from ema_server.celery import app
+from ema_server.common import clock
+from ema_server.common.errors import DomainError
+from ema_server.ledger.models import Job
+from ema_server.reports import queries, services, tasks
+from ema_server.reports.management.commands._study import find_study
+
+WORKER_ANSWERS_WITHIN = 2.0  # seconds
+
+
+class Command(BaseCommand):
+    help = "Asks for a study's night. A running analysis worker does it; where there is none, this process does."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--study", required=True, help="the study's short name, for instance migraine")
+        parser.add_argument("--date", help="the local day that the night closes (default: today there)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        study = find_study(options["study"])
+        now = clock.now()
+        night = _day(options["date"]) or now.astimezone(ZoneInfo(study.zone)).date()
+        try:
+            job = services.ask_for_night(study=study, night=night, now=now, again=True)
+        except DomainError as error:
+            raise CommandError(error.detail) from error
+        tasks.run_due_nights.delay()
+        if app.control.ping(timeout=WORKER_ANSWERS_WITHIN) or _leased(job):
+            self._watch(job)
+        else:
+            self.stderr.write("No analysis worker is running; fitting here.")
+            services.run_next_night(now=clock.now(), key=job.key)
+        report = queries.latest_report(study)
+        if report is None or report.night != night:
+            raise CommandError(f"The night of {night} gave no report: {Job.objects.get(pk=job.pk).last_error}")
+        self.stdout.write(
+            f"{study.slug}, night of {night}: {report.n_rows} rows read, {len(report.results['models'])} models, "
+            f"{report.seconds:.1f} s, data {report.data_hash[:12]}. Read it at /studies/{study.slug}/report/"
+        )
+
+    def _watch(self, job: Job) -> None:
+        """Show where the worker stands until it is done."""
+        shown = ""
+        while True:
+            job.refresh_from_db()
+            if job.progress and job.progress != shown:
+                shown = job.progress
+                self.stderr.write(f"  {shown}")
+            if job.done_at or job.dead_at or (job.last_error and job.leased_until is None):
+                return
+            time.sleep(0.1)
+
+
+def _leased(job: Job) -> bool:
+    job.refresh_from_db()
+    return job.leased_until is not None or job.done_at is not None
+
+
+def _day(text: str | None) -> date | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise CommandError(f"--date {text!r} is no date; write one like 2026-03-15.") from error

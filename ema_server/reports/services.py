@@ -1,0 +1,145 @@
+"""The night: one read, one pure call, one write."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import analysis.kernels
+import analysis.report
+from django.db import transaction
+
+from ema_server.common import clock
+from ema_server.common.canonical import digest
+from ema_server.common.errors import DomainError
+from ema_server.common.version import code_version
+from ema_server.ledger import services as ledger
+from ema_server.ledger.models import Job
+from ema_server.reports import dataset, queries
+from ema_server.reports.models import AnalysisPlan, Report
+from ema_server.responses.queries import upload_counts
+from ema_server.studies.models import Study
+
+NIGHT = "night"
+
+
+class NoAnalysisPlan(DomainError):
+    code = "no_analysis_plan"
+
+
+@transaction.atomic
+def publish_plan(*, study: Study, document: dict[str, Any]) -> AnalysisPlan:
+    """A new version of what the nights fit; the same document again is the version that is there."""
+    Study.objects.select_for_update().get(pk=study.pk)
+    newest = queries.current_plan(study)
+    if newest and newest.digest == digest(document):
+        return newest
+    return AnalysisPlan.objects.create(
+        study=study, number=newest.number + 1 if newest else 1, document=document, digest=digest(document)
+    )
+
+
+def ask_for_night(*, study: Study, night: date, now: datetime, again: bool = False) -> Job:
+    """Write down that this study's night is to be analysed. Once asked, it happens, whatever crashes."""
+    if queries.current_plan(study) is None:
+        raise NoAnalysisPlan(f"{study.slug} has no analysis plan yet, so there is nothing to fit.")
+    return ledger.ask_for(
+        kind=NIGHT,
+        key=f"{study.slug}:{night.isoformat()}",
+        payload={"study": study.pk, "night": night.isoformat()},
+        due_at=now,
+        again=again,
+    )
+
+
+def ask_for_due_nights(*, now: datetime) -> int:
+    """One row for each collecting study whose local night has passed; asked twice it is the same row."""
+    asked = 0
+    for study in queries.studies_at_night():
+        local = now.astimezone(ZoneInfo(study.zone))
+        night = local.date() - timedelta(days=1 if local.time() >= study.night_at else 2)
+        if night >= study.starts_on:
+            ask_for_night(study=study, night=night, now=now)
+            asked += 1
+    return asked
+
+
+def run_next_night(*, now: datetime, key: str | None = None) -> Job | None:
+    """Claim one night that is due and do it; None if none waits. A failed night waits and is tried again."""
+    job = ledger.claim(kind=NIGHT, now=now, key=key)
+    if job is None:
+        return None
+    try:
+        produce_report(
+            study=Study.objects.get(pk=job.payload["study"]),
+            night=date.fromisoformat(job.payload["night"]),
+            now=now,
+            progress=lambda text: ledger.note_progress(job, text),
+        )
+    except Exception as error:
+        ledger.fail(job, error, now=clock.now())
+        raise
+    ledger.finish(job, now=clock.now())
+    return job
+
+
+def produce_report(*, study: Study, night: date, now: datetime, progress: Callable[[str], None] = lambda text: None) -> Report:
+    """Read, fit, write. The same data, plan and code give the report that is there; anything new adds one, none is erased."""
+    plan = queries.current_plan(study)
+    if plan is None:
+        raise NoAnalysisPlan(f"{study.slug} has no analysis plan yet, so there is nothing to fit.")
+    started = time.perf_counter()
+    cutoff = min(now, queries.night_end(study, night))
+    progress("reading the answers")
+    frame = dataset.load(study, cutoff, plan.document)
+    inputs = {
+        "night": night,
+        "data_hash": dataset.data_hash(frame),
+        "plan_hash": plan.digest,
+        "code_version": code_version(),
+    }
+    known = study.reports.filter(**inputs).first()
+    if known is not None:
+        return known
+    report = analysis.report.build(
+        frame,
+        plan.document,
+        study=_facts(study),
+        uploads=upload_counts(study),
+        truth=study.simulated_truth,
+        progress=progress,
+    )
+    with transaction.atomic():
+        row, _ = Report.objects.get_or_create(
+            study=study,
+            **inputs,
+            defaults={
+                "plan": plan,
+                "cutoff": cutoff,
+                "n_rows": len(frame),
+                "results": report.results,
+                "figures": report.figures,
+                "seconds": time.perf_counter() - started,
+            },
+        )
+    return row
+
+
+def warm_up() -> None:
+    """Let numba compile, or read from its cache, all that a night runs through."""
+    analysis.kernels.warm_up()
+
+
+def _facts(study: Study) -> dict[str, Any]:
+    return {
+        "slug": study.slug,
+        "title": study.title,
+        "simulated": study.simulated,
+        "started_on": study.starts_on.isoformat(),
+        "ended_on": study.ends_on.isoformat(),
+        "zone": study.zone,
+        "source": study.source,
+    }

@@ -1,0 +1,83 @@
+"""What phones sent. Nothing here is ever edited; lateness and exclusion are derived later, by the night."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from ema_server.participants.models import Device, Participant
+from ema_server.sampling.models import Prompt
+from ema_server.studies.models import Study, SurveyVersion
+
+
+class Submission(models.Model):
+    """One filled-in questionnaire, as it arrived: immutable payload, digest, three clocks."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="submissions")
+    participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="submissions")
+    device = models.ForeignKey(Device, on_delete=models.RESTRICT)
+    client_id = models.UUIDField(help_text="The phone's own name for it: the key of exactly-once.")
+    digest = models.CharField(max_length=64)
+    survey_version = models.ForeignKey(SurveyVersion, on_delete=models.RESTRICT, help_text="What the person was shown.")
+    prompt = models.ForeignKey(Prompt, on_delete=models.RESTRICT, null=True, blank=True, help_text="Empty for an orphan.")
+    payload = models.JSONField()
+    complete = models.BooleanField(default=True, help_text="False where the questionnaire was broken off or expired.")
+    answered_at = models.DateTimeField(null=True, blank=True, help_text="By the phone's clock, where it can be believed.")
+    utc_offset_minutes = models.SmallIntegerField(null=True, blank=True)
+    received_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["study", "client_id"], name="one_submission_per_client_id")]
+        indexes = [models.Index(fields=["study", "received_at"])]
+
+    def __str__(self) -> str:
+        return str(self.client_id)
+
+
+class Conflict(models.Model):
+    """The same client id with other content: both are kept, the first stays current."""
+
+    submission = models.ForeignKey(Submission, on_delete=models.CASCADE, related_name="conflicts")
+    digest = models.CharField(max_length=64)
+    payload = models.JSONField()
+    received_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["submission", "digest"], name="one_conflict_per_content")]
+
+    def __str__(self) -> str:
+        return f"conflict with {self.submission_id}"
+
+
+class Quarantined(models.Model):
+    """What could not be accepted, byte for byte, written before the phone hears "rejected"."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="quarantine")
+    participant = models.ForeignKey(Participant, on_delete=models.CASCADE)
+    device = models.ForeignKey(Device, on_delete=models.RESTRICT)
+    digest = models.CharField(max_length=64)
+    body = models.BinaryField()
+    code = models.CharField(max_length=40)
+    detail = models.TextField()
+    received_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "quarantined"
+        constraints = [models.UniqueConstraint(fields=["device", "digest"], name="one_quarantined_copy")]
+
+    def __str__(self) -> str:
+        return f"{self.code} from {self.device}"
+
+
+class Upload(models.Model):
+    """One batch that a phone sent: how many of its items were new, known, contradictory or refused."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="uploads")
+    device = models.ForeignKey(Device, on_delete=models.RESTRICT)
+    received_at = models.DateTimeField()
+    stored = models.PositiveIntegerField(default=0)
+    duplicate = models.PositiveIntegerField(default=0)
+    conflict = models.PositiveIntegerField(default=0)
+    rejected = models.PositiveIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.device}: {self.stored} stored"

@@ -1,0 +1,219 @@
+"""Intake: a batch of submissions becomes receipts, one for each item, after one durable commit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.db import connection, transaction
+
+from ema_server.common.canonical import digest
+from ema_server.common.phone_time import believable, offset_minutes, parse_phone_time
+from ema_server.participants.models import Device
+from ema_server.responses.models import Conflict, Quarantined, Submission, Upload
+from ema_server.sampling.models import Prompt
+from ema_server.studies import items
+from ema_server.studies.models import Study, SurveyVersion
+
+MAX_ITEMS = 500
+MAX_ITEM_BYTES = 64 * 1024
+
+
+class SubmissionIn(msgspec.Struct, frozen=True):
+    """One filled-in questionnaire. `client_id` is the phone's own UUID, kept through every retry."""
+
+    client_id: UUID
+    questionnaire: str
+    survey_version: int
+    answers: dict[str, Any]
+    answered_at: str
+    prompt: UUID | None = None
+    started_at: str | None = None
+    zone: str | None = None
+    complete: bool = True
+
+
+class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of one item. `stored` and `duplicate` are durable: the phone may delete its copy."""
+
+    client_id: str
+    status: str  # stored | duplicate | conflict | rejected
+    code: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    item: SubmissionIn
+    payload: dict[str, Any]
+    digest: str
+    survey: SurveyVersion
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    client_id: str
+    code: str
+    detail: str
+    raw: bytes
+
+
+@transaction.atomic
+def record_submissions(*, device: Device, raw_items: Sequence[bytes], now: datetime) -> list[Receipt]:
+    """Store what one phone sent. Sent twice it is stored once; changed, both are kept; refused, it is quarantined first.
+
+    A poison item never blocks its neighbours, and the order of items or batches changes nothing.
+    """
+    judged = [_judge(raw, device=device, surveys=_surveys_of(device.study)) for raw in raw_items]
+    accepted = [each for each in judged if isinstance(each, _Accepted)]
+    refused = [each for each in judged if isinstance(each, _Refused)]
+    inserted = _insert_new(accepted, device=device, now=now)
+    known = _digests_held(device.study, [each.item.client_id for each in accepted])
+
+    receipts = []
+    for each in judged:
+        if isinstance(each, _Refused):
+            receipts.append(Receipt(each.client_id, "rejected", each.code, each.detail))
+            continue
+        client_id = each.item.client_id
+        submission_id, participant_id, held = known[client_id]
+        if participant_id != device.participant_id:  # another person's id: the same words as for any unusable one
+            refused.append(_Refused(str(client_id), "client_id_taken", "client_id: use a fresh UUID.", _raw_of(each)))
+            receipts.append(Receipt(str(client_id), "rejected", "client_id_taken", "client_id: use a fresh UUID."))
+        elif held != each.digest:
+            Conflict.objects.get_or_create(
+                submission_id=submission_id, digest=each.digest, defaults={"payload": each.payload, "received_at": now}
+            )
+            detail = "Another content is stored under this client_id; both are kept."
+            receipts.append(Receipt(str(client_id), "conflict", "other_content", detail))
+        elif client_id in inserted:
+            inserted.discard(client_id)  # the same item twice in one batch: the second is a duplicate
+            receipts.append(Receipt(str(client_id), "stored"))
+        else:
+            receipts.append(Receipt(str(client_id), "duplicate"))
+    _quarantine(refused, device=device, now=now)
+    counts = Counter(receipt.status for receipt in receipts)
+    Upload.objects.create(study=device.study, device=device, received_at=now, **counts)
+    return receipts
+
+
+def _judge(raw: bytes, *, device: Device, surveys: dict[tuple[str, int], SurveyVersion]) -> _Accepted | _Refused:
+    """Whether one item can be stored as an answer. Nothing is refused for its timing."""
+    client_id = _client_id_of(raw)
+
+    def refuse(code: str, detail: str) -> _Refused:
+        return _Refused(client_id, code, detail, raw)
+
+    if device.study.state == Study.State.LOCKED:
+        return refuse("study_locked", "The data of this study are locked; the answer is in quarantine.")
+    if len(raw) > MAX_ITEM_BYTES:
+        return refuse("item_too_large", f"An item may hold at most {MAX_ITEM_BYTES} bytes.")
+    if b"\\u0000" in raw:
+        return refuse("malformed", "NUL characters cannot be stored.")
+    try:
+        payload = msgspec.json.decode(raw)
+        item = msgspec.convert(payload, SubmissionIn)
+        digest_of_item = digest(payload)
+    except (msgspec.MsgspecError, UnicodeError, ValueError, RecursionError) as error:
+        return refuse("malformed", str(error)[:300])
+    survey = surveys.get((item.questionnaire, item.survey_version))
+    if survey is None:
+        return refuse(
+            "unknown_survey_version", f"survey_version: {item.questionnaire[:40]!r} {item.survey_version} was never published here."
+        )
+    for name, text in (("answered_at", item.answered_at), ("started_at", item.started_at)):
+        if text is not None and parse_phone_time(text) is None:
+            return refuse("malformed_time", f"{name}: {text[:40]!r} is no time with an offset, like 2026-03-02T09:30:00+01:00.")
+    faults = items.answer_faults(survey.document, item.answers, complete=item.complete)
+    if faults:
+        return refuse("invalid_answer", " ".join(faults)[:1000])
+    return _Accepted(item, payload, digest_of_item, survey)
+
+
+def _insert_new(accepted: Sequence[_Accepted], *, device: Device, now: datetime) -> set[UUID]:
+    """Insert what is new, in one statement; returns the client ids that this call stored."""
+    if not accepted:
+        return set()
+    wanted = [each.item.prompt for each in accepted if each.item.prompt]
+    mine = set(Prompt.objects.filter(participant_id=device.participant_id, id__in=wanted).values_list("id", flat=True))
+    rows = []
+    for each in accepted:
+        moment = parse_phone_time(each.item.answered_at)
+        believed = moment is not None and believable(moment, study_start=device.study.starts_on, now=now)
+        rows.append(
+            {
+                "client_id": str(each.item.client_id),
+                "digest": each.digest,
+                "survey_version_id": each.survey.pk,
+                "prompt_id": str(each.item.prompt) if each.item.prompt in mine else None,
+                "payload": each.payload,
+                "complete": each.item.complete,
+                "answered_at": moment.isoformat() if believed and moment else None,
+                "utc_offset_minutes": offset_minutes(each.item.answered_at),
+            }
+        )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO responses_submission (study_id, participant_id, device_id, received_at, client_id, digest,
+                survey_version_id, prompt_id, payload, complete, answered_at, utc_offset_minutes)
+            SELECT %s, %s, %s, %s, r.* FROM jsonb_to_recordset(%s::jsonb) AS r(client_id uuid, digest text,
+                survey_version_id bigint, prompt_id uuid, payload jsonb, complete boolean, answered_at timestamptz,
+                utc_offset_minutes smallint)
+            ON CONFLICT (study_id, client_id) DO NOTHING
+            RETURNING client_id
+            """,
+            [device.study.pk, device.participant_id, device.pk, now, json.dumps(rows)],
+        )
+        return {row[0] for row in cursor.fetchall()}
+
+
+def _digests_held(study: Study, client_ids: Sequence[UUID]) -> dict[UUID, tuple[int, int, str]]:
+    """What is stored under these client ids: row, person, digest."""
+    held = Submission.objects.filter(study=study, client_id__in=client_ids)
+    return {
+        client_id: (pk, person, sha) for pk, client_id, person, sha in held.values_list("pk", "client_id", "participant_id", "digest")
+    }
+
+
+def _quarantine(refused: Sequence[_Refused], *, device: Device, now: datetime) -> None:
+    Quarantined.objects.bulk_create(
+        [
+            Quarantined(
+                study=device.study,
+                participant_id=device.participant_id,
+                device=device,
+                digest=hashlib.sha256(each.raw).hexdigest(),
+                body=each.raw,
+                code=each.code,
+                detail=each.detail,
+                received_at=now,
+            )
+            for each in refused
+        ],
+        ignore_conflicts=True,
+    )
+
+
+def _surveys_of(study: Study) -> dict[tuple[str, int], SurveyVersion]:
+    return {(version.questionnaire, version.number): version for version in study.survey_versions.all()}
+
+
+def _client_id_of(raw: bytes) -> str:
+    """The item's own name for the receipt, as far as it can be read."""
+    try:
+        value = msgspec.json.decode(raw)
+        return str(value.get("client_id", ""))[:40] if isinstance(value, dict) else ""
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return ""
+
+
+def _raw_of(each: _Accepted) -> bytes:
+    return msgspec.json.encode(each.payload)

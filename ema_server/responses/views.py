@@ -1,0 +1,71 @@
+"""`GET sync` and `POST submissions`: decode, call one service or query, answer."""
+
+from __future__ import annotations
+
+import msgspec
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpResponse
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from ema_server.common import clock
+from ema_server.common.openapi import schema_of
+from ema_server.common.problems import problem, too_large
+from ema_server.responses import services, sync
+
+
+class BatchIn(msgspec.Struct, frozen=True):
+    items: list[msgspec.Raw]
+
+
+class BatchOfSubmissions(msgspec.Struct, frozen=True):
+    """The same body with its items spelt out: what the API's document shows."""
+
+    items: list[services.SubmissionIn]
+
+
+class ReceiptsOut(msgspec.Struct, frozen=True):
+    receipts: list[services.Receipt]
+
+
+class SyncView(APIView):
+    """All that a phone needs to go offline: questionnaires, prompts without an outcome up to two weeks ahead, our clock."""
+
+    @extend_schema(
+        operation_id="sync",
+        parameters=[OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER, description="The last ETag.")],
+        responses={200: OpenApiResponse(response=schema_of(sync.SyncOut)), 304: None},
+    )
+    def get(self, request: Request) -> HttpResponse:
+        now = clock.now()
+        content = sync.sync_content(request.user, now=now)
+        etag = sync.etag_of(content)
+        if request.headers.get("If-None-Match") == etag:
+            return HttpResponse(status=304, headers={"ETag": etag})
+        out = sync.SyncOut(server_time=now.isoformat(), **msgspec.structs.asdict(content))
+        return HttpResponse(msgspec.json.encode(out), content_type="application/json", headers={"ETag": etag})
+
+
+class SubmissionsView(APIView):
+    """What the person answered: 1 to 500 items, one receipt for each."""
+
+    @extend_schema(
+        operation_id="submit",
+        request={"application/json": schema_of(BatchOfSubmissions)},
+        responses={200: OpenApiResponse(response=schema_of(ReceiptsOut), description="Durable: one receipt for each item.")},
+    )
+    def post(self, request: Request) -> HttpResponse:
+        try:
+            batch = msgspec.json.decode(request.body, type=BatchIn)
+        except RequestDataTooBig:
+            return too_large()
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            return problem(400, "malformed", "The body is not what this call takes", f'Send {{"items": […]}}: {error}')
+        if not 1 <= len(batch.items) <= services.MAX_ITEMS:
+            detail = f"items: {len(batch.items)} given; send 1 to {services.MAX_ITEMS}."
+            return problem(413 if batch.items else 400, "batch_size", "Wrong size of batch", detail, limit_items=services.MAX_ITEMS)
+        receipts = services.record_submissions(
+            device=request.user, raw_items=[bytes(raw) for raw in batch.items], now=clock.now()
+        )
+        return HttpResponse(msgspec.json.encode(ReceiptsOut(receipts)), content_type="application/json")

@@ -1,0 +1,5 @@
+from django.apps import AppConfig
+
+
+class SamplingConfig(AppConfig):
+    name = "ema_server.sampling"

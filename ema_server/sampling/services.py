@@ -1,0 +1,190 @@
+"""Planning prompts, and keeping what phones report about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+from django.db import transaction
+
+from ema_server.common.errors import DomainError
+from ema_server.common.phone_time import believable, parse_phone_time
+from ema_server.participants.models import Device, Participant
+from ema_server.participants.services import Enrolment, enrol_participant, update_device
+from ema_server.sampling.models import Prompt, PromptEvent
+from ema_server.sampling.plan import Draw, as_utc, draw_prompts
+from ema_server.studies.queries import current_sampling_plan
+
+PHONE_KINDS = frozenset({"delivered", "shown", "opened", "dismissed", "started", "completed", "expired", "cancelled", "reissued"})
+
+
+class NoPlan(DomainError):
+    code = "no_sampling_plan"
+
+
+class EventIn(msgspec.Struct, frozen=True):
+    """What a phone reports of one prompt. `id` is the phone's own UUID: sent twice it is one event."""
+
+    id: UUID
+    prompt: UUID
+    kind: str
+    at: str
+    reason: str = ""
+
+
+class EventReceipt(msgspec.Struct, frozen=True, omit_defaults=True):
+    id: str
+    status: str  # stored | duplicate | rejected
+    code: str = ""
+    detail: str = ""
+
+
+@transaction.atomic
+def start_participation(
+    *, code: str, zone: str, consent_version: str, consented_at: datetime, device: dict[str, str], now: datetime
+) -> Enrolment:
+    """Let a phone in and plan its person's prompts: both or neither."""
+    enrolment = enrol_participant(
+        code=code, zone=zone, consent_version=consent_version, consented_at=consented_at, device=device, now=now
+    )
+    if not enrolment.participant.prompts.exists():  # a second phone of the same person keeps the ledger
+        plan_prompts(participant=enrolment.participant)
+    return enrolment
+
+
+def plan_prompts(*, participant: Participant) -> int:
+    """Write the whole ledger of one person by the study's newest plan; returns the number of prompts."""
+    study = participant.study
+    plan = current_sampling_plan(study)
+    if plan is None or participant.first_day is None or participant.last_day is None:
+        raise NoPlan("The study has no sampling plan yet.")
+    draws = draw_prompts(
+        plan.document,
+        secret=bytes(study.secret),
+        person=participant.pseudonym,
+        version=plan.number,
+        first_day=participant.first_day,
+        last_day=participant.last_day,
+        zone=ZoneInfo(participant.zone),
+    )
+    rows = [
+        Prompt(
+            study=study,
+            participant=participant,
+            plan=plan,
+            rule=draw.rule,
+            questionnaire=draw.questionnaire,
+            day=draw.day,
+            slot=draw.slot,
+            **_clock(draw, ZoneInfo(participant.zone)),
+        )
+        for draw in draws
+    ]
+    return len(Prompt.objects.bulk_create(rows))
+
+
+@transaction.atomic
+def change_device(*, device: Device, facts: dict[str, str], zone_since: datetime | None, now: datetime) -> int:
+    """Keep the phone's facts; if its zone changed, later prompts move to the same wall time there. Returns how many moved."""
+    update_device(device=device, facts=facts)
+    participant = device.participant
+    zone = facts.get("zone", participant.zone)
+    if zone == participant.zone:
+        return 0
+    moved = _move_prompts(participant=participant, zone=zone, since=zone_since or now, device=device, now=now)
+    participant.zone = zone
+    participant.save(update_fields=["zone"])
+    return moved
+
+
+@transaction.atomic
+def record_events(*, device: Device, events: Sequence[EventIn], now: datetime) -> list[EventReceipt]:
+    """Keep what a phone saw happen to its prompts. Each event gets its own receipt; sent twice it is stored once."""
+    study = device.study
+    mine = set(
+        Prompt.objects.filter(participant_id=device.participant_id, id__in=[event.prompt for event in events]).values_list(
+            "id", flat=True
+        )
+    )
+    known = set(
+        PromptEvent.objects.filter(study=study, client_id__in=[event.id for event in events]).values_list("client_id", flat=True)
+    )
+    receipts, rows = [], []
+    for event in events:
+        at = parse_phone_time(event.at)
+        if event.id in known:
+            receipts.append(EventReceipt(str(event.id), "duplicate"))
+        elif event.kind not in PHONE_KINDS:
+            detail = f"kind: {event.kind[:40]!r} is none of {', '.join(sorted(PHONE_KINDS))}."
+            receipts.append(EventReceipt(str(event.id), "rejected", "unknown_kind", detail))
+        elif event.prompt not in mine:
+            receipts.append(EventReceipt(str(event.id), "rejected", "unknown_prompt", "prompt: this phone has no such prompt."))
+        elif at is None:
+            detail = f"at: {event.at[:40]!r} is no time with an offset; send one like 2026-03-02T09:30:00+01:00."
+            receipts.append(EventReceipt(str(event.id), "rejected", "malformed_time", detail))
+        else:
+            known.add(event.id)
+            receipts.append(EventReceipt(str(event.id), "stored"))
+            rows.append(
+                PromptEvent(
+                    study=study,
+                    prompt_id=event.prompt,
+                    device=device,
+                    client_id=event.id,
+                    kind=event.kind,
+                    reason=event.reason.replace("\0", "")[:200],
+                    phone_at=at if believable(at, study_start=study.starts_on, now=now) else None,
+                    phone_text=event.at[:40],
+                    received_at=now,
+                )
+            )
+    PromptEvent.objects.bulk_create(rows, ignore_conflicts=True)
+    return receipts
+
+
+def _move_prompts(*, participant: Participant, zone: str, since: datetime, device: Device, now: datetime) -> int:
+    """The plan is in wall time: a person who travels is asked at the same hour of the clock on their wall."""
+    prompts = list(participant.prompts.filter(scheduled_at__gte=since))
+    there = ZoneInfo(zone)
+    events = []
+    for prompt in prompts:
+        length = prompt.expires_at - prompt.scheduled_at
+        events.append(
+            PromptEvent(
+                study_id=prompt.study_id,
+                prompt=prompt,
+                device=device,
+                kind=PromptEvent.Kind.RESCHEDULED,
+                reason=f"zone {prompt.zone} → {zone}, was {prompt.scheduled_at.isoformat()}",
+                received_at=now,
+            )
+        )
+        prompt.scheduled_at = as_utc(prompt.local_date, prompt.local_time, there)
+        prompt.expires_at = prompt.scheduled_at + length
+        prompt.utc_offset_minutes = _offset_minutes(prompt.scheduled_at, there)
+        prompt.zone = zone
+    Prompt.objects.bulk_update(prompts, ["scheduled_at", "expires_at", "utc_offset_minutes", "zone"])
+    PromptEvent.objects.bulk_create(events)
+    return len(prompts)
+
+
+def _clock(draw: Draw, zone: ZoneInfo) -> dict[str, Any]:
+    """The four ways in which a prompt's time is kept, so that none has to be derived from another later."""
+    local = draw.opens.astimezone(zone)
+    return {
+        "scheduled_at": draw.opens,
+        "expires_at": draw.closes,
+        "local_date": local.date(),
+        "local_time": local.time(),
+        "utc_offset_minutes": _offset_minutes(draw.opens, zone),
+        "zone": str(zone),
+    }
+
+
+def _offset_minutes(moment: datetime, zone: ZoneInfo) -> int:
+    offset = moment.astimezone(UTC).astimezone(zone).utcoffset()
+    return int((offset or timedelta()).total_seconds() // 60)

@@ -1,0 +1,29 @@
+"""Every address of the service."""
+
+from __future__ import annotations
+
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView
+
+
+def healthz(request: HttpRequest) -> HttpResponse:
+    """200 while this process can reach the database; an outage answers 503 by the middleware."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+api = [
+    path("", include("ema_server.sampling.urls")),
+    path("", include("ema_server.responses.urls")),
+    path("schema", SpectacularAPIView.as_view(authentication_classes=(), permission_classes=()), name="schema"),
+]
+
+urlpatterns = [
+    path("api/v1/", include(api)),
+    path("healthz", healthz, name="healthz"),
+    path("", include("ema_server.accounts.urls")),
+    path("", include("ema_server.reports.urls")),
+]
