@@ -8,20 +8,21 @@ YEAR = timedelta(days=366)
 
 
 def parse_phone_time(text: str) -> datetime | None:
-    """An ISO 8601 time with its offset, in UTC; None for anything else, a time without an offset included."""
+    """An ISO 8601 time with its offset; None for anything else, a time without an offset included.
+
+    It keeps its offset: the year 1 at +14:00 is a time that a phone may write and that has no counterpart in UTC.
+    """
     try:
         moment = datetime.fromisoformat(text)
-        return moment.astimezone(UTC) if moment.tzinfo is not None else None
-    except (ValueError, OverflowError):
+    except ValueError:
         return None
+    return moment if moment.utcoffset() is not None else None
 
 
 def offset_minutes(text: str) -> int | None:
     """The offset that a phone wrote beside its time."""
-    try:
-        offset = datetime.fromisoformat(text).utcoffset()
-    except (ValueError, OverflowError):
-        return None
+    moment = parse_phone_time(text)
+    offset = moment.utcoffset() if moment else None
     return None if offset is None else int(offset.total_seconds() // 60)
 
 

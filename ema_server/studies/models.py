@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from datetime import time
 from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
@@ -39,7 +40,7 @@ class Study(models.Model):
     zone = models.CharField(max_length=64, default="UTC", validators=[known_zone])
     starts_on = models.DateField()
     ends_on = models.DateField()
-    night_at = models.TimeField(default="02:00", help_text="Local time at which the night closes the day before.")
+    night_at = models.TimeField(default=time(2), help_text="Local time at which the night closes the day before.")
     secret = models.BinaryField(default=new_secret, editable=False, help_text="Seeds the draws of prompt times.")
     locked_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

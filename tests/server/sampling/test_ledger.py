@@ -1,0 +1,81 @@
+"""The prompt ledger: what phones report of their prompts, and people who travel."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from ema_server.sampling.models import Prompt, PromptEvent
+from tests.world import FakePhone, live_study
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def phone() -> FakePhone:
+    return FakePhone(live_study()).enrolled()
+
+
+def test_an_event_sent_twice_is_one_event(phone: FakePhone) -> None:
+    event = {"id": str(uuid4()), "prompt": phone.prompts[0]["id"], "kind": "expired", "at": "2026-03-02T11:00:00+01:00"}
+    for expected in ("stored", "duplicate"):
+        answer = phone.call("POST", "prompt-events", {"events": [event]})
+        assert [receipt["status"] for receipt in answer.json()["receipts"]] == [expected]
+    assert PromptEvent.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"kind": "exploded"}, "unknown_kind"),
+        ({"prompt": str(uuid4())}, "unknown_prompt"),
+        ({"at": "2026-03-02T11:00:00"}, "malformed_time"),
+    ],
+)
+def test_a_refused_event_says_why(phone: FakePhone, change: dict[str, str], code: str) -> None:
+    receipt = phone.report(0, "expired", **change)[0]
+    assert (receipt["status"], receipt["code"]) == ("rejected", code)
+
+
+def test_a_phone_back_in_1970_keeps_its_words_but_not_our_belief(phone: FakePhone) -> None:
+    phone.report(0, "delivered", at="1970-01-01T01:00:00+01:00")
+    event = PromptEvent.objects.get()
+    assert (event.phone_at, event.phone_text) == (None, "1970-01-01T01:00:00+01:00")
+
+
+def test_a_prompt_with_an_outcome_is_not_synced_again(phone: FakePhone) -> None:
+    phone.report(0, "expired")
+    phone.submit(phone.item(1))
+    waiting = {prompt["id"] for prompt in phone.call("GET", "sync").json()["prompts"]}
+    assert phone.prompts[0]["id"] not in waiting
+    assert phone.prompts[1]["id"] not in waiting
+    assert phone.prompts[2]["id"] in waiting
+
+
+def test_an_unchanged_sync_answers_304(phone: FakePhone) -> None:
+    first = phone.call("GET", "sync")
+    assert phone.call("GET", "sync", **{"If-None-Match": first["ETag"]}).status_code == 304
+    phone.report(0, "expired")
+    assert phone.call("GET", "sync", **{"If-None-Match": first["ETag"]}).status_code == 200
+
+
+def test_who_travels_is_asked_at_the_same_hour_of_the_clock_there(phone: FakePhone) -> None:
+    before = {str(prompt.pk): prompt for prompt in Prompt.objects.all()}
+    since = before[phone.prompts[6]["id"]].scheduled_at
+    answer = phone.call("PUT", "device", {"zone": "Europe/Helsinki", "zone_since": since.isoformat()})
+    assert answer.json() == {"prompts_moved": len(before) - 6}
+    for place, planned in enumerate(phone.prompts):
+        after = Prompt.objects.get(pk=planned["id"])
+        moved = place >= 6
+        assert after.scheduled_at == before[planned["id"]].scheduled_at - timedelta(hours=1 if moved else 0)
+        assert after.expires_at - after.scheduled_at == timedelta(hours=1)
+        assert after.zone == ("Europe/Helsinki" if moved else "Europe/Amsterdam")
+        assert after.local_time == before[planned["id"]].local_time
+    assert PromptEvent.objects.filter(kind="rescheduled").count() == len(before) - 6
+
+
+def test_every_clock_of_a_prompt_agrees(phone: FakePhone) -> None:
+    for prompt in Prompt.objects.all():
+        local = datetime.combine(prompt.local_date, prompt.local_time)
+        assert prompt.scheduled_at.replace(tzinfo=None) + timedelta(minutes=prompt.utc_offset_minutes) == local
