@@ -86,8 +86,7 @@ TIME_ZONE = "UTC"
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "ema_server" / "static"]
-STATIC_ROOT = VAR / "static"
-WHITENOISE_USE_FINDERS = True  # serves straight from the source tree; an image may still run collectstatic
+WHITENOISE_USE_FINDERS = True  # serves straight from the source tree: no collectstatic, nothing to forget
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024  # bytes; phones are told in the 413
 
