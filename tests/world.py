@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from django.test import Client
+
 from ema_server.accounts.models import User
 from ema_server.participants.services import invite
 from ema_server.reports.services import publish_plan
@@ -28,7 +29,12 @@ SURVEY = {
 }
 SAMPLING = {
     "rules": [
-        {"key": "momentary", "questionnaire": "momentary", "open_minutes": 60, "times": ["10:00", "13:00", "16:00", "19:00"]}
+        {
+            "key": "momentary",
+            "questionnaire": "momentary",
+            "open_minutes": 60,
+            "times": ["10:00", "13:00", "16:00", "19:00"],
+        }
     ]
 }
 PLAN: dict[str, Any] = {
@@ -50,7 +56,13 @@ PLAN: dict[str, Any] = {
             "reml": True,
             "df": "satterthwaite",
             "outcome": {"name": "stress", "label": "stress", "unit": "points", "range": [0, 100], "axis": "stress"},
-            "predictor": {"name": "support", "label": "support", "unit": "points", "range": [0, 100], "axis": "support"},
+            "predictor": {
+                "name": "support",
+                "label": "support",
+                "unit": "points",
+                "range": [0, 100],
+                "axis": "support",
+            },
         }
     ],
 }
@@ -138,7 +150,13 @@ class FakePhone:
         return receipts
 
     def report(self, place: int, outcome: str, /, **more: Any) -> list[dict[str, Any]]:
-        event = {"id": str(uuid4()), "prompt": self.prompts[place]["id"], "kind": outcome, "at": "2026-03-02T11:00:00+01:00", **more}
+        event = {
+            "id": str(uuid4()),
+            "prompt": self.prompts[place]["id"],
+            "kind": outcome,
+            "at": "2026-03-02T11:00:00+01:00",
+            **more,
+        }
         answer = self.call("POST", "prompt-events", {"events": [event]})
         assert answer.status_code == 200, answer.content
         receipts: list[dict[str, Any]] = answer.json()["receipts"]

@@ -48,7 +48,7 @@ def env_secret(name: str, kept_in: Path) -> str:
         return kept_in.read_text().strip()
     except OSError as error:
         raise SettingError(
-            f"{name} is not set and {kept_in} cannot be written ({error.strerror}). Set {name}, or make the folder writable."
+            f"{name} is not set and {kept_in} cannot be written ({error.strerror}). Set {name}, or make it writable."
         ) from error
     with os.fdopen(descriptor, "w") as file:
         file.write(secrets.token_urlsafe(48))
@@ -69,7 +69,9 @@ def database_from_url(url: str) -> dict[str, object]:
     try:
         port = parts.port
     except ValueError as error:
-        raise SettingError("DATABASE_URL has a port that is no number; write postgresql://user:password@host:5432/name.") from error
+        raise SettingError(
+            "DATABASE_URL has a port that is no number; write postgresql://user:password@host:5432/name."
+        ) from error
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": name,

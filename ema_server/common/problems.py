@@ -20,7 +20,14 @@ RETRY_AFTER_SECONDS = 10
 
 
 def problem(status: int, code: str, title: str, detail: str, **more: Any) -> JsonResponse:
-    body = {"type": f"urn:ema-server:problem:{code}", "title": title, "status": status, "code": code, "detail": detail, **more}
+    body = {
+        "type": f"urn:ema-server:problem:{code}",
+        "title": title,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        **more,
+    }
     return JsonResponse(body, status=status, content_type="application/problem+json")
 
 
@@ -33,7 +40,9 @@ def problem_response(error: Exception, context: dict[str, Any]) -> HttpResponse 
     if isinstance(error, Http404):
         return problem(404, "not_found", "Not found", "There is nothing at this address for this credential.")
     if isinstance(error, exceptions.ValidationError):
-        return problem(400, "invalid_body", "The body is not what this call takes", _first_fault(error.detail), errors=error.detail)
+        return problem(
+            400, "invalid_body", "The body is not what this call takes", _first_fault(error.detail), errors=error.detail
+        )
     if isinstance(error, exceptions.APIException):
         response = problem(error.status_code, str(error.get_codes()), type(error).__name__, str(error.detail))
         if error.status_code == 401:
@@ -45,12 +54,16 @@ def problem_response(error: Exception, context: dict[str, Any]) -> HttpResponse 
 def too_large(limit: int | None = None) -> JsonResponse:
     limit = limit or settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     return problem(
-        413, "too_large", "The body is too large", f"A body may hold at most {limit} bytes; send smaller batches.", limit_bytes=limit
+        413,
+        "too_large",
+        "The body is too large",
+        f"A body may hold at most {limit} bytes; send smaller batches.",
+        limit_bytes=limit,
     )
 
 
 class OutageMiddleware:
-    """The database away means "later" (503 with Retry-After), never a 500: a phone keeps its answers and tries again."""
+    """The database away means "later" (503 with Retry-After), never a 500: a phone keeps its answers and retries."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -61,7 +74,9 @@ class OutageMiddleware:
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if isinstance(error, OperationalError | InterfaceError):
             logger.warning("database away: %s", type(error).__name__)
-            response = problem(503, "unavailable", "Not available now", "Nothing was stored. Keep the answers and try again.")
+            response = problem(
+                503, "unavailable", "Not available now", "Nothing was stored. Keep the answers and try again."
+            )
             response["Retry-After"] = str(RETRY_AFTER_SECONDS)
             return response
         return None

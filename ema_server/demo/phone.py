@@ -112,7 +112,9 @@ class Phone:
 
     def _item(self, answer: Answer, ids: dict[tuple[int, int], str]) -> dict[str, Any]:
         return {
-            "client_id": self._id("answer", answer.day, answer.slot, answer.name if answer.same_id_as is None else answer.same_id_as),
+            "client_id": self._id(
+                "answer", answer.day, answer.slot, answer.name if answer.same_id_as is None else answer.same_id_as
+            ),
             "prompt": ids[answer.day, answer.slot],
             "questionnaire": self.survey["questionnaire"],
             "survey_version": self.survey["version"],

@@ -26,7 +26,7 @@ _OWNED = (
     "DELETE FROM reports_analysisplan WHERE study_id = %(study)s",
     "DELETE FROM responses_upload WHERE study_id = %(study)s",
     "DELETE FROM responses_quarantined WHERE study_id = %(study)s",
-    "DELETE FROM responses_conflict WHERE submission_id IN (SELECT id FROM responses_submission WHERE study_id = %(study)s)",
+    "DELETE FROM responses_conflict c USING responses_submission s WHERE s.id = c.submission_id AND s.study_id = %(study)s",
     "DELETE FROM responses_submission WHERE study_id = %(study)s",
     "DELETE FROM sampling_promptevent WHERE study_id = %(study)s",
     "DELETE FROM sampling_prompt WHERE study_id = %(study)s",
@@ -56,13 +56,13 @@ def demo_researcher() -> tuple[User, str]:
 
 @transaction.atomic
 def start_clean(demo: DemoStudy) -> None:
-    """Remove what an earlier run of this demo study left; a study of that name that is not the demo's stays untouched."""
+    """Remove what an earlier run of this demo study left; a study that is not the demo's stays untouched."""
     study = Study.objects.filter(slug=demo.slug).first()
     if study is None:
         return
     if study.source != demo.source:
         raise NotTheDemos(
-            f"There is a study {demo.slug!r} here that the demo did not make. Run the demo on another database (unset DATABASE_URL)."
+            f"There is a study {demo.slug!r} here that the demo did not make. Run it on another database (unset DATABASE_URL)."
         )
     with connection.cursor() as cursor:
         for statement in _OWNED:
@@ -72,8 +72,10 @@ def start_clean(demo: DemoStudy) -> None:
 
 
 @transaction.atomic
-def set_up(demo: DemoStudy, *, researcher: User, now: datetime, each: Callable[[], None] = lambda: None) -> list[Invited]:
-    """The study, live: questionnaire, sampling plan, analysis plan, person table, and one single-use code for each person."""
+def set_up(
+    demo: DemoStudy, *, researcher: User, now: datetime, each: Callable[[], None] = lambda: None
+) -> list[Invited]:
+    """The study, live: questionnaire, sampling and analysis plan, person table, one single-use code for each person."""
     study = Study(
         slug=demo.slug,
         title=demo.title,

@@ -18,8 +18,8 @@ ZONE = "Europe/Amsterdam"
 FIRST_DAY, LAST_DAY = date(2020, 3, 16), date(2020, 3, 29)  # the real days: the clocks changed on 29 March
 TIMES = ("12:00", "15:00", "18:00", "21:00")
 OPEN_MINUTES = 60
-# The phones wrote CET, EET, MSK and +03; the file keeps the offsets. Two phones were at +03:00 before 29 March, one of them
-# in each zone: which is which is not in the file and makes no difference to any time.
+# The phones wrote CET, EET, MSK and +03; the file keeps the offsets. Two phones were at +03:00 before 29 March, one in
+# each zone: which is which is not in the file and makes no difference to any time.
 ZONES = {"+01:00": "Europe/Amsterdam", "+02:00": "Europe/Helsinki", "+03:00": "Europe/Moscow"}
 SECOND_AT_THREE = "3"
 
@@ -46,7 +46,8 @@ ITEMS = {
 SURVEY = {
     "title": "The last three hours",
     "items": [
-        {"name": name, "type": "likert", "range": [1, 5], "text": text, "required": False} for name, text in ITEMS.items()
+        {"name": name, "type": "likert", "range": [1, 5], "text": text, "required": False}
+        for name, text in ITEMS.items()
     ],
 }
 SAMPLING = {
@@ -72,7 +73,13 @@ PLAN = {
             "family": "gaussian",
             "reml": True,
             "df": "satterthwaite",
-            "outcome": {"name": "alone", "label": "feeling alone", "unit": "points", "range": [1, 5], "axis": "feeling alone"},
+            "outcome": {
+                "name": "alone",
+                "label": "feeling alone",
+                "unit": "points",
+                "range": [1, 5],
+                "axis": "feeling alone",
+            },
             "predictor": {
                 "name": "social_offline",
                 "label": "offline contact",
@@ -95,7 +102,7 @@ def study(path: Path) -> DemoStudy:
         slug=SLUG,
         title="Student life, March 2020",
         description="79 students, four prompts a day for two weeks, each open for an hour.",
-        source="Fried, Papanikolaou & Epskamp (2022), Clinical Psychological Science 10(2), 340–354; openESM 0001, CC-BY 4.0.",
+        source="Fried, Papanikolaou & Epskamp (2022), Clin. Psychol. Sci. 10(2), 340–354; openESM 0001, CC-BY 4.0.",
         zone=ZONE,
         questionnaire="momentary",
         survey=SURVEY,
@@ -122,7 +129,7 @@ def _person(identity: str, rows: list[dict[str, str]]) -> Person:
 def _zones(identity: str, rows: list[dict[str, str]]) -> tuple[str, Move | None]:
     """The zone in which the phone's prompts were planned, and the moment from which they followed the person abroad.
 
-    Some phones abroad were first asked by Dutch time (at 13:00 for 12:00) and later by their own: they had told their zone.
+    Some phones abroad were first asked by Dutch time (at 13:00 for 12:00) and later by their own.
     """
     first_weeks = [row for row in rows if row["issued"] and row["day"] != "14" and not row["issued"].startswith("1970")]
     offset = first_weeks[0]["issued"][-6:] if first_weeks else "+01:00"
@@ -146,7 +153,9 @@ def _of_row(row: dict[str, str], *, repeated: bool) -> list[Happening]:
     ended = row["ended"] or _window_end(row)
     found: list[Happening] = []
     if row["issued"]:
-        found.append(Event(day, slot, "delivered", row["issued"], name=name))  # 13 of them by a clock that stood at 1970
+        found.append(
+            Event(day, slot, "delivered", row["issued"], name=name)
+        )  # 13 of them by a clock that stood at 1970
     if repeated:
         found.append(Event(day, slot, "reissued", row["issued"] or ended, name=name))
     if row["status"] == "answered":

@@ -10,14 +10,17 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
-from analysis.simulate import SupportStress, answer_prompts, draw_people
 
+from analysis.simulate import SupportStress, answer_prompts, draw_people
 from ema_server.demo.phone import Answer, Event, Happening
 from ema_server.demo.script import DemoStudy, Person, Prompts
 
 SLUG = "support-stress"
 ZONE = "Europe/Amsterdam"
-FIRST_DAY, LAST_DAY = date(2025, 3, 3), date(2025, 3, 16)  # two whole weeks; fixed, so that everybody sees the same figures
+FIRST_DAY, LAST_DAY = (
+    date(2025, 3, 3),
+    date(2025, 3, 16),
+)  # two whole weeks; fixed, so that everybody sees the same figures
 PEOPLE = 60
 SEED = 20250303
 TRUTH = SupportStress()
@@ -111,7 +114,9 @@ def _person(number: int, traits: Mapping[Any, Any]) -> Person:
     return Person(pseudonym, FIRST_DAY, LAST_DAY, ZONE, happenings)
 
 
-def _happenings(pseudonym: str, traits: Mapping[Any, Any], prompts: Prompts, rng: np.random.Generator) -> list[Happening]:
+def _happenings(
+    pseudonym: str, traits: Mapping[Any, Any], prompts: Prompts, rng: np.random.Generator
+) -> list[Happening]:
     """What the person does at each prompt, and what their app does with it."""
     local = pd.to_datetime([prompt["local"] for prompt in prompts])
     schedule = pd.DataFrame(

@@ -6,7 +6,7 @@ from django.db import models
 
 
 class Job(models.Model):
-    """One piece of required work: done once it is `done_at`, given up (for a person to look at) once it is `dead_at`."""
+    """One piece of required work: done once `done_at` is set, given up (for a person to look at) once `dead_at` is."""
 
     kind = models.CharField(max_length=40)
     key = models.CharField(max_length=200, help_text="The effect's own name: the same work asked for twice is one row.")
@@ -24,7 +24,9 @@ class Job(models.Model):
         constraints = [models.UniqueConstraint(fields=["kind", "key"], name="one_job_per_effect")]
         indexes = [
             models.Index(
-                fields=["kind", "due_at"], name="jobs_waiting", condition=models.Q(done_at__isnull=True, dead_at__isnull=True)
+                fields=["kind", "due_at"],
+                name="jobs_waiting",
+                condition=models.Q(done_at__isnull=True, dead_at__isnull=True),
             )
         ]
 

@@ -24,7 +24,7 @@ def ask_for(*, kind: str, key: str, payload: dict[str, Any], due_at: datetime, a
 
 
 def claim(*, kind: str, now: datetime, key: str | None = None) -> Job | None:
-    """The next due row of this kind, leased to the caller; a row whose lease ran out (its worker died) counts as due."""
+    """The next due row of this kind, leased to the caller; a row whose lease ran out (its worker died) is due."""
     with transaction.atomic():
         waiting = Job.objects.select_for_update(skip_locked=True).filter(
             kind=kind, due_at__lte=now, done_at__isnull=True, dead_at__isnull=True
@@ -54,5 +54,8 @@ def fail(job: Job, error: Exception, *, now: datetime) -> None:
     wait = timedelta(seconds=30 * 2**job.attempts)
     dead = job.attempts >= MAX_ATTEMPTS
     Job.objects.filter(pk=job.pk).update(
-        last_error=f"{type(error).__name__}: {error}", leased_until=None, due_at=now + wait, dead_at=now if dead else None
+        last_error=f"{type(error).__name__}: {error}",
+        leased_until=None,
+        due_at=now + wait,
+        dead_at=now if dead else None,
     )

@@ -15,7 +15,9 @@ class ZoneField(serializers.CharField):
         try:
             ZoneInfo(text)
         except (KeyError, ValueError, OSError) as error:
-            raise serializers.ValidationError(f"{text!r} is no IANA time zone; send one like Europe/Amsterdam.") from error
+            raise serializers.ValidationError(
+                f"{text!r} is no IANA time zone; send one like Europe/Amsterdam."
+            ) from error
         return str(text)
 
 
@@ -30,7 +32,9 @@ class AwareDateTimeField(serializers.DateTimeField):
         except ValueError:
             parsed = None
         if parsed is None or parsed.tzinfo is None:
-            raise serializers.ValidationError(f"{value!r} is no time with an offset; send one like 2026-03-02T09:30:00+01:00.")
+            raise serializers.ValidationError(
+                f"{value!r} is no time with an offset; send one like 2026-03-02T09:30:00+01:00."
+            )
         return super().to_internal_value(value)
 
 

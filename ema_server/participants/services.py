@@ -75,7 +75,9 @@ def enrol_participant(
     ).update(uses=F("uses") + 1)
     if not spent:
         raise CodeNotValid("This code is unknown, used up or expired. Ask the study team for a new one.")
-    row = EnrolmentCode.objects.select_related("study", "participant").get(digest=digest_of_secret(code.strip().upper()))
+    row = EnrolmentCode.objects.select_related("study", "participant").get(
+        digest=digest_of_secret(code.strip().upper())
+    )
     study = row.study
     if study.state != Study.State.LIVE:
         raise StudyClosed(f"The study is {study.state}; it takes no new phones.")
@@ -115,7 +117,11 @@ def import_person_table(*, study: Study, rows: dict[str, dict[str, Any]]) -> Per
 def _new_code(*, study: Study, participant: Participant | None, max_uses: int, now: datetime) -> str:
     code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
     EnrolmentCode.objects.create(
-        study=study, participant=participant, digest=digest_of_secret(code), max_uses=max_uses, expires_at=now + CODE_LIFETIME
+        study=study,
+        participant=participant,
+        digest=digest_of_secret(code),
+        max_uses=max_uses,
+        expires_at=now + CODE_LIFETIME,
     )
     return code
 

@@ -28,7 +28,9 @@ def derive(frame: pd.DataFrame, rules: Mapping[str, Mapping[str, Any]]) -> pd.Da
     for name, rule in rules.items():
         source = rule.get("days_since") or rule.get("of")
         if source not in frame.columns:
-            raise InvalidColumn(f"columns.{name}: the data have no column {source!r}; there are {', '.join(frame.columns)}.")
+            raise InvalidColumn(
+                f"columns.{name}: the data have no column {source!r}; there are {', '.join(frame.columns)}."
+            )
         frame[name] = _days_since(frame, source) if "days_since" in rule else _phase(frame[source], rule)
     return frame
 
@@ -42,6 +44,8 @@ def _days_since(frame: pd.DataFrame, event: str) -> pd.Series:
 def _phase(values: pd.Series, rule: Mapping[str, Any]) -> pd.Series:
     edges = [-np.inf, *rule["breaks"], np.inf]
     if len(rule["labels"]) != len(edges) - 1:
-        raise InvalidColumn(f"labels: {len(rule['breaks'])} breaks make {len(edges) - 1} phases, {len(rule['labels'])} labels given.")
+        raise InvalidColumn(
+            f"labels: {len(rule['breaks'])} breaks make {len(edges) - 1} phases, {len(rule['labels'])} labels given."
+        )
     phases = pd.cut(values, edges, right=False, labels=rule["labels"])
     return phases.astype(object).where(values.notna(), None)

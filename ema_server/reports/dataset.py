@@ -42,7 +42,10 @@ def load(study: Study, cutoff: datetime, plan: Mapping[str, Any]) -> pd.DataFram
     documents = {version.pk: version.document for version in study.survey_versions.all()}
     late = plan.get("late_cutoff_minutes")
     names = _numeric_items(study, questionnaire=plan.get("questionnaire"))
-    rows = [_row(dict(zip(PROMPT_FIELDS, prompt, strict=True)), answers, events, documents, late, names) for prompt in prompts]
+    rows = [
+        _row(dict(zip(PROMPT_FIELDS, prompt, strict=True)), answers, events, documents, late, names)
+        for prompt in prompts
+    ]
     frame = _typed(pd.DataFrame(rows, columns=[*_COLUMNS, *names]))
     frame = _with_clock_terms(frame)
     return derive(_with_person_table(frame, study, cutoff), plan.get("columns", {}))
@@ -54,7 +57,7 @@ def as_csv(frame: pd.DataFrame) -> bytes:
     for name in ("scheduled_at", "expires_at", "answered_at", "received_at"):
         shown[name] = shown[name].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     shown["scheduled_local"] = shown["scheduled_local"].dt.strftime("%Y-%m-%dT%H:%M:%S")
-    for name in shown.columns[shown.dtypes == bool]:
+    for name in shown.select_dtypes(bool).columns:
         shown[name] = shown[name].astype(int)
     return shown.to_csv(index=False, lineterminator="\n").encode()
 
@@ -64,8 +67,8 @@ def data_hash(frame: pd.DataFrame) -> str:
 
 
 _COLUMNS = (
-    "person", "questionnaire", "day", "slot", "scheduled_at", "scheduled_local", "zone", "utc_offset_minutes", "expires_at",
-    "answered_at", "received_at", "latency_minutes", "status", "used", "held_items", "reissues", "repeats", "practice",
+    "person", "questionnaire", "day", "slot", "scheduled_at", "scheduled_local", "zone", "utc_offset_minutes",
+    "expires_at", "answered_at", "received_at", "latency_minutes", "status", "used", "held_items", "reissues", "repeats", "practice",
     "test_person",
 )  # fmt: skip
 
@@ -98,7 +101,9 @@ def _row(
         "expires_at": prompt["expires_at"],
         "answered_at": answer["answered_at"] if answer else None,
         "received_at": answer["received_at"] if answer else None,
-        "latency_minutes": _minutes(answer["answered_at"] - prompt["scheduled_at"]) if answer and answer["answered_at"] else np.nan,
+        "latency_minutes": _minutes(answer["answered_at"] - prompt["scheduled_at"])
+        if answer and answer["answered_at"]
+        else np.nan,
         "status": status,
         "used": used,
         "held_items": 0 if used else given,
@@ -110,7 +115,9 @@ def _row(
     if used and answer:
         asked = {item["name"]: item for item in documents[answer["survey_version_id"]]["items"]}
         for name in names:
-            row[name] = items.numeric_value(asked[name], answer["payload"]["answers"].get(name)) if name in asked else np.nan
+            row[name] = (
+                items.numeric_value(asked[name], answer["payload"]["answers"].get(name)) if name in asked else np.nan
+            )
     return row
 
 
@@ -143,13 +150,17 @@ def _answers_by_prompt(study: Study, cutoff: datetime) -> dict[Any, list[dict[st
     ):
         found.setdefault(each["prompt_id"], []).append(each)
     for each_list in found.values():
-        each_list.sort(key=lambda each: (each["answered_at"] is None, each["answered_at"] or each["received_at"], each["id"]))
+        each_list.sort(
+            key=lambda each: (each["answered_at"] is None, each["answered_at"] or each["received_at"], each["id"])
+        )
     return found
 
 
 def _events_by_prompt(study: Study, cutoff: datetime) -> dict[Any, dict[str, int]]:
     found: dict[Any, dict[str, int]] = {}
-    for prompt, kind in PromptEvent.objects.filter(study=study, received_at__lte=cutoff).values_list("prompt_id", "kind"):
+    for prompt, kind in PromptEvent.objects.filter(study=study, received_at__lte=cutoff).values_list(
+        "prompt_id", "kind"
+    ):
         counts = found.setdefault(prompt, {})
         counts[kind] = counts.get(kind, 0) + 1
     return found

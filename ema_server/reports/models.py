@@ -42,7 +42,8 @@ class Report(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["study", "night", "data_hash", "plan_hash", "code_version"], name="one_report_per_night_and_inputs"
+                fields=["study", "night", "data_hash", "plan_hash", "code_version"],
+                name="one_report_per_night_and_inputs",
             )
         ]
         ordering = ["-night", "-id"]

@@ -8,10 +8,10 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import analysis.kernels
-import analysis.report
 from django.db import transaction
 
+import analysis.kernels
+import analysis.report
 from ema_server.common import clock
 from ema_server.common.canonical import digest
 from ema_server.common.errors import DomainError
@@ -86,8 +86,10 @@ def run_next_night(*, now: datetime, key: str | None = None) -> Job | None:
     return job
 
 
-def produce_report(*, study: Study, night: date, now: datetime, progress: Callable[[str], None] = lambda text: None) -> Report:
-    """Read, fit, write. The same data, plan and code give the report that is there; anything new adds one, none is erased."""
+def produce_report(
+    *, study: Study, night: date, now: datetime, progress: Callable[[str], None] = lambda text: None
+) -> Report:
+    """Read, fit, write. The same data, plan and code give the report that is there; anything new adds one."""
     plan = queries.current_plan(study)
     if plan is None:
         raise NoAnalysisPlan(f"{study.slug} has no analysis plan yet, so there is nothing to fit.")

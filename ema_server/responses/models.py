@@ -18,10 +18,14 @@ class Submission(models.Model):
     client_id = models.UUIDField(help_text="The phone's own name for it: the key of exactly-once.")
     digest = models.CharField(max_length=64)
     survey_version = models.ForeignKey(SurveyVersion, on_delete=models.RESTRICT, help_text="What the person was shown.")
-    prompt = models.ForeignKey(Prompt, on_delete=models.RESTRICT, null=True, blank=True, help_text="Empty for an orphan.")
+    prompt = models.ForeignKey(
+        Prompt, on_delete=models.RESTRICT, null=True, blank=True, help_text="Empty for an orphan."
+    )
     payload = models.JSONField()
     complete = models.BooleanField(default=True, help_text="False where the questionnaire was broken off or expired.")
-    answered_at = models.DateTimeField(null=True, blank=True, help_text="By the phone's clock, where it can be believed.")
+    answered_at = models.DateTimeField(
+        null=True, blank=True, help_text="By the phone's clock, where it can be believed."
+    )
     utc_offset_minutes = models.SmallIntegerField(null=True, blank=True)
     received_at = models.DateTimeField()
 

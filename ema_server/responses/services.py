@@ -67,7 +67,7 @@ class _Refused:
 
 @transaction.atomic
 def record_submissions(*, device: Device, raw_items: Sequence[bytes], now: datetime) -> list[Receipt]:
-    """Store what one phone sent. Sent twice it is stored once; changed, both are kept; refused, it is quarantined first.
+    """Store what one phone sent. Sent twice it is stored once; changed, both are kept; refused, quarantined first.
 
     A poison item never blocks its neighbours, and the order of items or batches changes nothing.
     """
@@ -126,11 +126,14 @@ def _judge(raw: bytes, *, device: Device, surveys: dict[tuple[str, int], SurveyV
     survey = surveys.get((item.questionnaire, item.survey_version))
     if survey is None:
         return refuse(
-            "unknown_survey_version", f"survey_version: {item.questionnaire[:40]!r} {item.survey_version} was never published here."
+            "unknown_survey_version",
+            f"survey_version: {item.questionnaire[:40]!r} {item.survey_version} was never published here.",
         )
     for name, text in (("answered_at", item.answered_at), ("started_at", item.started_at)):
         if text is not None and parse_phone_time(text) is None:
-            return refuse("malformed_time", f"{name}: {text[:40]!r} is no time with an offset, like 2026-03-02T09:30:00+01:00.")
+            return refuse(
+                "malformed_time", f"{name}: {text[:40]!r} is no time with an offset, like 2026-03-02T09:30:00+01:00."
+            )
     faults = items.answer_faults(survey.document, item.answers, complete=item.complete)
     if faults:
         return refuse("invalid_answer", " ".join(faults)[:1000])
@@ -179,7 +182,8 @@ def _digests_held(study: Study, client_ids: Sequence[UUID]) -> dict[UUID, tuple[
     """What is stored under these client ids: row, person, digest."""
     held = Submission.objects.filter(study=study, client_id__in=client_ids)
     return {
-        client_id: (pk, person, sha) for pk, client_id, person, sha in held.values_list("pk", "client_id", "participant_id", "digest")
+        client_id: (pk, person, sha)
+        for pk, client_id, person, sha in held.values_list("pk", "client_id", "participant_id", "digest")
     }
 
 

@@ -30,7 +30,7 @@ class ReceiptsOut(msgspec.Struct, frozen=True):
 
 
 class SyncView(APIView):
-    """All that a phone needs to go offline: questionnaires, prompts without an outcome up to two weeks ahead, our clock."""
+    """All that a phone needs to go offline: questionnaires, prompts without an outcome, our clock."""
 
     @extend_schema(
         operation_id="sync",
@@ -53,7 +53,9 @@ class SubmissionsView(APIView):
     @extend_schema(
         operation_id="submit",
         request={"application/json": schema_of(BatchOfSubmissions)},
-        responses={200: OpenApiResponse(response=schema_of(ReceiptsOut), description="Durable: one receipt for each item.")},
+        responses={
+            200: OpenApiResponse(response=schema_of(ReceiptsOut), description="Durable: one receipt for each item.")
+        },
     )
     def post(self, request: Request) -> HttpResponse:
         try:
@@ -64,7 +66,9 @@ class SubmissionsView(APIView):
             return problem(400, "malformed", "The body is not what this call takes", f'Send {{"items": […]}}: {error}')
         if not 1 <= len(batch.items) <= services.MAX_ITEMS:
             detail = f"items: {len(batch.items)} given; send 1 to {services.MAX_ITEMS}."
-            return problem(413 if batch.items else 400, "batch_size", "Wrong size of batch", detail, limit_items=services.MAX_ITEMS)
+            return problem(
+                413 if batch.items else 400, "batch_size", "Wrong size of batch", detail, limit_items=services.MAX_ITEMS
+            )
         receipts = services.record_submissions(
             device=request.user, raw_items=[bytes(raw) for raw in batch.items], now=clock.now()
         )

@@ -30,7 +30,9 @@ class Prompt(models.Model):
     practice = models.BooleanField(default=False)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["participant", "rule", "day", "slot"], name="one_prompt_per_slot")]
+        constraints = [
+            models.UniqueConstraint(fields=["participant", "rule", "day", "slot"], name="one_prompt_per_slot")
+        ]
         indexes = [models.Index(fields=["study", "scheduled_at"])]
 
     def __str__(self) -> str:
@@ -60,7 +62,9 @@ class PromptEvent(models.Model):
     client_id = models.UUIDField(default=uuid.uuid4)
     kind = models.CharField(max_length=12, choices=Kind)
     reason = models.CharField(max_length=200, blank=True, default="")
-    phone_at = models.DateTimeField(null=True, blank=True, help_text="Empty where the phone's clock cannot be believed.")
+    phone_at = models.DateTimeField(
+        null=True, blank=True, help_text="Empty where the phone's clock cannot be believed."
+    )
     phone_text = models.CharField(max_length=40, blank=True, default="", help_text="The phone's time as it was sent.")
     received_at = models.DateTimeField()
 

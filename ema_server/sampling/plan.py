@@ -29,7 +29,14 @@ class Draw:
 
 
 def draw_prompts(
-    document: Mapping[str, Any], *, secret: bytes, person: str, version: int, first_day: date, last_day: date, zone: ZoneInfo
+    document: Mapping[str, Any],
+    *,
+    secret: bytes,
+    person: str,
+    version: int,
+    first_day: date,
+    last_day: date,
+    zone: ZoneInfo,
 ) -> Iterator[Draw]:
     """Every prompt of one person from the first to the last day, day by day."""
     for offset in range((last_day - first_day).days + 1):
@@ -42,7 +49,7 @@ def draw_prompts(
 
 
 def seeded(secret: bytes, *, person: str, local_day: date, rule: str, version: int) -> Random:
-    """The generator of one person's day: HMAC-SHA256 of who, when and which rule, so that any draw can be made again."""
+    """The generator of one person's day: HMAC-SHA256 of who, when and which rule, so any draw can be made again."""
     message = f"{person}|{local_day.isoformat()}|{rule}|{version}".encode()
     return Random(hmac.digest(secret, message, hashlib.sha256))
 
@@ -57,5 +64,5 @@ def _moments(rule: Mapping[str, Any], day: date, zone: ZoneInfo, rng: Random) ->
 
 
 def as_utc(day: date, wall: time, zone: ZoneInfo) -> datetime:
-    """A wall time as UTC: in the hour that a clock change skips it moves forward, in the repeated one it is the first."""
+    """A wall time as UTC: in the hour that a clock change skips it moves forward, in a repeated one it is the first."""
     return datetime.combine(day, wall, zone).astimezone(UTC)

@@ -19,7 +19,9 @@ from ema_server.sampling.models import Prompt, PromptEvent
 from ema_server.sampling.plan import Draw, as_utc, draw_prompts
 from ema_server.studies.queries import current_sampling_plan
 
-PHONE_KINDS = frozenset({"delivered", "shown", "opened", "dismissed", "started", "completed", "expired", "cancelled", "reissued"})
+PHONE_KINDS = frozenset(
+    {"delivered", "shown", "opened", "dismissed", "started", "completed", "expired", "cancelled", "reissued"}
+)
 
 
 class NoPlan(DomainError):
@@ -89,7 +91,7 @@ def plan_prompts(*, participant: Participant) -> int:
 
 @transaction.atomic
 def change_device(*, device: Device, facts: dict[str, str], zone_since: datetime | None, now: datetime) -> int:
-    """Keep the phone's facts; if its zone changed, later prompts move to the same wall time there. Returns how many moved."""
+    """Keep the phone's facts; if its zone changed, later prompts move to the same wall time there. Returns how many."""
     update_device(device=device, facts=facts)
     participant = device.participant
     zone = facts.get("zone", participant.zone)
@@ -106,12 +108,14 @@ def record_events(*, device: Device, events: Sequence[EventIn], now: datetime) -
     """Keep what a phone saw happen to its prompts. Each event gets its own receipt; sent twice it is stored once."""
     study = device.study
     mine = set(
-        Prompt.objects.filter(participant_id=device.participant_id, id__in=[event.prompt for event in events]).values_list(
-            "id", flat=True
-        )
+        Prompt.objects.filter(
+            participant_id=device.participant_id, id__in=[event.prompt for event in events]
+        ).values_list("id", flat=True)
     )
     known = set(
-        PromptEvent.objects.filter(study=study, client_id__in=[event.id for event in events]).values_list("client_id", flat=True)
+        PromptEvent.objects.filter(study=study, client_id__in=[event.id for event in events]).values_list(
+            "client_id", flat=True
+        )
     )
     receipts, rows = [], []
     for event in events:
@@ -122,7 +126,9 @@ def record_events(*, device: Device, events: Sequence[EventIn], now: datetime) -
             detail = f"kind: {event.kind[:40]!r} is none of {', '.join(sorted(PHONE_KINDS))}."
             receipts.append(EventReceipt(str(event.id), "rejected", "unknown_kind", detail))
         elif event.prompt not in mine:
-            receipts.append(EventReceipt(str(event.id), "rejected", "unknown_prompt", "prompt: this phone has no such prompt."))
+            receipts.append(
+                EventReceipt(str(event.id), "rejected", "unknown_prompt", "prompt: this phone has no such prompt.")
+            )
         elif at is None:
             detail = f"at: {event.at[:40]!r} is no time with an offset; send one like 2026-03-02T09:30:00+01:00."
             receipts.append(EventReceipt(str(event.id), "rejected", "malformed_time", detail))

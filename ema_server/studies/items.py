@@ -13,7 +13,7 @@ choice     `options`: a list of texts                                     one of
 text                                                                      a text
 =========  =============================================================  =====================
 
-An item is required unless it says `"required": false`. `"ambient": true` marks what the phone looked up, not the person.
+An item is required unless it says `"required": false`. `"ambient": true` marks what the phone looked up.
 """
 
 from __future__ import annotations
@@ -81,9 +81,15 @@ def _value_fault(item: Mapping[str, Any], value: Any) -> str | None:
     if kind == "yesno":
         return None if isinstance(value, bool) else f"{_shown(value)} is neither true nor false."
     if kind == "text":
-        return None if isinstance(value, str) and len(value) <= MAX_TEXT else f"must be a text of at most {MAX_TEXT} characters."
+        return (
+            None
+            if isinstance(value, str) and len(value) <= MAX_TEXT
+            else f"must be a text of at most {MAX_TEXT} characters."
+        )
     if kind == "choice":
-        return None if value in item["options"] else f"{_shown(value)} is none of {', '.join(map(str, item['options']))}."
+        return (
+            None if value in item["options"] else f"{_shown(value)} is none of {', '.join(map(str, item['options']))}."
+        )
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return f"{_shown(value)} is no number."
     low, high = item.get("range", (-math.inf, math.inf))

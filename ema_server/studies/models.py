@@ -36,7 +36,9 @@ class Study(models.Model):
     description = models.TextField(blank=True, default="")
     source = models.TextField(blank=True, default="", help_text="Where the data come from, with their licence.")
     state = models.CharField(max_length=10, choices=State, default=State.DRAFT)
-    simulated_truth = models.JSONField(null=True, blank=True, help_text="Set where the answers are simulated: what they were made from.")
+    simulated_truth = models.JSONField(
+        null=True, blank=True, help_text="Set where the answers are simulated: what they were made from."
+    )
     zone = models.CharField(max_length=64, default="UTC", validators=[known_zone])
     starts_on = models.DateField()
     ends_on = models.DateField()
@@ -48,7 +50,9 @@ class Study(models.Model):
     class Meta:
         verbose_name_plural = "studies"
         constraints = [
-            models.CheckConstraint(condition=models.Q(ends_on__gte=models.F("starts_on")), name="study_ends_after_it_starts")
+            models.CheckConstraint(
+                condition=models.Q(ends_on__gte=models.F("starts_on")), name="study_ends_after_it_starts"
+            )
         ]
 
     def __str__(self) -> str:

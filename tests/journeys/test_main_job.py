@@ -21,6 +21,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 from django.test import Client
+
 from ema_server.accounts.models import User
 from ema_server.common import clock
 from ema_server.demo import services, support_stress
@@ -45,7 +46,19 @@ def start_worker() -> subprocess.Popen[bytes]:
     address = urlsplit(os.environ["DATABASE_URL"])
     url = urlunsplit(address._replace(path="/" + connection.settings_dict["NAME"]))
     return subprocess.Popen(
-        [sys.executable, "-m", "celery", "-A", "ema_server", "worker", "-Q", "analysis", "--pool=solo", "-l", "WARNING"],
+        [
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            "ema_server",
+            "worker",
+            "-Q",
+            "analysis",
+            "--pool=solo",
+            "-l",
+            "WARNING",
+        ],
         cwd=ROOT,
         env={**os.environ, "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "ema_server.settings"},
         stdout=subprocess.DEVNULL,
@@ -109,7 +122,13 @@ def test_phones_to_report(study: Study, worker: subprocess.Popen[bytes]) -> None
     assert client.get(address).status_code == 302  # a stranger is sent to log in
     assert client.login(username="owner@example.org", password="correct horse battery")
     page = client.get(address).content.decode()
-    for words in (model["within"]["sentence"], model["between"]["sentence"], report.data_hash, report.plan_hash, "SIMULATED"):
+    for words in (
+        model["within"]["sentence"],
+        model["between"]["sentence"],
+        report.data_hash,
+        report.plan_hash,
+        "SIMULATED",
+    ):
         assert words in page
 
     stranger = Client()

@@ -4,32 +4,41 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Job',
+            name="Job",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(max_length=40)),
-                ('key', models.CharField(help_text="The effect's own name: the same work asked for twice is one row.", max_length=200)),
-                ('payload', models.JSONField(default=dict)),
-                ('due_at', models.DateTimeField()),
-                ('attempts', models.PositiveSmallIntegerField(default=0)),
-                ('leased_until', models.DateTimeField(blank=True, null=True)),
-                ('progress', models.CharField(blank=True, default='', max_length=200)),
-                ('last_error', models.TextField(blank=True, default='')),
-                ('done_at', models.DateTimeField(blank=True, null=True)),
-                ('dead_at', models.DateTimeField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("kind", models.CharField(max_length=40)),
+                (
+                    "key",
+                    models.CharField(
+                        help_text="The effect's own name: the same work asked for twice is one row.", max_length=200
+                    ),
+                ),
+                ("payload", models.JSONField(default=dict)),
+                ("due_at", models.DateTimeField()),
+                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                ("leased_until", models.DateTimeField(blank=True, null=True)),
+                ("progress", models.CharField(blank=True, default="", max_length=200)),
+                ("last_error", models.TextField(blank=True, default="")),
+                ("done_at", models.DateTimeField(blank=True, null=True)),
+                ("dead_at", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'indexes': [models.Index(condition=models.Q(('dead_at__isnull', True), ('done_at__isnull', True)), fields=['kind', 'due_at'], name='jobs_waiting')],
-                'constraints': [models.UniqueConstraint(fields=('kind', 'key'), name='one_job_per_effect')],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("dead_at__isnull", True), ("done_at__isnull", True)),
+                        fields=["kind", "due_at"],
+                        name="jobs_waiting",
+                    )
+                ],
+                "constraints": [models.UniqueConstraint(fields=("kind", "key"), name="one_job_per_effect")],
             },
         ),
     ]

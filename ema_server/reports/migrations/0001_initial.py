@@ -5,52 +5,64 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('studies', '0001_initial'),
+        ("studies", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='AnalysisPlan',
+            name="AnalysisPlan",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('document', models.JSONField()),
-                ('digest', models.CharField(max_length=64)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('study', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='analysis_plans', to='studies.study')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("number", models.PositiveIntegerField()),
+                ("document", models.JSONField()),
+                ("digest", models.CharField(max_length=64)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "study",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="analysis_plans", to="studies.study"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Report',
+            name="Report",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('night', models.DateField(help_text='The local day that this night closed.')),
-                ('cutoff', models.DateTimeField(help_text='Answers received up to here were read.')),
-                ('n_rows', models.PositiveIntegerField()),
-                ('data_hash', models.CharField(max_length=64)),
-                ('plan_hash', models.CharField(max_length=64)),
-                ('code_version', models.CharField(max_length=60)),
-                ('results', models.JSONField()),
-                ('figures', models.JSONField(default=dict, help_text='Name → SVG.')),
-                ('seconds', models.FloatField(help_text='From the read to the last figure.')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('plan', models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, to='reports.analysisplan')),
-                ('study', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reports', to='studies.study')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("night", models.DateField(help_text="The local day that this night closed.")),
+                ("cutoff", models.DateTimeField(help_text="Answers received up to here were read.")),
+                ("n_rows", models.PositiveIntegerField()),
+                ("data_hash", models.CharField(max_length=64)),
+                ("plan_hash", models.CharField(max_length=64)),
+                ("code_version", models.CharField(max_length=60)),
+                ("results", models.JSONField()),
+                ("figures", models.JSONField(default=dict, help_text="Name → SVG.")),
+                ("seconds", models.FloatField(help_text="From the read to the last figure.")),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("plan", models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, to="reports.analysisplan")),
+                (
+                    "study",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="reports", to="studies.study"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-night', '-id'],
+                "ordering": ["-night", "-id"],
             },
         ),
         migrations.AddConstraint(
-            model_name='analysisplan',
-            constraint=models.UniqueConstraint(fields=('study', 'number'), name='one_analysis_plan_version'),
+            model_name="analysisplan",
+            constraint=models.UniqueConstraint(fields=("study", "number"), name="one_analysis_plan_version"),
         ),
         migrations.AddConstraint(
-            model_name='report',
-            constraint=models.UniqueConstraint(fields=('study', 'night', 'data_hash', 'plan_hash', 'code_version'), name='one_report_per_night_and_inputs'),
+            model_name="report",
+            constraint=models.UniqueConstraint(
+                fields=("study", "night", "data_hash", "plan_hash", "code_version"),
+                name="one_report_per_night_and_inputs",
+            ),
         ),
     ]

@@ -5,85 +5,140 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('participants', '0001_initial'),
-        ('sampling', '0001_initial'),
-        ('studies', '0001_initial'),
+        ("participants", "0001_initial"),
+        ("sampling", "0001_initial"),
+        ("studies", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Submission',
+            name="Submission",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('client_id', models.UUIDField(help_text="The phone's own name for it: the key of exactly-once.")),
-                ('digest', models.CharField(max_length=64)),
-                ('payload', models.JSONField()),
-                ('complete', models.BooleanField(default=True, help_text='False where the questionnaire was broken off or expired.')),
-                ('answered_at', models.DateTimeField(blank=True, help_text="By the phone's clock, where it can be believed.", null=True)),
-                ('utc_offset_minutes', models.SmallIntegerField(blank=True, null=True)),
-                ('received_at', models.DateTimeField()),
-                ('device', models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, to='participants.device')),
-                ('participant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='submissions', to='participants.participant')),
-                ('prompt', models.ForeignKey(blank=True, help_text='Empty for an orphan.', null=True, on_delete=django.db.models.deletion.RESTRICT, to='sampling.prompt')),
-                ('study', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='submissions', to='studies.study')),
-                ('survey_version', models.ForeignKey(help_text='What the person was shown.', on_delete=django.db.models.deletion.RESTRICT, to='studies.surveyversion')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("client_id", models.UUIDField(help_text="The phone's own name for it: the key of exactly-once.")),
+                ("digest", models.CharField(max_length=64)),
+                ("payload", models.JSONField()),
+                (
+                    "complete",
+                    models.BooleanField(
+                        default=True, help_text="False where the questionnaire was broken off or expired."
+                    ),
+                ),
+                (
+                    "answered_at",
+                    models.DateTimeField(
+                        blank=True, help_text="By the phone's clock, where it can be believed.", null=True
+                    ),
+                ),
+                ("utc_offset_minutes", models.SmallIntegerField(blank=True, null=True)),
+                ("received_at", models.DateTimeField()),
+                ("device", models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, to="participants.device")),
+                (
+                    "participant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="submissions",
+                        to="participants.participant",
+                    ),
+                ),
+                (
+                    "prompt",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="Empty for an orphan.",
+                        null=True,
+                        on_delete=django.db.models.deletion.RESTRICT,
+                        to="sampling.prompt",
+                    ),
+                ),
+                (
+                    "study",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="submissions", to="studies.study"
+                    ),
+                ),
+                (
+                    "survey_version",
+                    models.ForeignKey(
+                        help_text="What the person was shown.",
+                        on_delete=django.db.models.deletion.RESTRICT,
+                        to="studies.surveyversion",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Conflict',
+            name="Conflict",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('digest', models.CharField(max_length=64)),
-                ('payload', models.JSONField()),
-                ('received_at', models.DateTimeField()),
-                ('submission', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='conflicts', to='responses.submission')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("digest", models.CharField(max_length=64)),
+                ("payload", models.JSONField()),
+                ("received_at", models.DateTimeField()),
+                (
+                    "submission",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="conflicts", to="responses.submission"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Upload',
+            name="Upload",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('received_at', models.DateTimeField()),
-                ('stored', models.PositiveIntegerField(default=0)),
-                ('duplicate', models.PositiveIntegerField(default=0)),
-                ('conflict', models.PositiveIntegerField(default=0)),
-                ('rejected', models.PositiveIntegerField(default=0)),
-                ('device', models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, to='participants.device')),
-                ('study', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='uploads', to='studies.study')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("received_at", models.DateTimeField()),
+                ("stored", models.PositiveIntegerField(default=0)),
+                ("duplicate", models.PositiveIntegerField(default=0)),
+                ("conflict", models.PositiveIntegerField(default=0)),
+                ("rejected", models.PositiveIntegerField(default=0)),
+                ("device", models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, to="participants.device")),
+                (
+                    "study",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="uploads", to="studies.study"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Quarantined',
+            name="Quarantined",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('digest', models.CharField(max_length=64)),
-                ('body', models.BinaryField()),
-                ('code', models.CharField(max_length=40)),
-                ('detail', models.TextField()),
-                ('received_at', models.DateTimeField()),
-                ('device', models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, to='participants.device')),
-                ('participant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='participants.participant')),
-                ('study', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='quarantine', to='studies.study')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("digest", models.CharField(max_length=64)),
+                ("body", models.BinaryField()),
+                ("code", models.CharField(max_length=40)),
+                ("detail", models.TextField()),
+                ("received_at", models.DateTimeField()),
+                ("device", models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, to="participants.device")),
+                (
+                    "participant",
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="participants.participant"),
+                ),
+                (
+                    "study",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="quarantine", to="studies.study"
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'quarantined',
-                'constraints': [models.UniqueConstraint(fields=('device', 'digest'), name='one_quarantined_copy')],
+                "verbose_name_plural": "quarantined",
+                "constraints": [models.UniqueConstraint(fields=("device", "digest"), name="one_quarantined_copy")],
             },
         ),
         migrations.AddIndex(
-            model_name='submission',
-            index=models.Index(fields=['study', 'received_at'], name='responses_s_study_i_508014_idx'),
+            model_name="submission",
+            index=models.Index(fields=["study", "received_at"], name="responses_s_study_i_508014_idx"),
         ),
         migrations.AddConstraint(
-            model_name='submission',
-            constraint=models.UniqueConstraint(fields=('study', 'client_id'), name='one_submission_per_client_id'),
+            model_name="submission",
+            constraint=models.UniqueConstraint(fields=("study", "client_id"), name="one_submission_per_client_id"),
         ),
         migrations.AddConstraint(
-            model_name='conflict',
-            constraint=models.UniqueConstraint(fields=('submission', 'digest'), name='one_conflict_per_content'),
+            model_name="conflict",
+            constraint=models.UniqueConstraint(fields=("submission", "digest"), name="one_conflict_per_content"),
         ),
     ]

@@ -6,64 +6,121 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('participants', '0001_initial'),
-        ('studies', '0001_initial'),
+        ("participants", "0001_initial"),
+        ("studies", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Prompt',
+            name="Prompt",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('rule', models.CharField(max_length=40)),
-                ('questionnaire', models.SlugField()),
-                ('day', models.PositiveIntegerField()),
-                ('slot', models.PositiveSmallIntegerField()),
-                ('scheduled_at', models.DateTimeField()),
-                ('expires_at', models.DateTimeField()),
-                ('local_date', models.DateField()),
-                ('local_time', models.TimeField()),
-                ('utc_offset_minutes', models.SmallIntegerField()),
-                ('zone', models.CharField(max_length=64)),
-                ('practice', models.BooleanField(default=False)),
-                ('participant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='prompts', to='participants.participant')),
-                ('plan', models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, to='studies.samplingplan')),
-                ('study', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='prompts', to='studies.study')),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("rule", models.CharField(max_length=40)),
+                ("questionnaire", models.SlugField()),
+                ("day", models.PositiveIntegerField()),
+                ("slot", models.PositiveSmallIntegerField()),
+                ("scheduled_at", models.DateTimeField()),
+                ("expires_at", models.DateTimeField()),
+                ("local_date", models.DateField()),
+                ("local_time", models.TimeField()),
+                ("utc_offset_minutes", models.SmallIntegerField()),
+                ("zone", models.CharField(max_length=64)),
+                ("practice", models.BooleanField(default=False)),
+                (
+                    "participant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="prompts",
+                        to="participants.participant",
+                    ),
+                ),
+                ("plan", models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, to="studies.samplingplan")),
+                (
+                    "study",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="prompts", to="studies.study"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='PromptEvent',
+            name="PromptEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('client_id', models.UUIDField(default=uuid.uuid4)),
-                ('kind', models.CharField(choices=[('queued', 'Queued'), ('sent', 'Sent'), ('delivered', 'Delivered'), ('shown', 'Shown'), ('opened', 'Opened'), ('dismissed', 'Dismissed'), ('started', 'Started'), ('completed', 'Completed'), ('expired', 'Expired'), ('cancelled', 'Cancelled'), ('reissued', 'Reissued'), ('rescheduled', 'Rescheduled')], max_length=12)),
-                ('reason', models.CharField(blank=True, default='', max_length=200)),
-                ('phone_at', models.DateTimeField(blank=True, help_text="Empty where the phone's clock cannot be believed.", null=True)),
-                ('phone_text', models.CharField(blank=True, default='', help_text="The phone's time as it was sent.", max_length=40)),
-                ('received_at', models.DateTimeField()),
-                ('device', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, to='participants.device')),
-                ('prompt', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='events', to='sampling.prompt')),
-                ('study', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='prompt_events', to='studies.study')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("client_id", models.UUIDField(default=uuid.uuid4)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Queued"),
+                            ("sent", "Sent"),
+                            ("delivered", "Delivered"),
+                            ("shown", "Shown"),
+                            ("opened", "Opened"),
+                            ("dismissed", "Dismissed"),
+                            ("started", "Started"),
+                            ("completed", "Completed"),
+                            ("expired", "Expired"),
+                            ("cancelled", "Cancelled"),
+                            ("reissued", "Reissued"),
+                            ("rescheduled", "Rescheduled"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("reason", models.CharField(blank=True, default="", max_length=200)),
+                (
+                    "phone_at",
+                    models.DateTimeField(
+                        blank=True, help_text="Empty where the phone's clock cannot be believed.", null=True
+                    ),
+                ),
+                (
+                    "phone_text",
+                    models.CharField(
+                        blank=True, default="", help_text="The phone's time as it was sent.", max_length=40
+                    ),
+                ),
+                ("received_at", models.DateTimeField()),
+                (
+                    "device",
+                    models.ForeignKey(
+                        blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, to="participants.device"
+                    ),
+                ),
+                (
+                    "prompt",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="events", to="sampling.prompt"
+                    ),
+                ),
+                (
+                    "study",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="prompt_events", to="studies.study"
+                    ),
+                ),
             ],
         ),
         migrations.AddIndex(
-            model_name='prompt',
-            index=models.Index(fields=['study', 'scheduled_at'], name='sampling_pr_study_i_2a8ea4_idx'),
+            model_name="prompt",
+            index=models.Index(fields=["study", "scheduled_at"], name="sampling_pr_study_i_2a8ea4_idx"),
         ),
         migrations.AddConstraint(
-            model_name='prompt',
-            constraint=models.UniqueConstraint(fields=('participant', 'rule', 'day', 'slot'), name='one_prompt_per_slot'),
+            model_name="prompt",
+            constraint=models.UniqueConstraint(
+                fields=("participant", "rule", "day", "slot"), name="one_prompt_per_slot"
+            ),
         ),
         migrations.AddIndex(
-            model_name='promptevent',
-            index=models.Index(fields=['study', 'kind'], name='sampling_pr_study_i_4c2b59_idx'),
+            model_name="promptevent",
+            index=models.Index(fields=["study", "kind"], name="sampling_pr_study_i_4c2b59_idx"),
         ),
         migrations.AddConstraint(
-            model_name='promptevent',
-            constraint=models.UniqueConstraint(fields=('study', 'client_id'), name='one_prompt_event_per_client_id'),
+            model_name="promptevent",
+            constraint=models.UniqueConstraint(fields=("study", "client_id"), name="one_prompt_event_per_client_id"),
         ),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+
 from ema_server.ledger import services
 from ema_server.ledger.models import Job
 from tests.world import NOW

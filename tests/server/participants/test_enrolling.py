@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
+
 from ema_server.participants.models import Consent, Device, EnrolmentCode, Participant
 from ema_server.participants.services import digest_of_secret, invite, open_study_code
 from ema_server.sampling.models import Prompt

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from django.core.management import call_command
+
 from ema_server.common import clock
 from ema_server.common.errors import DomainError
 from ema_server.participants.services import import_person_table
@@ -39,7 +40,8 @@ def test_every_planned_prompt_is_a_row_missed_ones_included(phone: FakePhone) ->
 
 
 @pytest.mark.parametrize(
-    ("minutes", "status", "used"), [(5, "answered", True), (60, "answered", True), (75, "late", True), (91, "too_late", False)]
+    ("minutes", "status", "used"),
+    [(5, "answered", True), (60, "answered", True), (75, "late", True), (91, "too_late", False)],
 )
 def test_lateness_is_derived_and_nothing_is_lost(phone: FakePhone, minutes: int, status: str, used: bool) -> None:
     phone.submit(phone.item(0, minutes=minutes))

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from unittest.mock import patch
 
 import pytest
+
 from ema_server.common import clock
 from ema_server.ledger.models import Job
 from ema_server.reports import queries, services
@@ -23,7 +24,10 @@ def answered_study(**more: object) -> FakePhone:
         phone = FakePhone(study, pseudonym=f"P{person}").enrolled()
         phone.submit(
             *(
-                phone.item(n, answers={"support": 20 + (7 * n + 13 * person) % 60, "stress": 30 + (11 * n * n + 5 * person) % 50})
+                phone.item(
+                    n,
+                    answers={"support": 20 + (7 * n + 13 * person) % 60, "stress": 30 + (11 * n * n + 5 * person) % 50},
+                )
                 for n in range(20)
             )
         )
@@ -32,7 +36,10 @@ def answered_study(**more: object) -> FakePhone:
 
 def test_each_collecting_study_gets_one_job_after_its_own_local_night() -> None:
     study = live_study()
-    before, after = datetime(2026, 3, 4, 0, 30, tzinfo=UTC), datetime(2026, 3, 4, 1, 30, tzinfo=UTC)  # 01:30, 02:30 there
+    before, after = (
+        datetime(2026, 3, 4, 0, 30, tzinfo=UTC),
+        datetime(2026, 3, 4, 1, 30, tzinfo=UTC),
+    )  # 01:30, 02:30 there
     services.ask_for_due_nights(now=before)
     assert [job.key for job in Job.objects.all()] == [f"{study.slug}:2026-03-02"]
     services.ask_for_due_nights(now=after)
@@ -100,7 +107,9 @@ def test_while_a_study_collects_no_estimate_is_stored() -> None:
 
 def test_the_json_holds_what_is_needed_to_make_the_figures_again() -> None:
     phone = answered_study()
-    content = queries.report_as_json(services.produce_report(study=phone.study, night=clock.now().date(), now=clock.now()))
+    content = queries.report_as_json(
+        services.produce_report(study=phone.study, night=clock.now().date(), now=clock.now())
+    )
     assert {"night", "cutoff", "data_hash", "plan_hash", "code_version"} <= set(content)
     (model,) = content["models"]
     assert {"formula", "n_persons", "n_rows", "fixed", "contextual", "variance", "log_likelihood", "icc"} <= set(model)

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 from django.db import OperationalError, connection
+
 from ema_server.responses.models import Conflict, Quarantined, Submission, Upload
 from ema_server.studies.services import lock_data
 from tests.world import NOW, FakePhone, live_study
@@ -84,7 +85,9 @@ def test_a_refused_item_says_why(phone: FakePhone, change: dict[str, object], co
     assert Quarantined.objects.count() == 1
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"items": 3}', b'{"items": []}', b'{"items": [\xff]}', b"\xef\xbb\xbf{}"])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{", b'{"items": 3}', b'{"items": []}', b'{"items": [\xff]}', b"\xef\xbb\xbf{}"]
+)
 def test_a_malformed_body_is_a_problem_document(phone: FakePhone, body: bytes) -> None:
     answer = phone.call("POST", "submissions", raw=body)
     assert answer.status_code == 400
@@ -92,7 +95,14 @@ def test_a_malformed_body_is_a_problem_document(phone: FakePhone, body: bytes) -
 
 
 @pytest.mark.parametrize(
-    "raw", [b'{"answers": {"x": "\\ud800"}}', b'{"answers": ' + b"[" * 5000 + b"]" * 5000 + b"}", b"null", b"1e999", b'"text"']
+    "raw",
+    [
+        b'{"answers": {"x": "\\ud800"}}',
+        b'{"answers": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b"null",
+        b"1e999",
+        b'"text"',
+    ],
 )
 def test_hostile_items_are_rejected_not_fatal(phone: FakePhone, raw: bytes) -> None:
     answer = phone.call("POST", "submissions", raw=b'{"items": [' + raw + b"]}")

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
+
 from ema_server.sampling.models import Prompt, PromptEvent
 from tests.world import FakePhone, live_study
 

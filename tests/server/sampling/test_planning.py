@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from ema_server.sampling.plan import Draw, draw_prompts
 
 FIXED = {"rules": [{"key": "m", "questionnaire": "q", "open_minutes": 60, "times": ["12:00", "21:00"]}]}
-WINDOWS = {"rules": [{"key": "m", "questionnaire": "q", "open_minutes": 60, "windows": [["09:00", "10:30"], ["11:00", "12:30"]]}]}
+WINDOWS = {
+    "rules": [
+        {"key": "m", "questionnaire": "q", "open_minutes": 60, "windows": [["09:00", "10:30"], ["11:00", "12:30"]]}
+    ]
+}
 SECRET = b"s" * 32
 
 
-def draws(document: dict, *, person: str = "P1", first: date = date(2020, 3, 28), days: int = 3, zone: str = "Europe/Amsterdam",
-          version: int = 1) -> list[Draw]:  # fmt: skip
+def draws(
+    document: dict[str, Any],
+    *,
+    person: str = "P1",
+    first: date = date(2020, 3, 28),
+    days: int = 3,
+    zone: str = "Europe/Amsterdam",
+    version: int = 1,
+) -> list[Draw]:
     last = first + timedelta(days=days - 1)
     return list(
-        draw_prompts(document, secret=SECRET, person=person, version=version, first_day=first, last_day=last, zone=ZoneInfo(zone))
+        draw_prompts(
+            document, secret=SECRET, person=person, version=version, first_day=first, last_day=last, zone=ZoneInfo(zone)
+        )
     )
 
 

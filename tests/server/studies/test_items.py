@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+
 from ema_server.studies.items import answer_faults, document_faults, numeric_value
 
 DOCUMENT = {
@@ -22,7 +23,10 @@ GOOD = {"mood": 3, "stress": 41.5}
 
 def test_good_answers_have_no_fault() -> None:
     assert document_faults(DOCUMENT) == []
-    assert answer_faults(DOCUMENT, {**GOOD, "alone": True, "where": "home", "steps": 1e6, "note": "x"}, complete=True) == []
+    assert (
+        answer_faults(DOCUMENT, {**GOOD, "alone": True, "where": "home", "steps": 1e6, "note": "x"}, complete=True)
+        == []
+    )
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ NIGHT_TAKES_AT_MOST = 600.0  # seconds; the usual is a few
 
 
 class Command(BaseCommand):
-    help = "Starts web, worker and beat, lets phones replay three studies through the API, analyses the night and keeps serving."
+    help = "Starts web, worker and beat, lets phones replay three studies, analyses the night and keeps serving."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--port", type=int, default=8000)
@@ -69,7 +69,9 @@ class Command(BaseCommand):
         studies = [support_stress.study(), migraine.study()]
         if found.is_file():
             return [*studies, student_life.study(found)]
-        self._say(f"The students' study is left out: its file is not here. Add it with make demo DATA=PATH/{student_life.FILE}")
+        self._say(
+            f"The students' study is left out: no file here. Add it with make demo DATA=PATH/{student_life.FILE}"
+        )
         return studies
 
     def _phones(self, study: DemoStudy, researcher: Any, address: str) -> Counter[str]:
@@ -99,7 +101,9 @@ class Command(BaseCommand):
             self._watch(job, lambda text: progress.update(line, description=f"{demo.title}: night, {text}"))
         report = queries.latest_report(study)
         if report is None:
-            raise CommandError(f"The night of {demo.slug} failed: {job.last_error}. The worker's log is in {settings.VAR / 'logs'}.")
+            raise CommandError(
+                f"The night of {demo.slug} failed: {job.last_error}. The worker's log is in {settings.VAR / 'logs'}."
+            )
         return report
 
     def _watch(self, job: Job, show: Any) -> None:
@@ -110,7 +114,9 @@ class Command(BaseCommand):
                 return
             show(job.progress or "waiting for the worker")
             time.sleep(0.1)
-        raise CommandError(f"No worker did the night within {NIGHT_TAKES_AT_MOST:.0f} s. Its log is in {settings.VAR / 'logs'}.")
+        raise CommandError(
+            f"No worker did the night within {NIGHT_TAKES_AT_MOST:.0f} s. Its log is in {settings.VAR / 'logs'}."
+        )
 
     def _receipts(self, studies: Sequence[DemoStudy], receipts: dict[str, Counter[str]]) -> None:
         table = Table("receipts", title="What the phones were told", title_justify="left", box=None, pad_edge=False)
@@ -124,10 +130,14 @@ class Command(BaseCommand):
     def _findings(self, study: DemoStudy, report: Report) -> None:
         """The night in words; for the simulated study the truth beside the estimates."""
         label = " (SIMULATED)" if study.simulated_truth else ""
-        self.console.print(f"\n[bold]{study.title}{label}[/bold]  {report.n_rows:,} prompts read, {report.seconds:.1f} s")
+        self.console.print(
+            f"\n[bold]{study.title}{label}[/bold]  {report.n_rows:,} prompts read, {report.seconds:.1f} s"
+        )
         for model in report.results["models"]:
             if model["role"] == "check":
-                self.console.print(f"  {model['title']}: {model['status']}, {'fit sound' if model.get('fit_sound') else 'fit not sound'}.")
+                self.console.print(
+                    f"  {model['title']}: {model['status']}, fit {'sound' if model.get('fit_sound') else 'not sound'}."
+                )
                 continue
             if model["status"] == "failed":
                 self.console.print(f"  {model['title']} could not be fitted: {model['cause']}")
@@ -151,11 +161,15 @@ class Command(BaseCommand):
         for study in studies:
             self.console.print(f"Report   {address}/studies/{study.slug}/report/", soft_wrap=True)
         self.console.print(f"Login    {email}   {password}")
-        self.console.print("Serving; Ctrl-C stops everything." if serving else "Ended as asked (SERVE=0); make demo keeps serving.")
+        self.console.print(
+            "Serving; Ctrl-C stops everything." if serving else "Ended as asked (SERVE=0); make demo keeps serving."
+        )
 
     def _progress(self, *, bar: bool = True) -> Progress:
         columns = [BarColumn(), MofNCompleteColumn()] if bar else []
-        return Progress(SpinnerColumn(), TextColumn("{task.description}"), *columns, TimeElapsedColumn(), console=self.console)
+        return Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), *columns, TimeElapsedColumn(), console=self.console
+        )
 
     def _say(self, text: str) -> None:
         self.console.print(text, soft_wrap=True)

@@ -13,7 +13,7 @@ from ema_server.reports.management.commands._study import find_study
 
 
 class Command(BaseCommand):
-    help = "Writes the rows that the newest night read, one per prompt, missed ones included. The file's SHA-256 is the report's data hash."
+    help = "Writes the rows that the newest night read, one per prompt; the file's SHA-256 is its data hash."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("study", help="the study's short name, for instance migraine")
@@ -29,7 +29,9 @@ class Command(BaseCommand):
         try:
             options["out"].write_bytes(content)
         except OSError as error:
-            raise CommandError(f"{options['out']} cannot be written: {error.strerror}. Name a file in a folder that you may write to.") from error
+            raise CommandError(
+                f"{options['out']} cannot be written: {error.strerror}. Name a file in a folder that you may write to."
+            ) from error
         same = dataset.data_hash(frame) == report.data_hash
         self.stdout.write(f"{len(frame)} rows, {len(frame.columns)} columns → {options['out']}")
         if not same:
