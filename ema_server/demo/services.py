@@ -26,7 +26,7 @@ _OWNED = (
     "DELETE FROM reports_analysisplan WHERE study_id = %(study)s",
     "DELETE FROM responses_upload WHERE study_id = %(study)s",
     "DELETE FROM responses_quarantined WHERE study_id = %(study)s",
-    "DELETE FROM responses_conflict c USING responses_submission s WHERE s.id = c.submission_id AND s.study_id = %(study)s",
+    "DELETE FROM responses_conflict USING responses_submission s WHERE s.id = submission_id AND s.study_id = %(study)s",
     "DELETE FROM responses_submission WHERE study_id = %(study)s",
     "DELETE FROM sampling_promptevent WHERE study_id = %(study)s",
     "DELETE FROM sampling_prompt WHERE study_id = %(study)s",
@@ -62,7 +62,7 @@ def start_clean(demo: DemoStudy) -> None:
         return
     if study.source != demo.source:
         raise NotTheDemos(
-            f"There is a study {demo.slug!r} here that the demo did not make. Run it on another database (unset DATABASE_URL)."
+            f"There is a study {demo.slug!r} here that the demo did not make. Use another database (unset DATABASE_URL)."
         )
     with connection.cursor() as cursor:
         for statement in _OWNED:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
 from rest_framework.request import Request
 
 from ema_server.participants.models import Device
 from ema_server.participants.services import digest_of_secret
+
+
+def device_of(request: Request) -> Device:
+    """The phone that calls: what `DeviceAuthentication` found. Views look everything up from it."""
+    device = request.user
+    if not isinstance(device, Device):
+        raise NotAuthenticated("Write Authorization: Bearer TOKEN.")
+    return device
 
 
 class DeviceAuthentication(BaseAuthentication):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from rest_framework import serializers
+
+from ema_server.common.phone_time import parse_phone_time
 
 
 class ZoneField(serializers.CharField):
     """An IANA time zone."""
 
-    def to_internal_value(self, data: object) -> str:
+    def to_internal_value(self, data: str) -> str:
         text = super().to_internal_value(data)
         try:
             ZoneInfo(text)
@@ -18,20 +21,14 @@ class ZoneField(serializers.CharField):
             raise serializers.ValidationError(
                 f"{text!r} is no IANA time zone; send one like Europe/Amsterdam."
             ) from error
-        return str(text)
+        return text
 
 
 class AwareDateTimeField(serializers.DateTimeField):
     """A time with its offset. A time without one would be a guess."""
 
-    def to_internal_value(self, value: object) -> object:
-        from django.utils.dateparse import parse_datetime
-
-        try:
-            parsed = parse_datetime(str(value))
-        except ValueError:
-            parsed = None
-        if parsed is None or parsed.tzinfo is None:
+    def to_internal_value(self, value: str | datetime) -> datetime:
+        if parse_phone_time(str(value)) is None:
             raise serializers.ValidationError(
                 f"{value!r} is no time with an offset; send one like 2026-03-02T09:30:00+01:00."
             )

@@ -26,7 +26,7 @@ def derive(frame: pd.DataFrame, rules: Mapping[str, Mapping[str, Any]]) -> pd.Da
     """The frame with each derived column added, in the plan's order."""
     frame = frame.copy()
     for name, rule in rules.items():
-        source = rule.get("days_since") or rule.get("of")
+        source = str(rule.get("days_since") or rule.get("of"))
         if source not in frame.columns:
             raise InvalidColumn(
                 f"columns.{name}: the data have no column {source!r}; there are {', '.join(frame.columns)}."
@@ -48,4 +48,4 @@ def _phase(values: pd.Series, rule: Mapping[str, Any]) -> pd.Series:
             f"labels: {len(rule['breaks'])} breaks make {len(edges) - 1} phases, {len(rule['labels'])} labels given."
         )
     phases = pd.cut(values, edges, right=False, labels=rule["labels"])
-    return phases.astype(object).where(values.notna(), None)
+    return pd.Series(phases.astype(object), index=values.index).where(values.notna(), None)

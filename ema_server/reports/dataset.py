@@ -18,6 +18,7 @@ from ema_server.studies import items
 from ema_server.studies.models import Study
 
 USED = ("answered", "late")
+SUBMISSION_FIELDS = ("id", "prompt_id", "payload", "complete", "answered_at", "received_at", "survey_version_id")
 PROMPT_FIELDS = (
     "participant__pseudonym", "questionnaire", "day", "slot", "scheduled_at", "local_date", "local_time", "zone",
     "utc_offset_minutes", "expires_at", "practice", "participant__test_person", "id",
@@ -68,8 +69,8 @@ def data_hash(frame: pd.DataFrame) -> str:
 
 _COLUMNS = (
     "person", "questionnaire", "day", "slot", "scheduled_at", "scheduled_local", "zone", "utc_offset_minutes",
-    "expires_at", "answered_at", "received_at", "latency_minutes", "status", "used", "held_items", "reissues", "repeats", "practice",
-    "test_person",
+    "expires_at", "answered_at", "received_at", "latency_minutes", "status", "used", "held_items", "reissues",
+    "repeats", "practice", "test_person",
 )  # fmt: skip
 
 
@@ -145,10 +146,9 @@ def _status(
 def _answers_by_prompt(study: Study, cutoff: datetime) -> dict[Any, list[dict[str, Any]]]:
     """Each prompt's submissions in the order in which they were answered; one without a believable time comes last."""
     found: dict[Any, list[dict[str, Any]]] = {}
-    for each in Submission.objects.filter(study=study, received_at__lte=cutoff, prompt__isnull=False).values(
-        "id", "prompt_id", "payload", "complete", "answered_at", "received_at", "survey_version_id"
-    ):
-        found.setdefault(each["prompt_id"], []).append(each)
+    sent = Submission.objects.filter(study=study, received_at__lte=cutoff, prompt__isnull=False)
+    for each in sent.values(*SUBMISSION_FIELDS):
+        found.setdefault(each["prompt_id"], []).append(dict(each))
     for each_list in found.values():
         each_list.sort(
             key=lambda each: (each["answered_at"] is None, each["answered_at"] or each["received_at"], each["id"])

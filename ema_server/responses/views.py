@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 from ema_server.common import clock
 from ema_server.common.openapi import schema_of
 from ema_server.common.problems import problem, too_large
+from ema_server.participants.authentication import device_of
 from ema_server.responses import services, sync
 
 
@@ -39,7 +40,7 @@ class SyncView(APIView):
     )
     def get(self, request: Request) -> HttpResponse:
         now = clock.now()
-        content = sync.sync_content(request.user, now=now)
+        content = sync.sync_content(device_of(request), now=now)
         etag = sync.etag_of(content)
         if request.headers.get("If-None-Match") == etag:
             return HttpResponse(status=304, headers={"ETag": etag})
@@ -70,6 +71,6 @@ class SubmissionsView(APIView):
                 413 if batch.items else 400, "batch_size", "Wrong size of batch", detail, limit_items=services.MAX_ITEMS
             )
         receipts = services.record_submissions(
-            device=request.user, raw_items=[bytes(raw) for raw in batch.items], now=clock.now()
+            device=device_of(request), raw_items=[bytes(raw) for raw in batch.items], now=clock.now()
         )
         return HttpResponse(msgspec.json.encode(ReceiptsOut(receipts)), content_type="application/json")

@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 from ema_server.common import clock
 from ema_server.common.openapi import schema_of
 from ema_server.common.problems import problem, too_large
+from ema_server.participants.authentication import device_of
 from ema_server.participants.serializers import DeviceIn, EnrolmentIn, EnrolmentOut
 from ema_server.sampling import services
 
@@ -75,7 +76,7 @@ class PromptEventsView(APIView):
         if len(batch.events) > MAX_EVENTS:
             detail = f"events: {len(batch.events)} given; send at most {MAX_EVENTS}."
             return problem(413, "batch_size", "Wrong size of batch", detail, limit_items=MAX_EVENTS)
-        receipts = services.record_events(device=request.user, events=batch.events, now=clock.now())
+        receipts = services.record_events(device=device_of(request), events=batch.events, now=clock.now())
         return HttpResponse(msgspec.json.encode(EventReceiptsOut(receipts)), content_type="application/json")
 
 
@@ -88,6 +89,6 @@ class DeviceView(APIView):
         body.is_valid(raise_exception=True)
         facts = {name: value for name, value in body.validated_data.items() if name != "zone_since"}
         moved = services.change_device(
-            device=request.user, facts=facts, zone_since=body.validated_data.get("zone_since"), now=clock.now()
+            device=device_of(request), facts=facts, zone_since=body.validated_data.get("zone_since"), now=clock.now()
         )
         return Response({"prompts_moved": moved})
