@@ -124,7 +124,7 @@ def _happenings(
             "day": [prompt["day"] for prompt in prompts],
             "slot": [prompt["slot"] for prompt in prompts],
             "hour": local.hour + local.minute / 60 + local.second / 3600,
-            "weekend": (local.dayofweek >= 5).astype(int),
+            "weekend": (local.day_of_week >= 5).astype(int),
         }
     )
     said = answer_prompts(TRUTH, traits, schedule, rng)

@@ -191,10 +191,10 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
 def _with_clock_terms(frame: pd.DataFrame) -> pd.DataFrame:
     """Weekend, time of day and time of year, by the person's own wall clock and calendar."""
     local = frame["scheduled_local"].dt
-    frame["weekend"] = (local.dayofweek >= 5).astype("int64")
+    frame["weekend"] = (local.day_of_week >= 5).astype("int64")
     frame["hour"] = local.hour + local.minute / 60 + local.second / 3600
     frame["sin24"], frame["cos24"] = np.sin(2 * np.pi * frame["hour"] / 24), np.cos(2 * np.pi * frame["hour"] / 24)
-    turn = 2 * np.pi * (local.dayofyear - 1) / 365.25
+    turn = 2 * np.pi * (local.day_of_year - 1) / 365.25
     frame["sin_year"], frame["cos_year"] = np.sin(turn), np.cos(turn)
     return frame
 
