@@ -47,7 +47,7 @@ class Command(BaseCommand):
         self.console = Console(highlight=False)
         studies = self._studies(options["data"])
         call_command("migrate", verbosity=0)
-        with Stack(port=options["port"], progress=self._say) as stack:
+        with Stack(port=options["port"], logs=settings.VAR / "logs", progress=self._say) as stack:
             tasks.warm_up.delay()
             researcher, password = services.demo_researcher()
             receipts = {study.slug: self._phones(study, researcher, stack.address) for study in studies}

@@ -1,0 +1,54 @@
+# The two commands are `make demo` and `make test`. Both need Python 3.11 or newer, and nothing else.
+
+SHELL := /bin/sh
+PORT ?= 8000
+SERVE ?= 1
+DATA ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+.PHONY: help demo test check lint types contracts clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## +/\t/' | expand -t 14
+
+demo: $(VENV)/demo  ## all of it, with phones: PORT=8000, SERVE=0 ends after the report, DATA=PATH/fried2022.csv
+	@$(BIN)/python manage.py demo --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve) $(if $(DATA),--data "$(DATA)")
+
+test: $(VENV)/dev  ## everything that must hold
+	@$(BIN)/python -m pytest
+
+check: lint types contracts test  ## ruff, mypy, import contracts, then the tests
+
+lint: $(VENV)/dev
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(VENV)/dev
+	@$(BIN)/mypy
+
+contracts: $(VENV)/dev
+	@$(BIN)/lint-imports
+
+clean:  ## remove the virtual environment and all state, the demo's data included
+	rm -rf $(VENV) var
+
+$(VENV)/demo: requirements.txt requirements-demo.txt | $(VENV)/made
+	@echo "Installing what the demo needs (once, about a minute) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -r requirements.txt -r requirements-demo.txt
+	@touch $@
+
+$(VENV)/dev: requirements.txt requirements-demo.txt requirements-dev.txt | $(VENV)/made
+	@echo "Installing what the tests need (once, about a minute) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -r requirements-dev.txt
+	@touch $@ $(VENV)/demo
+
+$(VENV)/made:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "EMA server needs Python 3.11 or newer; none was found. Install it, or name it: make demo PYTHON=/path/to/python3.11" >&2; exit 1; fi
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(f"EMA server needs Python 3.11 or newer; $(PYTHON) is {v}.") if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); \
+		echo "$(PYTHON) could not make a virtual environment here (above: why). On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@touch $@

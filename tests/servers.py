@@ -1,0 +1,37 @@
+"""Servers for the suite: a PostgreSQL and a Valkey of its own, started before Django reads its settings.
+
+Loaded as a plugin (`-p tests.servers`). With DATABASE_URL and BROKER_URL set, those are used instead; Django makes a
+database of its own beside the one that is named.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from ema_server.embedded import EmbeddedError, attach
+
+ROOT = Path(__file__).resolve().parents[1]
+_held = ExitStack()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    _held.close()
+
+
+def _attach() -> None:
+    if os.environ.get("DATABASE_URL") and os.environ.get("BROKER_URL"):
+        return
+    os.environ["EMA_VAR"] = str(ROOT / "var" / "test")
+    try:
+        urls = _held.enter_context(attach(Path(os.environ["EMA_VAR"])))
+    except EmbeddedError as error:
+        raise pytest.UsageError(str(error)) from error
+    os.environ.setdefault("DATABASE_URL", urls.database)
+    os.environ.setdefault("BROKER_URL", urls.broker)
+
+
+_attach()
