@@ -72,7 +72,7 @@ def _make(folder: Folder) -> None:
         folder.users_lock.touch()
     except OSError as error:
         raise EmbeddedError(
-            f"{folder.var} cannot be written ({error.strerror}). The embedded PostgreSQL and Valkey keep their state there: "
+            f"{folder.var} cannot be written ({error.strerror}). The embedded servers keep their state there: "
             "make it writable, set EMA_VAR to another folder, or set DATABASE_URL and BROKER_URL."
         ) from error
 
@@ -100,9 +100,10 @@ def _running(folder: Folder) -> Urls:
     give_up = time.monotonic() + STARTS_WITHIN
     started: subprocess.Popen[bytes] | None = None
     while time.monotonic() < give_up:
+        if _held(folder.urls):  # by the living supervisor that wrote it: one left by a killed supervisor is not held
+            return Urls(**json.loads(folder.urls.read_text()))
         if _held(folder.supervisor_lock):
-            if folder.urls.exists():
-                return Urls(**json.loads(folder.urls.read_text()))
+            pass  # it is starting
         elif started is None:
             started = _start_supervisor(folder)
         elif started.poll() is not None:
@@ -149,4 +150,4 @@ def _held(lock: Path) -> bool:
 
 
 def _not_yours(var: Path) -> str:
-    return f"{var} belongs to another user of this machine. Run as that user, delete the folder, or set EMA_VAR to another one."
+    return f"{var} belongs to another user. Run as that user, delete the folder, or set EMA_VAR to another one."

@@ -23,7 +23,7 @@ STOPS_WITHIN = 15.0
 
 
 class Stack:
-    """`with Stack(port=8000, logs=…) as stack:` everything runs inside the block and is stopped at its end, however it ends."""
+    """`with Stack(port=8000, logs=…) as stack:` everything runs inside the block and is stopped at its end."""
 
     def __init__(self, *, port: int, logs: Path, progress: Callable[[str], None] = lambda text: None) -> None:
         self.port, self.logs, self.progress = port, logs, progress
@@ -52,7 +52,9 @@ class Stack:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stop()
 
     def check(self) -> None:
@@ -60,7 +62,9 @@ class Stack:
         for name, process in self.processes.items():
             if process.poll() is not None:
                 words = self._log(name).read_text(errors="replace").strip().splitlines()[-3:]
-                raise EmbeddedError(f"{name} has ended: {' / '.join(words) or 'it said nothing'} (all of it in {self._log(name)}).")
+                raise EmbeddedError(
+                    f"{name} has ended: {' / '.join(words) or 'it said nothing'} (all of it in {self._log(name)})."
+                )
 
     def wait(self) -> None:
         """Serve until somebody stops it."""

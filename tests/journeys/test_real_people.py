@@ -55,7 +55,9 @@ def test_the_students_study_keeps_every_oddity(live_server: Any) -> None:
     first = source[source["status"] == "answered"].drop_duplicates(["id", "day", "beep"])
     first = first.assign(person=first["id"].map("P{:02d}".format)).set_index(["person", "day", "beep"])[items]
     used = frame[frame["used"]].set_index(["person", "day", "slot"])[items]
-    pd.testing.assert_frame_equal(used.sort_index(), first.sort_index().rename_axis(used.index.names), check_dtype=False)
+    pd.testing.assert_frame_equal(
+        used.sort_index(), first.sort_index().rename_axis(used.index.names), check_dtype=False
+    )
 
     offsets = frame.groupby(["zone", "day"])["utc_offset_minutes"].unique()
     assert offsets["Europe/Amsterdam", 13].tolist() == [60]
@@ -80,6 +82,8 @@ def test_the_migraine_diaries_arrive_whole(live_server: Any) -> None:
     theirs = source.drop_duplicates(["id", "time"]).sort_values(["id", "time"])
     numbers = {identity: f"P{number:03d}" for number, identity in enumerate(sorted(source["id"].unique()), start=1)}
     theirs = theirs.assign(person=theirs["id"].map(numbers), headache=(theirs["headache"] == "yes").astype(float))
-    pd.testing.assert_frame_equal(ours, theirs[ours.columns].reset_index(drop=True), check_dtype=False, check_column_type=False)
+    pd.testing.assert_frame_equal(
+        ours, theirs[ours.columns].reset_index(drop=True), check_dtype=False, check_column_type=False
+    )
     assert set(used.loc[used["time"].between(0, 7), "phase"]) == {"first week"}
     assert set(used.loc[used["time"] < 0, "phase"]) == {"before"}

@@ -69,9 +69,7 @@ class Command(BaseCommand):
         studies = [support_stress.study(), migraine.study()]
         if found.is_file():
             return [*studies, student_life.study(found)]
-        self._say(
-            f"The students' study is left out: no file here. Add it with make demo DATA=PATH/{student_life.FILE}"
-        )
+        self._say(f"The students' study is left out: no file here. Add it with make demo DATA=PATH/{student_life.FILE}")
         return studies
 
     def _phones(self, study: DemoStudy, researcher: Any, address: str) -> Counter[str]:
