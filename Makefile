@@ -37,12 +37,12 @@ clean:  ## remove the virtual environment and all state, the demo's data include
 
 $(VENV)/demo: requirements.txt requirements-demo.txt | $(VENV)/made
 	@echo "Installing what the demo needs (once, about a minute) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -r requirements.txt -r requirements-demo.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-compile -r requirements.txt -r requirements-demo.txt
 	@touch $@
 
 $(VENV)/dev: requirements.txt requirements-demo.txt requirements-dev.txt | $(VENV)/made
 	@echo "Installing what the tests need (once, about a minute) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-compile -r requirements-dev.txt
 	@touch $@ $(VENV)/demo
 
 $(VENV)/made:
