@@ -1,1 +1,22 @@
-"""Multilevel models for people in time: within- and between-person parts, fitted exactly and fast."""
+"""Multilevel models for people in time: within- and between-person parts, fitted exactly and fast.
+
+    import analysis
+    fit = analysis.lmm("stress ~ within(support) + between(support) + (1 + within(support) | person)", frame)
+    print(fit.summary())
+"""
+
+from analysis.centering import within_between
+from analysis.errors import AnalysisError, DesignError, SpecError
+from analysis.models import LinearModel, LogisticModel, MultilevelModel, glmm, lmm
+
+__all__ = [
+    "AnalysisError",
+    "DesignError",
+    "LinearModel",
+    "LogisticModel",
+    "MultilevelModel",
+    "SpecError",
+    "glmm",
+    "lmm",
+    "within_between",
+]

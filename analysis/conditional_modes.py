@@ -1,0 +1,49 @@
+"""Each person's own deviations and their uncertainty (Henderson, 1975; METHODS §2.9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.glmm import GlmmFit
+from analysis.lmm import LmmFit
+
+
+@dataclass(frozen=True, slots=True)
+class Modes:
+    """The random effects given the data and the estimates, on the scale of the data.
+
+    modes : (persons, q) the most likely deviations
+    covariance : (persons, q, q) their covariance given the data and the estimated parameters
+    shift : (persons, q, p) change of the modes with the fixed effects, db/dβ
+    """
+
+    modes: np.ndarray
+    covariance: np.ndarray
+    shift: np.ndarray
+
+
+def conditional_modes(fit: LmmFit | GlmmFit) -> Modes:
+    """Modes of either kind of model."""
+    return _linear(fit) if isinstance(fit, LmmFit) else _generalised(fit)
+
+
+def _linear(fit: LmmFit) -> Modes:
+    """b̂ = M(Z'y − Z'Xβ̂) and σ²M, with M = Λ(Λ'Z'ZΛ + I)⁻¹Λ'."""
+    m, lam = fit.moments, fit.lam
+    inner = lam @ np.linalg.solve(lam.T @ m.zz @ lam + np.eye(len(lam)), np.broadcast_to(lam.T, m.zz.shape))
+    p = m.n_fixed
+    residual = m.zw[:, :, p] - m.zw[:, :, :p] @ fit.profile.beta
+    modes = np.einsum("iab,ib->ia", inner, residual)
+    shift = -inner @ m.zw[:, :, :p] @ np.linalg.inv(m.fixed_map)
+    back = m.random_map
+    return Modes(m.scale_y * modes @ back.T, fit.sigma**2 * (back @ inner @ back.T), back @ shift)
+
+
+def _generalised(fit: GlmmFit) -> Modes:
+    """b̂ = Λû at the mode of the joint density, with Λ(Λ'Z'WZΛ + I)⁻¹Λ' as covariance."""
+    back = fit.data.random_map @ fit.lam
+    inner = np.linalg.inv(fit.curvature)
+    shift = -inner @ fit.cross @ np.linalg.inv(fit.data.fixed_map)
+    return Modes(fit.modes @ back.T, back @ inner @ back.T, back @ shift)

@@ -1,0 +1,414 @@
+"""Formula + frame → `Design`: the last module to see a frame.
+
+The fixed part and each bracket of the random part are `Terms`, formulaic's where a term is more than a plain column.
+A design column is a constant, a raw column, or its within or between part; the latter two are never stored as rows,
+since a person's moments of the raw column hold them exactly (METHODS §2.14).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from formulaic import Formula
+from formulaic import ModelSpec as FormulaicSpec
+from formulaic.errors import DataMismatchWarning, FormulaicError
+from formulaic.parser.types import Term
+
+from analysis.centering import boundaries, mean_of_persons, numeric, person_means
+from analysis.errors import DesignError, SpecError, unknown_column
+from analysis.spec import ModelSpec, Prepared, RandomTerm, SplitColumn, parse_formula, prepare
+
+INTERCEPT = "Intercept"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One design column: its name, what it is, and the raw column behind it (−1 for the constant)."""
+
+    name: str
+    kind: Literal["one", "raw", "within", "between"]
+    source: int
+
+
+@dataclass(frozen=True)
+class Terms:
+    """One part of a formula: how it turns a frame that holds its columns (splits included) into a matrix.
+
+    names : the matrix's columns
+    blueprint : formulaic's memory of levels and transforms; None where every term is a plain numeric column
+    """
+
+    prepared: Prepared
+    names: tuple[str, ...]
+    blueprint: FormulaicSpec | None
+
+    def matrix(self, frame: pd.DataFrame) -> np.ndarray:
+        """(rows, columns), also for a frame not seen before. Raises DesignError for a level not seen before."""
+        if self.blueprint is None:
+            out = np.ones((len(frame), len(self.names)))
+            for j, name in enumerate(self.names):
+                if name != INTERCEPT:
+                    out[:, j] = numeric(frame, name)
+            return out
+        return _materialise(self.blueprint, frame)[0]
+
+
+@dataclass(frozen=True)
+class Design:
+    """The data of one model, rows sorted by person; a person's rows keep their order.
+
+    rows : (n, k) the raw columns, the outcome last;  raw : their names
+    starts : (persons + 1,) person i has rows starts[i]:starts[i + 1];  levels : the persons
+    fixed, random : the columns of X and Z;  blocks : sizes of Z's blocks of correlated terms
+    positions : (n,) each row's place in the frame given;  index : that frame's index, in the order of `positions`
+    frame : the used columns of the rows used, in the frame's own order; splits not included
+    weights, offset : (n,) or None
+    """
+
+    spec: ModelSpec
+    rows: np.ndarray
+    raw: tuple[str, ...]
+    starts: np.ndarray
+    levels: pd.Index
+    fixed: tuple[Column, ...]
+    random: tuple[Column, ...]
+    blocks: tuple[int, ...]
+    fixed_terms: Terms
+    random_terms: tuple[Terms, ...]
+    splits: tuple[SplitColumn, ...]
+    positions: np.ndarray
+    index: pd.Index
+    rows_dropped: int
+    missing: dict[str, int]
+    weights: np.ndarray | None
+    offset: np.ndarray | None
+
+    @property
+    def factor(self) -> str:
+        """The grouping factor's name."""
+        return self.spec.random[0].factor
+
+    @property
+    def n_obs(self) -> int:
+        return len(self.rows)
+
+    @property
+    def n_persons(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def outcome(self) -> np.ndarray:
+        """(n,) the outcome, rows sorted by person."""
+        return np.asarray(self.rows[:, -1])
+
+    @property
+    def fixed_names(self) -> list[str]:
+        return [column.name for column in self.fixed]
+
+    @property
+    def random_names(self) -> list[str]:
+        return [column.name for column in self.random]
+
+    def matrix(self, columns: Sequence[Column]) -> np.ndarray:
+        """(n, len(columns)) of design columns, rows sorted by person."""
+        sizes = np.diff(self.starts)
+        out = np.ones((self.n_obs, len(columns)))
+        for j, column in enumerate(columns):
+            if column.kind == "one":
+                continue
+            values = self.rows[:, column.source]
+            if column.kind != "raw":
+                means = person_means(values, self.starts)
+                spread = np.repeat(means, sizes)
+                values = values - spread if column.kind == "within" else spread - mean_of_persons(means)
+            out[:, j] = values
+        return out
+
+
+def build_design(
+    formula: str,
+    frame: pd.DataFrame,
+    *,
+    person: str | None = None,
+    weights: str | None = None,
+    offset: str | None = None,
+) -> Design:
+    """Read the formula, drop rows with a missing value in a used column, and lay the rest out person by person."""
+    spec = parse_formula(formula)
+    if not isinstance(frame, pd.DataFrame):
+        raise SpecError(f"the data must be a pandas DataFrame, not {type(frame).__name__}.")
+    group = _only_group(spec, person)
+    columns = [str(name) for name in frame.columns]
+    where = f"the formula {formula!r}"
+    outcome = prepare(spec.outcome, columns, where)
+    fixed = prepare(spec.fixed, columns, where)
+    random = [prepare(term.terms, columns, where) for term in spec.random]
+    extra = [name for name in (weights, offset) if name is not None]
+    for name in (*group, *extra):
+        if name not in columns:
+            raise unknown_column(name, columns, where)
+    parts = (outcome, fixed, *random)
+    used = list(dict.fromkeys([*(name for part in parts for name in part.columns), *group, *extra]))
+    splits = tuple(dict.fromkeys(split for part in parts for split in part.splits))
+    for name in used:
+        if columns.count(name) > 1:
+            raise DesignError(f"the frame has {columns.count(name)} columns named {name!r}; keep one.")
+
+    data, kept, missing = _complete_rows(frame, used)
+    codes, levels = _levels(data, group)
+    order = None if (np.diff(codes) >= 0).all() else np.argsort(codes, kind="stable")
+    starts = boundaries(codes if order is None else codes[order])
+    if len(starts) < 3:
+        raise DesignError(f"the grouping factor {':'.join(group)!r} has only one level in the rows used: {levels[0]!r}.")
+    data = data if order is None else data.iloc[order]
+    positions = kept if order is None else kept[order]
+
+    store = _RawColumns(data, starts)
+    whole = _with_splits(data, splits, starts) if not _all_plain(parts, data) else data
+    fixed_terms, fixed_columns = _build_terms(fixed, whole, store, where)
+    random_terms: list[Terms] = []
+    random_columns: list[Column] = []
+    blocks: list[int] = []
+    for term, part in zip(spec.random, random, strict=True):
+        for piece in _independent_pieces(term, part):
+            built, own = _build_terms(piece, whole, store, where)
+            random_terms.append(built)
+            random_columns.extend(own)
+            blocks.append(len(own))
+    _refuse_repeats([column.name for column in random_columns], spec)
+    if not fixed_columns:
+        raise SpecError(f"{where} has no fixed effect; write 1 for an intercept.")
+    names, rows = store.rows(spec.outcome, _outcome_values(outcome, whole, where))
+    return Design(
+        spec=spec,
+        rows=rows,
+        raw=names,
+        starts=starts,
+        levels=levels,
+        fixed=tuple(fixed_columns),
+        random=tuple(random_columns),
+        blocks=tuple(blocks),
+        fixed_terms=fixed_terms,
+        random_terms=tuple(random_terms),
+        splits=splits,
+        positions=positions,
+        index=frame.index[positions],
+        rows_dropped=len(frame) - len(data),
+        missing=missing,
+        weights=None if weights is None else numeric(data, weights),
+        offset=None if offset is None else numeric(data, offset),
+    )
+
+
+class _RawColumns:
+    """Collects the raw columns of a design, each once."""
+
+    def __init__(self, data: pd.DataFrame, starts: np.ndarray) -> None:
+        self.data = data
+        self.starts = starts
+        self.names: list[str] = []
+        self.values: list[np.ndarray] = []
+
+    def column(self, name: str) -> int:
+        """The number of a numeric column of the frame."""
+        if name not in self.names:
+            self.add(name, numeric(self.data, name))
+        return self.names.index(name)
+
+    def add(self, name: str, values: np.ndarray) -> int:
+        if not np.isfinite(values).all():
+            raise DesignError(f"the term {name!r} is missing or infinite in some rows; look at its transformation.")
+        self.names.append(name)
+        self.values.append(values)
+        return len(self.names) - 1
+
+    def rows(self, outcome: str, values: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+        """All columns as one C-contiguous matrix, the outcome last, and their names."""
+        out = np.empty((len(values), len(self.names) + 1))
+        for j, column in enumerate((*self.values, values)):
+            out[:, j] = column
+        return (*self.names, outcome), out
+
+
+def _only_group(spec: ModelSpec, person: str | None) -> tuple[str, ...]:
+    """The columns of the one grouping factor."""
+    if len(spec.factors) > 1:
+        raise SpecError(
+            f"the formula {spec.formula!r} has the grouping factors {', '.join(spec.factors)}; nested and crossed "
+            "factors are not available yet, only one grouping factor with any number of terms."
+        )
+    if person is not None and person != spec.factors[0]:
+        raise SpecError(f"person={person!r} must be the grouping factor {spec.factors[0]!r}: it is the only one.")
+    return spec.random[0].group
+
+
+def _complete_rows(frame: pd.DataFrame, used: list[str]) -> tuple[pd.DataFrame, np.ndarray, dict[str, int]]:
+    """The used columns of the complete rows, those rows' positions, and how many values each column lacked."""
+    data = frame[used]
+    absent = {name: np.asarray(data[name].isna()) for name in used}
+    missing = {name: int(mask.sum()) for name, mask in absent.items() if mask.any()}
+    if not missing:
+        positions = np.arange(len(frame))
+    else:
+        positions = np.flatnonzero(~np.logical_or.reduce([absent[name] for name in missing]))
+        data = data.iloc[positions]
+    if not len(data):
+        worst = ", ".join(f"{name!r} ({count} of {len(frame)})" for name, count in missing.items()) or "the frame"
+        raise DesignError(f"no row is complete; missing values: {worst}.")
+    return data, positions, missing
+
+
+def _levels(data: pd.DataFrame, group: tuple[str, ...]) -> tuple[np.ndarray, pd.Index]:
+    """Codes (n,) and the levels they stand for: ascending, or in a categorical's own order."""
+    keys = data[group[0]] if len(group) == 1 else data[list(group)].astype(str).agg(":".join, axis=1)
+    if isinstance(keys.dtype, pd.CategoricalDtype):
+        keys = keys.cat.remove_unused_categories()
+        return np.asarray(keys.cat.codes, dtype=np.int64), keys.cat.categories
+    values = keys.to_numpy()
+    if values.dtype.kind in "iu" and len(values) and (np.diff(values) >= 0).all():  # sorted already: no hashing
+        starts = boundaries(values)
+        codes = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+        return codes, pd.Index(values[starts[:-1]], name=keys.name)
+    codes, levels = pd.factorize(keys, sort=True)
+    return codes.astype(np.int64), pd.Index(levels)
+
+
+def _plain_names(part: Prepared, data: pd.DataFrame) -> list[str] | None:
+    """The part's columns if each of its terms is a numeric column, a split or the constant; otherwise None."""
+    splits = {split.name for split in part.splits}
+    names = []
+    for term in _parsed(part):
+        if len(term.factors) != 1:
+            return None
+        expression = str(term.factors[0].expr)
+        if expression == "1":
+            names.append(INTERCEPT)
+        elif expression in splits or (expression in data.columns and _is_numeric(data[expression])):
+            names.append(expression)
+        else:
+            return None
+    return names
+
+
+def _all_plain(parts: Sequence[Prepared], data: pd.DataFrame) -> bool:
+    return all(_plain_names(part, data) is not None for part in parts)
+
+
+def _is_numeric(column: pd.Series) -> bool:
+    return bool(pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype))
+
+
+def _parsed(part: Prepared) -> list[Term]:
+    try:
+        return list(Formula(part.text))
+    except FormulaicError as error:
+        raise SpecError(f"cannot read {part.text!r}: {error}") from error
+
+
+def _with_splits(data: pd.DataFrame, splits: Sequence[SplitColumn], starts: np.ndarray) -> pd.DataFrame:
+    """The frame with the columns within(x) and between(x), made on exactly these rows."""
+    made = {}
+    for split in splits:
+        values = numeric(data, split.column)
+        means = person_means(values, starts)
+        spread = np.repeat(means, np.diff(starts))
+        made[split.name] = values - spread if split.kind == "within" else spread - mean_of_persons(means)
+    return data.assign(**made)
+
+
+def _build_terms(
+    part: Prepared, whole: pd.DataFrame, store: _RawColumns, where: str
+) -> tuple[Terms, list[Column]]:
+    """The part's terms and its design columns; raw columns go to the store."""
+    plain = _plain_names(part, whole)
+    if plain is not None:
+        terms, values = Terms(part, tuple(plain), None), None
+    else:
+        _refuse_empty_levels(part, whole)
+        try:
+            values, blueprint = _materialise(_blueprint(part, whole), whole)
+        except FormulaicError as error:
+            raise SpecError(f"{where}: {error}") from error
+        terms = Terms(part, tuple(blueprint.column_names), blueprint)
+    splits = {split.name: split for split in part.splits}
+    columns = []
+    for j, name in enumerate(terms.names):
+        if name == INTERCEPT:
+            columns.append(Column(name, "one", -1))
+        elif name in splits:
+            columns.append(Column(name, splits[name].kind, store.column(splits[name].column)))
+        elif name in store.data.columns and _is_numeric(store.data[name]):
+            columns.append(Column(name, "raw", store.column(name)))
+        else:
+            assert values is not None  # a plain part has only the names above
+            known = name in store.names
+            columns.append(Column(name, "raw", store.names.index(name) if known else store.add(name, values[:, j])))
+    return terms, columns
+
+
+def _blueprint(part: Prepared, whole: pd.DataFrame) -> FormulaicSpec:
+    """Terms that formulaic has not seen data for yet; nothing is looked up outside the frame."""
+    return FormulaicSpec.from_spec(Formula(_parsed(part)), na_action="ignore", output="pandas")
+
+
+def _materialise(blueprint: FormulaicSpec, frame: pd.DataFrame) -> tuple[np.ndarray, FormulaicSpec]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DataMismatchWarning)
+        try:
+            matrix = blueprint.get_model_matrix(frame, context={})
+        except DataMismatchWarning as error:
+            raise DesignError(f"a categorical column holds a level that the model has not seen: {error}") from error
+    return np.asarray(matrix, dtype=float), matrix.model_spec
+
+
+def _refuse_empty_levels(part: Prepared, data: pd.DataFrame) -> None:
+    for name in part.columns:
+        if isinstance(data[name].dtype, pd.CategoricalDtype):
+            counts = data[name].value_counts(sort=False)
+            empty = [str(level) for level, count in counts.items() if count == 0]
+            if empty:
+                raise DesignError(
+                    f"column {name!r}: no row used has the level {', '.join(empty)}; "
+                    "drop it with .cat.remove_unused_categories()."
+                )
+
+
+def _independent_pieces(term: RandomTerm, part: Prepared) -> list[Prepared]:
+    """`(x || g)` is `(1 | g) + (0 + x | g)`, as in lme4; other brackets are one piece."""
+    if term.correlated:
+        return [part]
+    pieces = []
+    for parsed in _parsed(part):
+        text = ":".join(f"`{f.expr}`" if f.eval_method.value == "lookup" else str(f.expr) for f in parsed.factors)
+        pieces.append(Prepared("1" if text == "1" else f"0+{text}", part.columns, part.splits))
+    return pieces
+
+
+def _refuse_repeats(names: list[str], spec: ModelSpec) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise SpecError(
+                f"the formula {spec.formula!r}: the random term {name!r} stands twice for {spec.factors[0]!r}; "
+                "write (0 + x | group) where another bracket has the intercept."
+            )
+
+
+def _outcome_values(part: Prepared, whole: pd.DataFrame, where: str) -> np.ndarray:
+    if part.splits:
+        raise SpecError(f"{where}: within() and between() are for predictors, not for the outcome.")
+    if len(part.columns) == 1 and part.text.strip("`") == part.columns[0]:
+        return numeric(whole, part.columns[0])
+    try:
+        values, blueprint = _materialise(_blueprint(Prepared(f"0+{part.text}", (), ()), whole), whole)
+    except FormulaicError as error:
+        raise SpecError(f"{where}: {error}") from error
+    if values.shape[1] != 1:
+        raise SpecError(f"{where}: the outcome must be one number per row, not {', '.join(blueprint.column_names)}.")
+    if not np.isfinite(values).all():
+        raise DesignError(f"{where}: the outcome is missing or infinite in some rows after its transformation.")
+    return values[:, 0]

@@ -1,0 +1,110 @@
+"""What to know before trusting a fit: convergence, boundaries, persons without variation, reliability of their means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.design import Column, Design
+from analysis.errors import DesignError
+from analysis.glmm import GlmmFit
+from analysis.lmm import LmmFit, fit_lmm
+from analysis.moments import PersonState, gaussian_moments
+
+
+@dataclass(frozen=True, slots=True)
+class Convergence:
+    """The proof of an optimum, on the scaled design.
+
+    projected_gradient : largest slope that is not held by a boundary;  decrement : fall that a Newton step promises, ×2
+    curvatures : eigenvalues of the Hessian, ascending;  at_boundary : number of variance parameters at zero
+    evaluations : calls of the criterion
+    """
+
+    projected_gradient: float
+    decrement: float
+    curvatures: tuple[float, ...]
+    at_boundary: int
+    evaluations: int
+
+
+def convergence(fit: LmmFit | GlmmFit) -> Convergence:
+    minimum = fit.minimum
+    structure = fit.moments.structure if isinstance(fit, LmmFit) else fit.data.structure
+    return Convergence(
+        projected_gradient=minimum.projected_gradient,
+        decrement=minimum.decrement,
+        curvatures=tuple(float(value) for value in minimum.curvatures),
+        at_boundary=int((fit.theta[structure.diagonal] <= 0.0).sum()),
+        evaluations=minimum.evaluations,
+    )
+
+
+def messages(fit: LmmFit | GlmmFit, design: Design, state: PersonState) -> list[str]:
+    """Sentences on what limits the fit, the gravest first; empty where nothing does."""
+    out = []
+    if not fit.converged:
+        if isinstance(fit, GlmmFit) and fit.separated:
+            out.append("The model did not converge: a predictor separates the outcome, and its estimate runs to infinity.")
+        else:
+            gradient, decrement = fit.minimum.projected_gradient, fit.minimum.decrement
+            out.append(f"The model did not converge (gradient {gradient:.1e}, Newton decrement {decrement:.1e}).")
+    if fit.singular:
+        structure = fit.moments.structure if isinstance(fit, LmmFit) else fit.data.structure
+        spread = np.sqrt(np.diag(fit.g))
+        zero = [c.name for c, sd in zip(design.random, spread, strict=True) if sd <= 1e-4 * max(float(spread.max()), 1e-300)]
+        what = f"no spread of {', '.join(zero)}" if zero else "correlations of −1 or 1"
+        out.append(
+            f"The fit is singular: the data show {what} between the levels of {design.factor!r} "
+            f"({structure.size} random terms may be too many)."
+        )
+    if design.n_persons <= len(design.random):
+        out.append(f"{design.n_persons} levels of {design.factor!r} are few for {len(design.random)} random terms.")
+    for name, count in unvarying_persons(design, state).items():
+        out.append(f"{count} of {design.n_persons} never vary in {name!r}; they inform the between part only.")
+    return out
+
+
+def unvarying_persons(design: Design, state: PersonState) -> dict[str, int]:
+    """For each predictor with a within part: how many persons give it one value only (none: left out)."""
+    out = {}
+    for name in dict.fromkeys(split.column for split in design.splits if split.kind == "within"):
+        if name in state.names:
+            j = state.names.index(name)
+            count = int((state.scatter[:, j, j] == 0.0).sum())
+            if count:
+                out[name] = count
+    return out
+
+
+def reliability(state: PersonState, names: list[str]) -> pd.DataFrame:
+    """How well each person's mean of a predictor stands for their usual level: λ = τ²/(τ² + σ²/n) (Lüdtke et al., 2008).
+
+    Index: predictor; columns `variance_between`, `variance_within`, `icc` (of single answers), `reliability` (mean over
+    persons), `lowest`. τ², σ² are REML estimates without predictors, answers taken as independent: where they are
+    serially correlated the means are less reliable than this.
+    """
+    rows = {}
+    for name in names:
+        j = state.names.index(name)
+        column = PersonState(
+            (name,), state.levels, state.n, state.anchor[[j]], state.mean[:, [j]], state.scatter[:, [j]][:, :, [j]]
+        )
+        one = Column("Intercept", "one", -1)
+        try:
+            fit = fit_lmm(gaussian_moments(column, (one,), (one,), (1,), name))
+        except DesignError:
+            rows[name] = dict.fromkeys(("variance_between", "variance_within", "icc", "reliability", "lowest"), np.nan)
+            continue
+        between, within = float(fit.g[0, 0]), fit.sigma**2
+        own = between / (between + within / state.n) if between + within > 0.0 else np.full(len(state.n), np.nan)
+        rows[name] = {
+            "variance_between": between,
+            "variance_within": within,
+            "icc": between / (between + within),
+            "reliability": float(own.mean()),
+            "lowest": float(own.min()),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")

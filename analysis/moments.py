@@ -1,0 +1,208 @@
+"""Design → per-person moments: all that a Gaussian model needs, whatever the number of rows behind them.
+
+`PersonState` holds each person's n, means and centred scatter of the raw columns; a design column is an affine view of
+them, so that cross-products come without any subtraction (METHODS §2.14):  D'D = n αα' + S'MS.
+Inside, columns are shifted and scaled where that leaves the model what it is; `Moments` keeps the way back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.covariance import Structure
+from analysis.design import Column, Design
+from analysis.errors import DesignError
+from analysis.kernels.gaussian import person_moments
+
+DEPENDENT = 1e-10
+"""A column is dependent where less than this share of its variance is left, given the columns before it."""
+
+
+@dataclass(frozen=True)
+class PersonState:
+    """What is kept of each person's rows.
+
+    n : (persons,);  anchor : (k,) a value near the data
+    mean : (persons, k) means − anchor;  scatter : (persons, k, k) about the person's own means
+    """
+
+    names: tuple[str, ...]
+    levels: pd.Index
+    n: np.ndarray
+    anchor: np.ndarray
+    mean: np.ndarray
+    scatter: np.ndarray
+
+    @property
+    def n_obs(self) -> int:
+        return int(self.n.sum())
+
+    def means(self, name: str) -> np.ndarray:
+        """(persons,) means of one raw column."""
+        j = self.names.index(name)
+        return np.asarray(self.anchor[j] + self.mean[:, j])
+
+    def deviations(self, name: str) -> np.ndarray:
+        """(persons,) SDs within person of one raw column, divisor n − 1; NaN with a single row."""
+        j = self.names.index(name)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(np.where(self.n > 1, np.sqrt(self.scatter[:, j, j] / (self.n - 1)), np.nan))
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Cross-products of the shifted and scaled design, W = [X y].
+
+    zz : (persons, q, q);  zw : (persons, q, p + 1);  ww : (p + 1, p + 1)
+    fixed_map : (p, p) with β = scale_y · fixed_map @ β* + shift_y (first term of `intercept`)
+    random_map : (q, q) with b = scale_y · random_map @ b*
+    log_det : log|det fixed_map|, which the restricted likelihood needs
+    """
+
+    zz: np.ndarray
+    zw: np.ndarray
+    ww: np.ndarray
+    n_obs: int
+    structure: Structure
+    fixed_map: np.ndarray
+    random_map: np.ndarray
+    intercept: int | None
+    shift_y: float
+    scale_y: float
+
+    @property
+    def n_fixed(self) -> int:
+        return int(self.fixed_map.shape[0])
+
+    @property
+    def log_det(self) -> float:
+        """log |det fixed_map|."""
+        return float(np.log(np.abs(np.diag(self.fixed_map))).sum())
+
+    def beta(self, inner: np.ndarray) -> np.ndarray:
+        """Fixed effects (p,) of the columns as written, from those of the inner columns."""
+        beta = self.scale_y * (self.fixed_map @ inner)
+        if self.intercept is not None:
+            beta[self.intercept] += self.shift_y
+        return beta
+
+
+def person_state(design: Design) -> PersonState:
+    """One pass over the rows."""
+    anchor = np.ascontiguousarray(design.rows[0])
+    mean, scatter = person_moments(design.rows, design.starts, anchor)
+    n = np.diff(design.starts).astype(float)
+    return PersonState(design.raw, design.levels, n, anchor, mean, scatter)
+
+
+def gaussian_moments(
+    state: PersonState, fixed: tuple[Column, ...], random: tuple[Column, ...], blocks: tuple[int, ...], outcome: str
+) -> Moments:
+    """Cross-products of a model's columns from the persons' state.
+
+    Raises DesignError for a constant outcome, an empty column, or fixed effects that depend linearly on each other.
+    """
+    structure = Structure.of_blocks(blocks)
+    has_one = any(column.kind == "one" for column in fixed)
+    views = [_view(state, c, m) for c, m in zip(random, _movable(random, structure), strict=True)]
+    views += [_view(state, c, has_one) for c in fixed]
+    views.append(_view(state, Column(outcome, "raw", len(state.names) - 1), has_one))
+    alpha = np.column_stack([view.alpha for view in views])
+    source = np.array([view.source for view in views])
+    padded = np.zeros((len(state.n), len(state.names) + 1, len(state.names) + 1))
+    padded[:, :-1, :-1] = state.scatter
+    cross = padded[:, source[:, None], source[None, :]]
+    cross += state.n[:, None, None] * alpha[:, :, None] * alpha[:, None, :]
+    total = cross.sum(axis=0)
+    scale = np.sqrt(np.diag(total) / state.n_obs)
+    q = structure.size
+    for column, size in zip((*random, *fixed), scale[:-1], strict=True):
+        if size == 0.0:
+            raise DesignError(f"the term {column.name!r} is {'constant' if column.kind == 'raw' else 'zero'} in all rows.")
+    if scale[-1] == 0.0:
+        raise DesignError(f"the outcome {outcome!r} is constant in the rows used.")
+    scale[:-1] = np.where([c.kind == "one" for c in (*random, *fixed)], 1.0, scale[:-1])
+    cross /= scale[:, None] * scale[None, :]
+    total = total / (scale[:, None] * scale[None, :])
+    refuse_dependence(total[q:-1, q:-1], [column.name for column in fixed])
+    offsets = np.array([view.offset for view in views])
+    one = next((j for j, column in enumerate(fixed) if column.kind == "one"), None)
+    fixed_map = inner_to_written(offsets[q:-1], scale[q:-1], [one] * len(fixed))
+    return Moments(
+        zz=np.ascontiguousarray(cross[:, :q, :q]),
+        zw=np.ascontiguousarray(cross[:, :q, q:]),
+        ww=total[q:, q:],
+        n_obs=state.n_obs,
+        structure=structure,
+        fixed_map=fixed_map,
+        random_map=inner_to_written(offsets[:q], scale[:q], block_constants(random, structure)),
+        intercept=one,
+        shift_y=float(offsets[-1]),
+        scale_y=float(scale[-1]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A design column as offset + α_i + (raw deviation from the person's mean, where `source` is not −1)."""
+
+    alpha: np.ndarray
+    source: int
+    offset: float
+
+
+def _view(state: PersonState, column: Column, movable: bool) -> _View:
+    """The column, moved to mean zero over rows where the model has a constant that takes up the difference."""
+    if column.kind == "one":
+        return _View(np.ones(len(state.n)), -1, 0.0)
+    if column.kind == "within":
+        return _View(np.zeros(len(state.n)), column.source, 0.0)
+    means = state.mean[:, column.source]
+    if column.kind == "between":
+        means, start = means - means.mean(), 0.0
+    else:
+        start = float(state.anchor[column.source])
+    source = column.source if column.kind == "raw" else -1
+    if not movable:
+        return _View(means + start, source, 0.0)
+    centre = float(state.n @ means / state.n_obs)
+    return _View(means - centre, source, start + centre)
+
+
+def block_constants(random: tuple[Column, ...], structure: Structure) -> list[int | None]:
+    """For each random term, the place of the constant that it may correlate with, if any."""
+    together = structure.same_block()
+    ones = [j for j, column in enumerate(random) if column.kind == "one"]
+    return [next((j for j in ones if together[i, j]), None) for i in range(len(random))]
+
+
+def _movable(random: tuple[Column, ...], structure: Structure) -> list[bool]:
+    return [constant is not None for constant in block_constants(random, structure)]
+
+
+def inner_to_written(offsets: np.ndarray, scale: np.ndarray, constants: list[int | None]) -> np.ndarray:
+    """(k, k) map of coefficients: inner column = (written − offset·1) / scale."""
+    out = np.diag(1.0 / scale)
+    for j, constant in enumerate(constants):
+        if constant is not None and constant != j:
+            out[constant, j] = -offsets[j] / scale[j]
+    return out
+
+
+def refuse_dependence(gram: np.ndarray, names: list[str]) -> None:
+    """Cholesky, column by column, until one has nothing left."""
+    size = np.diag(gram)
+    for j in range(1, len(names)):
+        before = gram[:j, :j]
+        weights = np.linalg.lstsq(before, gram[:j, j], rcond=None)[0]
+        left = gram[j, j] - weights @ gram[:j, j]
+        if left <= DEPENDENT * size[j]:
+            share = np.abs(weights) * np.sqrt(size[:j])
+            partners = [names[k] for k in range(j) if share[k] > 1e-6 * max(float(share.max()), 1e-300)]
+            raise DesignError(
+                f"the fixed effects are linearly dependent: {names[j]!r} is made of {', '.join(map(repr, partners))}; "
+                "leave one of them out."
+            )

@@ -1,0 +1,194 @@
+"""One bounded minimiser behind one function, with the proof of its result.
+
+L-BFGS-B finds the neighbourhood; Newton steps, whose Hessian differentiates the analytic gradient, finish to rounding.
+A result counts as converged by proof: a small projected gradient, a small Newton decrement, no direction of
+negative curvature, and the right sign of the gradient at each active bound (KKT). The Hessian also catches the trap
+of METHODS §2.13: with a zero column in Λ the gradient is exactly zero, and only the curvature tells whether to leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+
+Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
+
+STEP = 1e-4
+"""Step of the central difference of the gradient, in units of max(1, |x|); truncation and rounding are near 1e-8."""
+ROUNDS = 60
+"""Newton steps and escapes before giving up; a sound problem needs two to five."""
+FLAT = 1e-9
+"""Curvatures below this share of the largest count as flat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Minimum:
+    """Where a minimisation ended, and how well.
+
+    x, gradient : (m,);  hessian : (m, m), from central differences of the gradient
+    free : (m,) bool, False where a bound is active and the gradient pushes against it
+    projected_gradient : largest |gradient| over the free coordinates
+    decrement : g'H⁻¹g over the free coordinates, twice the fall that a Newton step would still promise
+    curvatures : eigenvalues of the free Hessian, ascending
+    trace : the objective after each round
+    """
+
+    x: np.ndarray
+    value: float
+    gradient: np.ndarray
+    hessian: np.ndarray
+    free: np.ndarray
+    projected_gradient: float
+    decrement: float
+    curvatures: np.ndarray
+    evaluations: int
+    trace: tuple[float, ...]
+
+    def is_proven(self, gradient_tolerance: float, decrement_tolerance: float = 1e-8) -> bool:
+        """Is this a local minimum, by gradient, Newton decrement and curvature?"""
+        rising = not len(self.curvatures) or self.curvatures[0] > -1e-6 * max(1.0, self.curvatures[-1])
+        return bool(
+            np.isfinite(self.value)
+            and self.projected_gradient <= gradient_tolerance
+            and self.decrement <= decrement_tolerance
+            and rising
+        )
+
+
+def minimise(objective: Objective, start: np.ndarray, lower: np.ndarray) -> Minimum:
+    """Minimise from `start` (m,) above the bounds `lower` (m,), −inf where there is none.
+
+    `objective` returns value and gradient, may be called a little below a bound, and returns inf where undefined.
+    """
+    counter = _Counted(objective)
+    trace: list[float] = []
+    x = _descend(counter, np.maximum(start, lower), lower)
+    value, gradient = counter(x)
+    hessian = differentiate(counter, x)
+    for _ in range(ROUNDS):
+        trace.append(value)
+        free = (x > lower) | (gradient <= 0.0)
+        step, curvatures, axes = _newton_step(gradient, hessian, free)
+        if len(curvatures) and curvatures[0] < -1e-7 * max(1.0, curvatures[-1]):
+            moved = _escape(counter, x, value, axes, lower)
+            if moved is None:
+                break
+            x = _descend(counter, moved, lower)
+            value, gradient = counter(x)
+            hessian = differentiate(counter, x)
+            continue
+        decrement = float(-gradient @ step)
+        if decrement < 1e-20:
+            break
+        better = _along(counter, x, value, gradient, step, lower, decrement)
+        if better is None:
+            break
+        x, value, gradient = better
+        if decrement < 1e-13:  # the step just taken squares an error already this small; its Hessian still holds
+            break
+        hessian = differentiate(counter, x)
+    free = (x > lower) | (gradient <= 0.0)
+    step, curvatures, _ = _newton_step(gradient, hessian, free)
+    return Minimum(
+        x=x,
+        value=value,
+        gradient=gradient,
+        hessian=hessian,
+        free=free,
+        projected_gradient=float(np.abs(gradient[free]).max(initial=0.0)),
+        decrement=float(-gradient @ step),
+        curvatures=curvatures,
+        evaluations=counter.calls,
+        trace=tuple(trace),
+    )
+
+
+def differentiate(objective: Objective, x: np.ndarray) -> np.ndarray:
+    """The Hessian (m, m) at x by central differences of the gradient, made symmetric."""
+    m = len(x)
+    out = np.empty((m, m))
+    for j in range(m):
+        step = STEP * max(1.0, abs(x[j]))
+        above, below = x.copy(), x.copy()
+        above[j] += step
+        below[j] -= step
+        out[j] = (objective(above)[1] - objective(below)[1]) / (above[j] - below[j])
+    return 0.5 * (out + out.T)
+
+
+class _Counted:
+    """The objective with a count of its calls."""
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        self.calls = 0
+
+    def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        self.calls += 1
+        return self.objective(x)
+
+
+def _descend(objective: Objective, start: np.ndarray, lower: np.ndarray) -> np.ndarray:
+    """L-BFGS-B to a modest tolerance: Newton steps are better at the end."""
+    if not len(start):
+        return start
+    bounds = [(None if np.isinf(low) else low, None) for low in lower]
+    options = {"maxiter": 500, "maxfun": 2000, "ftol": 1e-11, "gtol": 1e-5, "maxcor": 20}
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    return np.maximum(np.asarray(found.x, dtype=float), lower)
+
+
+def _newton_step(
+    gradient: np.ndarray, hessian: np.ndarray, free: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The step −H⁻¹g over the free coordinates, the curvatures there, and their axes as columns (m, free)."""
+    step = np.zeros_like(gradient)
+    axes = np.zeros((len(gradient), int(free.sum())))
+    if not free.any() or not np.isfinite(hessian).all():
+        return step, np.empty(0), axes
+    curvatures, vectors = np.linalg.eigh(hessian[np.ix_(free, free)])
+    axes[free] = vectors
+    size = np.abs(curvatures)
+    usable = size > FLAT * size.max(initial=0.0)
+    along = vectors.T @ gradient[free]
+    step[free] = -vectors[:, usable] @ (along[usable] / size[usable])
+    return step, curvatures, axes
+
+
+def _escape(
+    objective: Objective, x: np.ndarray, value: float, axes: np.ndarray, lower: np.ndarray
+) -> np.ndarray | None:
+    """A lower point along the direction of most negative curvature, or None where there is none."""
+    for length in (0.3, 0.05, 0.01, 1e-3):
+        for sign in (1.0, -1.0):
+            candidate = np.maximum(x + sign * length * axes[:, 0], lower)
+            if objective(candidate)[0] < value - 1e-12 * max(1.0, abs(value)):
+                return candidate
+    return None
+
+
+def _along(
+    objective: Objective,
+    x: np.ndarray,
+    value: float,
+    gradient: np.ndarray,
+    step: np.ndarray,
+    lower: np.ndarray,
+    decrement: float,
+) -> tuple[np.ndarray, float, np.ndarray] | None:
+    """The first point along the step, halved as needed, that is lower (or, within rounding, flatter); None if none is."""
+    rounding = 1e-13 * max(1.0, abs(value))
+    for halvings in range(30):
+        candidate = np.maximum(x + 0.5**halvings * step, lower)
+        new_value, new_gradient = objective(candidate)
+        if new_value < value - rounding:
+            return candidate, new_value, new_gradient
+        flatter = np.abs(new_gradient[step != 0.0]).max() < np.abs(gradient[step != 0.0]).max()
+        if new_value <= value + rounding and flatter:
+            return candidate, new_value, new_gradient
+        if decrement < 1e-10 and halvings > 3:
+            break
+    return None
