@@ -15,8 +15,8 @@ SINGULAR = 1e-4
 """A diagonal element of θ below this is a boundary fit, as lme4's isSingular; θ is on the scaled design here."""
 GRADIENT = 1e-6
 """Projected gradient of a converged fit, times max(1, deviance per row) (METHODS §2.13)."""
-EXACT = 1e-20
-"""Residual variance, as a share of the outcome's, below which the fit is exact and has no likelihood."""
+STARTS = (0.1, 0.3, 1.0, 3.0)
+"""Relative SDs of all random effects to choose the start from: too large a start steps over the optimum to zero."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ def fit_lmm(moments: Moments, reml: bool = True) -> LmmFit:
         at = profile(moments, theta, reml)
         return at.deviance, at.gradient
 
-    start = np.where(structure.diagonal, 1.0, 0.0)
-    minimum = minimise(objective, start, structure.lower)
+    starts = [np.where(structure.diagonal, size, 0.0) for size in STARTS]
+    minimum = minimise(objective, min(starts, key=lambda theta: objective(theta)[0]), structure.lower)
     theta = np.where(structure.diagonal, np.maximum(minimum.x, 0.0), minimum.x)
     best = profile(moments, theta, reml)
     free = degrees(moments, reml)

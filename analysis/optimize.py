@@ -22,6 +22,8 @@ ROUNDS = 60
 """Newton steps and escapes before giving up; a sound problem needs two to five."""
 FLAT = 1e-9
 """Curvatures below this share of the largest count as flat."""
+HELD = 1e-6
+"""A bound holds a coordinate where the gradient pushes against it by more than this; below, only curvature can tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def minimise(objective: Objective, start: np.ndarray, lower: np.ndarray) -> Mini
     hessian = differentiate(counter, x)
     for _ in range(ROUNDS):
         trace.append(value)
-        free = (x > lower) | (gradient <= 0.0)
+        free = (x > lower) | (gradient <= HELD)
         step, curvatures, axes = _newton_step(gradient, hessian, free)
         if len(curvatures) and curvatures[0] < -1e-7 * max(1.0, curvatures[-1]):
             moved = _escape(counter, x, value, axes, lower)
@@ -90,7 +92,7 @@ def minimise(objective: Objective, start: np.ndarray, lower: np.ndarray) -> Mini
         if decrement < 1e-13:  # the step just taken squares an error already this small; its Hessian still holds
             break
         hessian = differentiate(counter, x)
-    free = (x > lower) | (gradient <= 0.0)
+    free = (x > lower) | (gradient <= HELD)
     step, curvatures, _ = _newton_step(gradient, hessian, free)
     return Minimum(
         x=x,
