@@ -1,8 +1,8 @@
 """Multilevel models for people in time: within- and between-person parts, fitted exactly and fast.
 
-    import analysis
-    fit = analysis.lmm("stress ~ within(support) + between(support) + (1 + within(support) | person)", frame)
-    print(fit.summary())
+>>> import analysis
+>>> fit = analysis.lmm("stress ~ within(support) + between(support) + (1 + within(support) | person)", frame)
+>>> print(fit.summary())
 """
 
 from analysis.centering import within_between

@@ -164,7 +164,9 @@ def build_design(
     order = None if (np.diff(codes) >= 0).all() else np.argsort(codes, kind="stable")
     starts = boundaries(codes if order is None else codes[order])
     if len(starts) < 3:
-        raise DesignError(f"the grouping factor {':'.join(group)!r} has only one level in the rows used: {levels[0]!r}.")
+        raise DesignError(
+            f"the grouping factor {':'.join(group)!r} has only one level in the rows used: {levels[0]!r}."
+        )
     data = data if order is None else data.iloc[order]
     positions = kept if order is None else kept[order]
 
@@ -321,9 +323,7 @@ def _with_splits(data: pd.DataFrame, splits: Sequence[SplitColumn], starts: np.n
     return data.assign(**made)
 
 
-def _build_terms(
-    part: Prepared, whole: pd.DataFrame, store: _RawColumns, where: str
-) -> tuple[Terms, list[Column]]:
+def _build_terms(part: Prepared, whole: pd.DataFrame, store: _RawColumns, where: str) -> tuple[Terms, list[Column]]:
     """The part's terms and its design columns; raw columns go to the store."""
     plain = _plain_names(part, whole)
     if plain is not None:

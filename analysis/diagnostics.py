@@ -1,4 +1,4 @@
-"""What to know before trusting a fit: convergence, boundaries, persons without variation, reliability of their means."""
+"""What to know before trusting a fit: convergence, boundaries, persons without variation, reliability of means."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from analysis.errors import DesignError
 from analysis.glmm import GlmmFit
 from analysis.lmm import LmmFit, fit_lmm
 from analysis.moments import PersonState, gaussian_moments
+
+NOTHING = 1e-4
+"""A random effect's SD below this share of the largest is named as no spread at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +50,16 @@ def messages(fit: LmmFit | GlmmFit, design: Design, state: PersonState) -> list[
     out = []
     if not fit.converged:
         if isinstance(fit, GlmmFit) and fit.separated:
-            out.append("The model did not converge: a predictor separates the outcome, and its estimate runs to infinity.")
+            out.append(
+                "The model did not converge: a predictor separates the outcome, and its estimate runs to infinity."
+            )
         else:
             gradient, decrement = fit.minimum.projected_gradient, fit.minimum.decrement
             out.append(f"The model did not converge (gradient {gradient:.1e}, Newton decrement {decrement:.1e}).")
     if fit.singular:
         structure = fit.moments.structure if isinstance(fit, LmmFit) else fit.data.structure
         spread = np.sqrt(np.diag(fit.g))
-        zero = [c.name for c, sd in zip(design.random, spread, strict=True) if sd <= 1e-4 * max(float(spread.max()), 1e-300)]
+        zero = [column.name for column, sd in zip(design.random, spread, strict=True) if sd <= NOTHING * spread.max()]
         what = f"no spread of {', '.join(zero)}" if zero else "correlations of −1 or 1"
         out.append(
             f"The fit is singular: the data show {what} between the levels of {design.factor!r} "
@@ -80,7 +85,7 @@ def unvarying_persons(design: Design, state: PersonState) -> dict[str, int]:
 
 
 def reliability(state: PersonState, names: list[str]) -> pd.DataFrame:
-    """How well each person's mean of a predictor stands for their usual level: λ = τ²/(τ² + σ²/n) (Lüdtke et al., 2008).
+    """How well a person's mean of a predictor stands for their usual level: λ = τ²/(τ² + σ²/n) (Lüdtke et al., 2008).
 
     Index: predictor; columns `variance_between`, `variance_within`, `icc` (of single answers), `reliability` (mean over
     persons), `lowest`. τ², σ² are REML estimates without predictors, answers taken as independent: where they are

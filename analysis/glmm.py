@@ -119,7 +119,9 @@ def fit_glmm(data: BinomialData, agq: int = 1) -> GlmmFit:
         raise SpecError(f"agq={agq!r} must be a whole number of quadrature points, 1 (Laplace) or more.")
     q, p = data.structure.size, data.x.shape[1]
     if agq > 1 and q > 1:
-        raise SpecError(f"agq={agq} needs a single random effect per group, and the model has {q}; use agq=1 (Laplace).")
+        raise SpecError(
+            f"agq={agq} needs a single random effect per group, and the model has {q}; use agq=1 (Laplace)."
+        )
     modes = np.zeros((len(data.starts) - 1, q))
     nodes, weights = np.polynomial.hermite.hermgauss(agq)
     log_weights = np.log(weights) + nodes**2

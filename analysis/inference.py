@@ -52,7 +52,7 @@ def critical_value(df: np.ndarray, level: float) -> np.ndarray:
     if not 0.0 < level < 1.0:
         raise SpecError(f"level={level!r} must lie between 0 and 1, as in 0.95.")
     upper = 0.5 + 0.5 * level
-    return np.where(np.isinf(df), ndtri(upper), stdtrit(np.where(np.isinf(df), 1.0, df), upper))
+    return np.asarray(np.where(np.isinf(df), ndtri(upper), stdtrit(np.where(np.isinf(df), 1.0, df), upper)))
 
 
 def read_contrast(weights: dict[str, float], names: Sequence[str]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Linear mixed models by profiled REML or ML (Bates et al., 2015, eqs. 30–42) with the analytic gradient of METHODS §2.13."""
+"""Linear mixed models by profiled REML or ML (Bates et al., 2015, eqs. 30–42), with an analytic gradient."""
 
 from __future__ import annotations
 

@@ -175,14 +175,14 @@ class MultilevelModel:
         raise NotImplementedError
 
     def tests(self, df: str | None = None, robust: str | None = None, level: float = 0.95) -> pd.DataFrame:
-        """Index term; columns `estimate, se, df, statistic, p_value, lower, upper`. df=None: the model's `df_method`."""
+        """Index term; columns `estimate, se, df, statistic, p_value, lower, upper`. df=None: `df_method`."""
         names = self.design.fixed_names
         return self._table(np.eye(len(names)), names, df, robust, level)
 
     def contrast(
         self, weights: dict[str, float], df: str | None = None, robust: str | None = None, level: float = 0.95
     ) -> pd.Series:
-        """A weighted sum of fixed effects, as a row of `tests`: {"between(x)": 1, "within(x)": -1} is the contextual one."""
+        """A weighted sum of fixed effects, as a row of `tests`: {"between(x)": 1, "within(x)": -1} is contextual."""
         label = " ".join(f"{weight:+g}·{term}" for term, weight in weights.items())
         row = inference.read_contrast(weights, self.design.fixed_names)
         return self._table(row, [label], df, robust, level).iloc[0]
@@ -241,7 +241,7 @@ class MultilevelModel:
             raise SpecError(f"the model has no grouping factor {group!r}; it has {self.design.factor!r}.")
 
     def reliability(self, predictors: Sequence[str] | None = None) -> pd.DataFrame:
-        """Reliability λ of the person means of the predictors that are split (default), see `diagnostics.reliability`."""
+        """Reliability λ of the person means of the split predictors, or those named; see `diagnostics.reliability`."""
         split = dict.fromkeys(item.column for item in self.design.splits if item.column in self.state.names)
         names = list(split if predictors is None else predictors)
         for name in names:
@@ -300,7 +300,7 @@ class MultilevelModel:
         raise NotImplementedError
 
     def icc(self) -> pd.Series:
-        """Intercept variance over intercept plus residual variance, given the fixed effects; NaN without an intercept."""
+        """Intercept variance over intercept plus residual variance, given the fixed effects; NaN without the former."""
         ones = [j for j, column in enumerate(self.design.random) if column.kind == "one"]
         variance = self.fit.g[ones[0], ones[0]] if ones else np.nan
         return pd.Series({self.design.factor: variance / (variance + self._residual_variance)}, name="icc")
@@ -335,7 +335,8 @@ class MultilevelModel:
         )
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.formula!r}: {self.n_obs} rows, {self.design.n_persons} {self.design.factor}>"
+        groups = f"{self.design.n_persons} levels of {self.design.factor}"
+        return f"<{type(self).__name__} {self.formula!r}: {self.n_obs} rows, {groups}>"
 
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()

@@ -84,7 +84,7 @@ class Moments:
 
     def beta(self, inner: np.ndarray) -> np.ndarray:
         """Fixed effects (p,) of the columns as written, from those of the inner columns."""
-        beta = self.scale_y * (self.fixed_map @ inner)
+        beta: np.ndarray = self.scale_y * (self.fixed_map @ inner)
         if self.intercept is not None:
             beta[self.intercept] += self.shift_y
         return beta
@@ -121,7 +121,9 @@ def gaussian_moments(
     q = structure.size
     for column, size in zip((*random, *fixed), scale[:-1], strict=True):
         if size == 0.0:
-            raise DesignError(f"the term {column.name!r} is {'constant' if column.kind == 'raw' else 'zero'} in all rows.")
+            raise DesignError(
+                f"the term {column.name!r} is {'constant' if column.kind == 'raw' else 'zero'} in all rows."
+            )
     if scale[-1] == 0.0:
         raise DesignError(f"the outcome {outcome!r} is constant in the rows used.")
     scale[:-1] = np.where([c.kind == "one" for c in (*random, *fixed)], 1.0, scale[:-1])

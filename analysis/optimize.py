@@ -138,9 +138,15 @@ def _descend(objective: Objective, start: np.ndarray, lower: np.ndarray) -> np.n
     if not len(start):
         return start
     bounds = [(None if np.isinf(low) else low, None) for low in lower]
-    options = {"maxiter": 500, "maxfun": 2000, "ftol": 1e-11, "gtol": 1e-5, "maxcor": 20}
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    return np.maximum(np.asarray(found.x, dtype=float), lower)
+    found = minimize(
+        objective,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"maxiter": 500, "maxfun": 2000, "ftol": 1e-11, "gtol": 1e-5, "maxcor": 20},
+    )
+    return np.asarray(np.maximum(found.x, lower))
 
 
 def _newton_step(
@@ -166,7 +172,7 @@ def _escape(
     """A lower point along the direction of most negative curvature, or None where there is none."""
     for length in (0.3, 0.05, 0.01, 1e-3):
         for sign in (1.0, -1.0):
-            candidate = np.maximum(x + sign * length * axes[:, 0], lower)
+            candidate: np.ndarray = np.maximum(x + sign * length * axes[:, 0], lower)
             if objective(candidate)[0] < value - 1e-12 * max(1.0, abs(value)):
                 return candidate
     return None
@@ -181,7 +187,7 @@ def _along(
     lower: np.ndarray,
     decrement: float,
 ) -> tuple[np.ndarray, float, np.ndarray] | None:
-    """The first point along the step, halved as needed, that is lower (or, within rounding, flatter); None if none is."""
+    """The first point along the step, halved as needed, that is lower (within rounding: flatter); None if none is."""
     rounding = 1e-13 * max(1.0, abs(value))
     for halvings in range(30):
         candidate = np.maximum(x + 0.5**halvings * step, lower)

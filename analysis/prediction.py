@@ -21,7 +21,7 @@ WEIGHTS = WEIGHTS / WEIGHTS.sum()
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows to predict: x (r, p), z (r, q), the person's number (r,) or −1 for a person not in the model, offset (r,)."""
+    """Rows to predict: x (r, p), z (r, q), the person's number (r,) or −1 for one not in the model, offset (r,)."""
 
     index: pd.Index
     x: np.ndarray
@@ -51,8 +51,9 @@ def new_rows(design: Design, state: PersonState, frame: pd.DataFrame, *, random:
         keys = frame[group[0]] if len(group) == 1 else frame[group].astype(str).agg(":".join, axis=1)
         person = _match(design.levels, keys)
     full = _with_splits(design, state, frame.reset_index(drop=True), person)
-    for name in dict.fromkeys(name for part in (design.fixed_terms, *design.random_terms) for name in part.prepared.columns):
-        if name not in full.columns and not any(split.column == name for split in design.splits):
+    split = {item.column for item in design.splits}
+    for name in dict.fromkeys(n for part in (design.fixed_terms, *design.random_terms) for n in part.prepared.columns):
+        if name not in full.columns and name not in split:
             raise SpecError(f"newdata has no column {name!r}, which the model uses.")
     pieces = [terms.matrix(full) for terms in design.random_terms]
     if offset is not None and offset not in frame.columns:
@@ -63,7 +64,7 @@ def new_rows(design: Design, state: PersonState, frame: pd.DataFrame, *, random:
 
 def linear_predictor(rows: Rows, beta: np.ndarray, modes: Modes | None) -> np.ndarray:
     """(r,) offset + x'β, and z'b̂ of persons in the model where modes are given."""
-    eta = rows.offset + rows.x @ beta
+    eta: np.ndarray = rows.offset + rows.x @ beta
     if modes is not None:
         inside = rows.person >= 0
         eta[inside] += np.einsum("rq,rq->r", rows.z[inside], modes.modes[rows.person[inside]])
@@ -92,7 +93,12 @@ def new_group_gaussian(rows: Rows, beta: np.ndarray, vcov: np.ndarray, g: np.nda
     between = np.einsum("rq,qk,rk->r", rows.z, g, rows.z)
     total = np.sqrt(between + sigma**2)
     sampling = np.einsum("rp,pk,rk->r", rows.x, vcov, rows.x)
-    columns = {"mean": mean, "sd_between": np.sqrt(between), "sd_total": total, "sd_predictive": np.sqrt(total**2 + sampling)}
+    columns = {
+        "mean": mean,
+        "sd_between": np.sqrt(between),
+        "sd_total": total,
+        "sd_predictive": np.sqrt(total**2 + sampling),
+    }
     for name, share in (("q025", 0.025), ("q50", 0.5), ("q975", 0.975)):
         columns[name] = mean + ndtri(share) * total
     return pd.DataFrame(columns, index=rows.index)
@@ -137,5 +143,7 @@ def _with_splits(design: Design, state: PersonState, frame: pd.DataFrame, person
             )
         means = state.means(split.column)
         own = means[person]
-        made[split.name] = numeric(frame, split.column) - own if split.kind == "within" else own - mean_of_persons(means)
+        made[split.name] = (
+            numeric(frame, split.column) - own if split.kind == "within" else own - mean_of_persons(means)
+        )
     return frame.assign(**made)

@@ -55,7 +55,7 @@ class SupportStress:
     """Share of the answers that come after the window."""
 
     def fixed_effects(self) -> dict[str, float]:
-        """True fixed effects by the model's term names. The intercept is at day 0, on a weekday, at sin24 = cos24 = 0."""
+        """True fixed effects by the model's term names; the intercept at day 0, a weekday, sin24 = cos24 = 0."""
         return {
             "Intercept": self.intercept,
             "within(support)": self.within,

@@ -73,19 +73,22 @@ def interval_names(random: dict[str, pd.DataFrame], residual: bool) -> list[str]
 def r_call(
     formula: str, splits: Sequence[tuple[str, str]], person: str, used: Sequence[str], *, reml: bool | None, extra: str
 ) -> str:
-    """The same model for R's lme4, to be checked elsewhere; `splits` are (kind, column) pairs, `reml` None for glmer."""
+    """The same model for R's lme4, to be checked elsewhere; `splits` are (kind, column), `reml` None for glmer."""
     lines = ["library(lme4)"]
     text = formula
     if splits:
         columns = ", ".join(f'"{name}"' for name in used)
         lines.append(f"frame <- frame[complete.cases(frame[, c({columns})]), ]")
     for kind, column in splits:
-        mean = f"ave(frame[[{column!r}]], frame[[{person!r}]])".replace("'", '"')
-        value = f'frame[["{column}"]] - {mean}' if kind == "within" else f"{mean} - mean(tapply({mean}, frame[[\"{person}\"]], mean))"
+        lines.append(f'usual <- ave(frame[["{column}"]], frame[["{person}"]])')
+        anchor = f'mean(tapply(usual, frame[["{person}"]], mean))'
+        value = f'frame[["{column}"]] - usual' if kind == "within" else f"usual - {anchor}"
         lines.append(f'frame[["{column}_{kind}"]] <- {value}')
         text = text.replace(f"{kind}({column})", f"{column}_{kind}")
-    call = f"glmer({text}, data = frame, family = binomial{extra})" if reml is None else (
-        f"lmer({text}, data = frame, REML = {'TRUE' if reml else 'FALSE'})"
+    call = (
+        f"glmer({text}, data = frame, family = binomial{extra})"
+        if reml is None
+        else (f"lmer({text}, data = frame, REML = {'TRUE' if reml else 'FALSE'})")
     )
     return "\n".join([*lines, f"fit <- {call}"])
 

@@ -108,9 +108,7 @@ def explained(zz: np.ndarray, zw: np.ndarray, lam: np.ndarray) -> tuple[float, n
 
 
 @compiled
-def score_parts(
-    zz: np.ndarray, zw: np.ndarray, lam: np.ndarray, weight: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def score_parts(zz: np.ndarray, zw: np.ndarray, lam: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Σ Ãᵢ and Σ W̃ᵢ K W̃ᵢ', each (q, q), with Ã = A − A M A, W̃ = (I − A M) W, M = Λ(Λ'AΛ + I)⁻¹Λ'.
 
     `weight` is K (d, d), symmetric: the sums that the gradient with respect to Λ is made of.

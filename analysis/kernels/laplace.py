@@ -6,6 +6,8 @@ variances can be optimised jointly. u are spherical random effects: b = Λu, u ~
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from analysis.kernels.compiled import compiled
@@ -19,16 +21,16 @@ SETTLED = 1e-13
 def log1p_exp(eta: float) -> float:
     """log(1 + e^η) without overflow."""
     if eta > 0.0:
-        return eta + np.log1p(np.exp(-eta))
-    return np.log1p(np.exp(eta))
+        return eta + math.log1p(math.exp(-eta))
+    return math.log1p(math.exp(eta))
 
 
 @compiled
 def probability(eta: float) -> float:
     """1/(1 + e^−η) without overflow."""
     if eta >= 0.0:
-        return 1.0 / (1.0 + np.exp(-eta))
-    grown = np.exp(eta)
+        return 1.0 / (1.0 + math.exp(-eta))
+    grown = math.exp(eta)
     return grown / (1.0 + grown)
 
 
@@ -48,7 +50,13 @@ def log_density(fixed: np.ndarray, v: np.ndarray, y: np.ndarray, size: np.ndarra
 
 @compiled
 def factor_curvature(
-    fixed: np.ndarray, v: np.ndarray, y: np.ndarray, size: np.ndarray, u: np.ndarray, chol: np.ndarray, score: np.ndarray
+    fixed: np.ndarray,
+    v: np.ndarray,
+    y: np.ndarray,
+    size: np.ndarray,
+    u: np.ndarray,
+    chol: np.ndarray,
+    score: np.ndarray,
 ) -> None:
     """At u: the Cholesky factor of H = I + Σ W v v' into `chol`, and Σ v(residual) − u into `score`."""
     q = len(u)

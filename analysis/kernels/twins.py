@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 
 def person_moments(rows: np.ndarray, starts: np.ndarray, anchor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Twin of `gaussian.person_moments`."""
     means, scatters = [], []
-    for first, last in zip(starts[:-1], starts[1:], strict=True):
+    for first, last in itertools.pairwise(starts):
         own = rows[first:last] - rows[first]
         means.append(rows[first] - anchor + own.mean(axis=0))
         deviation = own - own.mean(axis=0)
@@ -23,9 +25,7 @@ def explained(zz: np.ndarray, zw: np.ndarray, lam: np.ndarray) -> tuple[float, n
     return float(np.log(np.diagonal(chol, axis1=1, axis2=2)).sum()), np.einsum("iqa,iqb->ab", u, u)
 
 
-def score_parts(
-    zz: np.ndarray, zw: np.ndarray, lam: np.ndarray, weight: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def score_parts(zz: np.ndarray, zw: np.ndarray, lam: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Twin of `gaussian.score_parts`."""
     m = lam @ np.linalg.inv(lam.T @ zz @ lam + np.eye(lam.shape[0])) @ lam.T
     w = zw - zz @ m @ zw

@@ -43,7 +43,11 @@ def _kernels() -> list[tuple[str, Any, tuple[Any, ...]]]:
         ("linear criterion", gaussian.explained, (zz, zw, one)),
         ("linear score", gaussian.score_parts, (zz, zw, one, np.eye(2))),
         ("logistic by Laplace", laplace.laplace_deviance, (*likelihood, np.zeros((2, 1)))),
-        ("logistic by quadrature", laplace.quadrature_deviance, (*likelihood, np.zeros((2, 1)), np.zeros(3), np.zeros(3))),
+        (
+            "logistic by quadrature",
+            laplace.quadrature_deviance,
+            (*likelihood, np.zeros((2, 1)), np.zeros(3), np.zeros(3)),
+        ),
     ]
 
 
