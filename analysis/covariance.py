@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+SINGULAR = 1e-4
+"""A diagonal element of θ below this is a boundary fit, as lme4's isSingular; θ is on the scaled design here."""
+
 
 @dataclass(frozen=True, slots=True)
 class Structure:
@@ -58,6 +61,10 @@ class Structure:
     def theta(self, lam: np.ndarray) -> np.ndarray:
         """θ (m,) from Λ (q, q)."""
         return np.asarray(lam[self.rows, self.columns], dtype=float)
+
+    def is_singular(self, theta: np.ndarray) -> bool:
+        """Is a variance zero, or a correlation ±1?"""
+        return bool((theta[self.diagonal] < SINGULAR).any())
 
     def same_block(self) -> np.ndarray:
         """(q, q) bool: may the two terms correlate?"""

@@ -334,6 +334,7 @@ def _build_terms(part: Prepared, whole: pd.DataFrame, store: _RawColumns, where:
             values, blueprint = _materialise(_blueprint(part, whole), whole)
         except FormulaicError as error:
             raise SpecError(f"{where}: {error}") from error
+        _refuse_single_levels(blueprint)
         terms = Terms(part, tuple(blueprint.column_names), blueprint)
     splits = {split.name: split for split in part.splits}
     columns = []
@@ -376,6 +377,13 @@ def _refuse_empty_levels(part: Prepared, data: pd.DataFrame) -> None:
                     f"column {name!r}: no row used has the level {', '.join(empty)}; "
                     "drop it with .cat.remove_unused_categories()."
                 )
+
+
+def _refuse_single_levels(blueprint: FormulaicSpec) -> None:
+    """formulaic leaves a categorical with one level out without a word."""
+    for term, _, columns in blueprint.structure:
+        if not columns:
+            raise DesignError(f"the term {str(term)!r} has one level only in the rows used; leave it out.")
 
 
 def _independent_pieces(term: RandomTerm, part: Prepared) -> list[Prepared]:

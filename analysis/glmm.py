@@ -15,7 +15,6 @@ from analysis.covariance import Structure
 from analysis.design import Column, Design
 from analysis.errors import DesignError, SpecError
 from analysis.kernels.laplace import laplace_deviance, quadrature_deviance
-from analysis.lmm import GRADIENT, SINGULAR
 from analysis.moments import block_constants, inner_to_written, refuse_dependence
 from analysis.optimize import Minimum, minimise
 
@@ -74,7 +73,7 @@ class GlmmFit:
 def binomial_data(design: Design) -> BinomialData:
     """Inner columns and checks. Raises DesignError for outcomes that are no proportions of whole trials."""
     y = np.ascontiguousarray(design.outcome)
-    size = np.ones(len(y)) if design.weights is None else design.weights
+    size = np.ones(len(y)) if design.weights is None else np.array(design.weights)  # pandas lends read-only arrays
     name = design.raw[-1]
     if (size <= 0.0).any():
         raise DesignError("the weights (numbers of trials) must be above zero.")
@@ -100,8 +99,8 @@ def binomial_data(design: Design) -> BinomialData:
         x=np.ascontiguousarray(x @ whitening),
         z=np.ascontiguousarray(z),
         y=y,
-        size=np.ascontiguousarray(size),
-        offset=np.zeros(len(y)) if design.offset is None else np.ascontiguousarray(design.offset),
+        size=size,
+        offset=np.zeros(len(y)) if design.offset is None else np.array(design.offset),
         starts=design.starts,
         structure=structure,
         fixed_map=fixed_map @ whitening,
@@ -150,7 +149,6 @@ def fit_glmm(data: BinomialData, agq: int = 1) -> GlmmFit:
     factor = data.random_map @ lam
     fixed_part = data.offset + data.x @ beta
     separated = bool(np.abs(fixed_part - np.median(data.offset)).max() > RUNAWAY)
-    proven = minimum.is_proven(GRADIENT * max(1.0, abs(minimum.value) / len(data.y)))
     inner_vcov = _fixed_covariance(minimum, p)
     return GlmmFit(
         data=data,
@@ -165,8 +163,8 @@ def fit_glmm(data: BinomialData, agq: int = 1) -> GlmmFit:
         vcov=data.fixed_map @ inner_vcov @ data.fixed_map.T,
         g=factor @ factor.T,
         log_likelihood=data.constant - 0.5 * minimum.value,
-        converged=proven and not separated and bool(np.isfinite(inner_vcov).all()),
-        singular=bool((theta[data.structure.diagonal] < SINGULAR).any()),
+        converged=minimum.is_proven(len(data.y)) and not separated and bool(np.isfinite(inner_vcov).all()),
+        singular=data.structure.is_singular(theta),
         separated=separated,
     )
 

@@ -11,10 +11,6 @@ from analysis.kernels.gaussian import explained, score_parts
 from analysis.moments import Moments
 from analysis.optimize import Minimum, minimise
 
-SINGULAR = 1e-4
-"""A diagonal element of θ below this is a boundary fit, as lme4's isSingular; θ is on the scaled design here."""
-GRADIENT = 1e-6
-"""Projected gradient of a converged fit, times max(1, deviance per row) (METHODS §2.13)."""
 STARTS = (0.1, 0.3, 1.0, 3.0)
 """Relative SDs of all random effects to choose the start from: too large a start steps over the optimum to zero."""
 
@@ -120,7 +116,6 @@ def fit_lmm(moments: Moments, reml: bool = True) -> LmmFit:
     factor = moments.random_map @ structure.lam(theta)
     fixed_map = moments.fixed_map
     deviance = best.deviance + 2.0 * free * np.log(moments.scale_y) - (2.0 * moments.log_det if reml else 0.0)
-    tolerance = GRADIENT * max(1.0, abs(minimum.value) / moments.n_obs)
     return LmmFit(
         moments=moments,
         reml=reml,
@@ -133,8 +128,8 @@ def fit_lmm(moments: Moments, reml: bool = True) -> LmmFit:
         g=sigma**2 * factor @ factor.T,
         sigma=sigma,
         log_likelihood=float(-0.5 * deviance),
-        converged=minimum.is_proven(tolerance),
-        singular=bool((theta[structure.diagonal] < SINGULAR).any()),
+        converged=minimum.is_proven(moments.n_obs),
+        singular=structure.is_singular(theta),
     )
 
 

@@ -25,6 +25,11 @@ FLAT = 1e-9
 HELD = 1e-6
 """A bound holds a coordinate where the gradient pushes against it by more than this; below, only curvature can tell."""
 
+GRADIENT = 1e-6
+"""Largest projected gradient of a converged fit, times max(1, deviance per row) (METHODS §2.13)."""
+DECREMENT = 1e-8
+"""Largest Newton decrement of a converged fit."""
+
 
 @dataclass(frozen=True, slots=True)
 class Minimum:
@@ -49,13 +54,13 @@ class Minimum:
     evaluations: int
     trace: tuple[float, ...]
 
-    def is_proven(self, gradient_tolerance: float, decrement_tolerance: float = 1e-8) -> bool:
-        """Is this a local minimum, by gradient, Newton decrement and curvature?"""
+    def is_proven(self, n_obs: int) -> bool:
+        """Is this a local minimum of a deviance of n_obs rows, by gradient, Newton decrement and curvature (§2.13)?"""
         rising = not len(self.curvatures) or self.curvatures[0] > -1e-6 * max(1.0, self.curvatures[-1])
         return bool(
             np.isfinite(self.value)
-            and self.projected_gradient <= gradient_tolerance
-            and self.decrement <= decrement_tolerance
+            and self.projected_gradient <= GRADIENT * max(1.0, abs(self.value) / n_obs)
+            and self.decrement <= DECREMENT
             and rising
         )
 

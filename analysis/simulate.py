@@ -177,7 +177,7 @@ def simulate_frame(
     frame.loc[~frame["answered"] & (rng.random(len(frame)) < 0.04), "status"] = "no_record"
     used = frame["status"].isin(["answered", "late"])
     sine, cosine = rhythm(frame["hour"].to_numpy())
-    year = 2.0 * np.pi * local.dt.dayofyear.to_numpy(dtype=float) / 365.25
+    year = 2.0 * np.pi * local.dt.day_of_year.to_numpy(dtype=float) / 365.25
     answered_at = scheduled + pd.to_timedelta(latency, unit="min").dt.floor("s")
     return pd.DataFrame(
         {
