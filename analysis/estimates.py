@@ -148,27 +148,36 @@ def margins(rows: Rows, beta: np.ndarray, V: np.ndarray, G: np.ndarray, terms: t
     """Percentage points for a typical step: within (from a person's usual) and between (from the average person's usual).
 
     Every person counts once. `terms` names the within and the between column; the other columns stay as observed.
+    The interval is the coefficient's own, carried to this scale, so that both scales agree on whether "no difference"
+    is allowed; `se` is the delta method's, over all coefficients.
     """
     X = rows.X.to_numpy(dtype=float)
     names = list(rows.X.columns)
     place = {"within": names.index(terms[0]), "between": names.index(terms[1])}
     reach = {"within": rows.step, "between": rows.spread_between}
-    critical = critical_value(df)
-    found = {}
-    for part, column in place.items():
+
+    def change(part: str, coefficients: np.ndarray) -> tuple[float, np.ndarray]:
+        """Percentage points from no step to one step, and their gradient in the coefficients."""
         level, gradient = [], []
         for value in (0.0, reach[part]):
             moved = X.copy()
-            moved[:, column] = value
+            moved[:, place[part]] = value
             within = moved[:, place["within"]]
             sd = np.sqrt(np.maximum(G[0, 0] + 2 * G[0, 1] * within + G[1, 1] * within**2, 0.0))
-            p, slope = averaged(moved @ beta, sd)
+            p, slope = averaged(moved @ coefficients, sd)
             level.append(rows.means(p).mean())
             gradient.append(rows.means(slope[:, None] * moved).mean(axis=0))
-        change = 100.0 * float(level[1] - level[0])
-        direction = 100.0 * (gradient[1] - gradient[0])
-        se = float(np.sqrt(direction @ V @ direction))
-        found[part] = Margins(change, se, change - critical * se, change + critical * se)
+        return 100.0 * float(level[1] - level[0]), 100.0 * (gradient[1] - gradient[0])
+
+    found = {}
+    for part, column in place.items():
+        estimate, direction = change(part, beta)
+        ends = []
+        for side in (-1.0, 1.0):
+            shifted = beta.copy()
+            shifted[column] += side * critical_value(df) * float(np.sqrt(V[column, column]))
+            ends.append(change(part, shifted)[0])
+        found[part] = Margins(estimate, float(np.sqrt(direction @ V @ direction)), min(ends), max(ends))
     return found
 
 

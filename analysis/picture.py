@@ -125,7 +125,7 @@ def _segment(person: Mapping[str, Any], curve: Curve) -> dict[str, Any]:
         "x": person["mean_x"],
         "y": float(curve(np.array([person["intercept"]]))[0]),
         "opacity": opacity(person["weight"]),
-        "few": person["weight"] is not None and person["weight"] < ENOUGH,
+        "few": bool(person["weight"] is not None and person["weight"] < ENOUGH),
         "line": _points(x, y),
     }
 

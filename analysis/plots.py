@@ -52,12 +52,13 @@ THEME: dict[str, Any] = {
     "text": {"color": INK2, "fontSize": 11},
     "point": {"filled": True},
     "style": {
-        "within": {"stroke": WITHIN, "strokeWidth": 1.9, "strokeCap": "round"},
-        "between": {"stroke": BETWEEN, "strokeWidth": 3, "strokeCap": "round"},
-        "between-band": {"fill": BETWEEN, "fillOpacity": 0.12, "strokeWidth": 0},
-        "within-band": {"fill": WITHIN, "fillOpacity": 0.28, "strokeWidth": 0},
-        "person": {"fill": BETWEEN, "stroke": SURFACE, "strokeWidth": 0.8, "size": 26, "opacity": 1},
-        "person-few": {"fill": SURFACE, "stroke": BETWEEN, "strokeWidth": 1.2, "size": 24, "opacity": 1},
+        # By `color`: a stroke or fill in a style loses to the mark's own default.
+        "within": {"color": WITHIN, "strokeWidth": 1.9, "strokeCap": "round"},
+        "between": {"color": BETWEEN, "strokeWidth": 3, "strokeCap": "round"},
+        "between-band": {"color": BETWEEN, "opacity": 0.12, "strokeWidth": 0},
+        "within-band": {"color": WITHIN, "opacity": 0.28, "strokeWidth": 0},
+        "person": {"color": BETWEEN, "filled": True, "stroke": SURFACE, "strokeWidth": 0.8, "size": 26, "opacity": 1},
+        "person-few": {"color": SURFACE, "filled": True, "stroke": BETWEEN, "strokeWidth": 1.2, "size": 24, "opacity": 1},
         "interval": {"strokeWidth": 5, "strokeCap": "round"},
     },
 }
@@ -120,10 +121,10 @@ def model_figures(model: Mapping[str, Any]) -> dict[str, str]:
     finding = model["finding"]
     found = {
         f"{key}:signature": signature(
-            shown, x, y, Frame(590, 420, left=40, right=14, top=34, bottom=46), f"Each person at their own average. {finding}"
+            shown, x, y, Frame(590, 420, left=46, right=14, top=34, bottom=46), f"Each person at their own average. {finding}"
         ),
         f"{key}:signature-narrow": signature(
-            shown, x, y, Frame(350, 330, left=36, right=10, top=32, bottom=46), f"Each person at their own average. {finding}", small=True
+            shown, x, y, Frame(350, 330, left=46, right=10, top=32, bottom=46), f"Each person at their own average. {finding}", small=True
         ),
         f"{key}:thumbnail": signature(shown, x, y, Frame(298, 170, 8, 8, 8, 8), finding, small=True, bare=True),
         f"{key}:lens": lens(shown["lens"], Frame(366, 420, left=46, right=74, top=34, bottom=46), f"Lined up at one point. {finding}"),
@@ -237,7 +238,7 @@ def lens(view: Mapping[str, Any], frame: Frame, label: str) -> str:
         .encode(x=at_x, y=alt.Y("lower:Q", scale=scale_y, axis=axis_y), y2="upper:Q"),
         alt.Chart(_data(view["between"])).mark_line(style="between", aria=False, clip=True).encode(x=at_x, y=at_y),
         alt.Chart(_data(view["within"])).mark_line(style="within", strokeWidth=3.5, aria=False, clip=True).encode(x=at_x, y=at_y),
-        *_bracket(view, frame, scale_y),
+        *_bracket(view, frame, at_y),
     ]
     return _svg(alt.layer(*layers), frame, label)
 
@@ -467,7 +468,7 @@ def caterpillar(persons: Sequence[Mapping[str, Any]], within: Mapping[str, Any],
     return _svg(alt.layer(*layers), frame, f"Slopes of {len(rows)} people, sorted, from {lowest} to {highest}")
 
 
-def _bracket(view: Mapping[str, Any], frame: Frame, scale_y: Any) -> list[Any]:
+def _bracket(view: Mapping[str, Any], frame: Frame, y: Any) -> list[Any]:
     """The contextual difference as a bracket at the right edge, with the names of the two lines beside it."""
     alt = _altair()
     height = view["height"]
@@ -479,7 +480,6 @@ def _bracket(view: Mapping[str, Any], frame: Frame, scale_y: Any) -> list[Any]:
         middle = (names["between"] + names["within"]) / 2
         names = {"between": middle + up * room / 2, "within": middle - up * room / 2}
     edge = frame.inner_width
-    y = alt.Y("y:Q", scale=scale_y, axis=None)
     span = _data([{"y": ends["within"], "y2": ends["between"]}])
     layers = [alt.Chart(span).mark_rule(aria=False, color=INK, strokeWidth=1.5).encode(x=alt.value(edge + 6), y=y, y2="y2:Q")]
     for name, colour in (("within", WITHIN), ("between", BETWEEN)):
