@@ -148,8 +148,8 @@ def margins(rows: Rows, beta: np.ndarray, V: np.ndarray, G: np.ndarray, terms: t
     """Percentage points for a typical step: within (from a person's usual) and between (from the average person's usual).
 
     Every person counts once. `terms` names the within and the between column; the other columns stay as observed.
-    The interval is the coefficient's own, carried to this scale, so that both scales agree on whether "no difference"
-    is allowed; `se` is the delta method's, over all coefficients.
+    The interval is the coefficient's own, carried to this scale, and allows no difference wherever that one does;
+    `se` is the delta method's, over all coefficients.
     """
     X = rows.X.to_numpy(dtype=float)
     names = list(rows.X.columns)
@@ -172,11 +172,14 @@ def margins(rows: Rows, beta: np.ndarray, V: np.ndarray, G: np.ndarray, terms: t
     found = {}
     for part, column in place.items():
         estimate, direction = change(part, beta)
+        half = critical_value(df) * float(np.sqrt(V[column, column]))
         ends = []
-        for side in (-1.0, 1.0):
+        for side in (-half, half):
             shifted = beta.copy()
-            shifted[column] += side * critical_value(df) * float(np.sqrt(V[column, column]))
+            shifted[column] += side
             ends.append(change(part, shifted)[0])
+        if abs(beta[column]) <= half:  # a spread of slopes alone moves the average; that is no difference on average
+            ends.append(0.0)
         found[part] = Margins(estimate, float(np.sqrt(direction @ V @ direction)), min(ends), max(ends))
     return found
 
