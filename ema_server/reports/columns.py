@@ -48,4 +48,5 @@ def _phase(values: pd.Series, rule: Mapping[str, Any]) -> pd.Series:
             f"labels: {len(rule['breaks'])} breaks make {len(edges) - 1} phases, {len(rule['labels'])} labels given."
         )
     phases = pd.cut(values, edges, right=False, labels=rule["labels"])
-    return pd.Series(phases.astype(object), index=values.index).where(values.notna(), None)
+    named: pd.Series = phases.astype(object)
+    return named.where(values.notna(), None)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from analysis import words
 from django import template
 from django.utils.safestring import SafeString, mark_safe
+
+from analysis import words
 
 register = template.Library()
 

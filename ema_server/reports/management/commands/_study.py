@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from django.core.management.base import CommandError
+from django.db import ProgrammingError
 
 from ema_server.studies.models import Study
 
 
 def find_study(slug: str) -> Study:
-    study = Study.objects.filter(slug=slug).first()
+    try:
+        study = Study.objects.filter(slug=slug).first()
+    except ProgrammingError as error:
+        raise CommandError("The database has no tables yet: run manage.py migrate, or make demo.") from error
     if study is None:
         known = ", ".join(Study.objects.order_by("slug").values_list("slug", flat=True))
         raise CommandError(
