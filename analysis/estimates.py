@@ -144,7 +144,9 @@ def averaged(eta: np.ndarray, sd: np.ndarray | float) -> tuple[np.ndarray, np.nd
     return p @ WEIGHTS, (p * (1.0 - p)) @ WEIGHTS
 
 
-def margins(rows: Rows, beta: np.ndarray, V: np.ndarray, G: np.ndarray, terms: tuple[str, str], df: float | None) -> dict[str, Margins]:
+def margins(
+    rows: Rows, beta: np.ndarray, V: np.ndarray, G: np.ndarray, terms: tuple[str, str], df: float | None
+) -> dict[str, Margins]:
     """Percentage points for a typical step: within (from a person's usual) and between (from the average person's usual).
 
     Every person counts once. `terms` names the within and the between column; the other columns stay as observed.
@@ -220,7 +222,7 @@ def persons(rows: Rows, fit: Any, beta: pd.Series, terms: tuple[str, str], G: np
         found.append(
             {
                 "person": name,
-                "n": int(len(x)),
+                "n": len(x),
                 "mean_x": mean,
                 "mean_y": float(rows.y[own].mean()),
                 "intercept": level + float(beta[terms[1]]) * (mean - rows.anchor) + up,
@@ -244,7 +246,7 @@ def average_columns(rows: Rows, terms: tuple[str, str]) -> pd.Series:
 
 
 def average_level(rows: Rows, beta: pd.Series, terms: tuple[str, str]) -> float:
-    return float(average_columns(rows, terms) @ beta)
+    return float(average_columns(rows, terms).to_numpy() @ beta.to_numpy())
 
 
 def between_line(rows: Rows, beta: pd.Series, V: pd.DataFrame, terms: tuple[str, str], critical: float) -> pd.DataFrame:
@@ -268,7 +270,9 @@ def marginal_check(rows: Rows, terms: tuple[str, str]) -> dict[str, Any] | None:
     from statsmodels.genmod.generalized_estimating_equations import GEE
 
     groups = np.repeat(np.arange(len(rows.persons)), rows.sizes)
-    result = GEE(rows.y, rows.X.to_numpy(dtype=float), groups=groups, family=Binomial(), cov_struct=Exchangeable()).fit()
+    result = GEE(
+        rows.y, rows.X.to_numpy(dtype=float), groups=groups, family=Binomial(), cov_struct=Exchangeable()
+    ).fit()
     if not result.converged or not np.isfinite(result.bse).all():
         return None
     names = list(rows.X.columns)
@@ -277,6 +281,13 @@ def marginal_check(rows: Rows, terms: tuple[str, str]) -> dict[str, Any] | None:
         at = names.index(term)
         estimate, se = float(result.params[at]), float(result.bse[at])
         found["rows"].append(
-            {"term": term, "part": part, "estimate": estimate, "se": se, "lower": estimate - Z975 * se, "upper": estimate + Z975 * se}
+            {
+                "term": term,
+                "part": part,
+                "estimate": estimate,
+                "se": se,
+                "lower": estimate - Z975 * se,
+                "upper": estimate + Z975 * se,
+            }
         )
     return found

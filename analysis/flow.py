@@ -51,7 +51,11 @@ def flow(prompts: pd.DataFrame, models: list[dict[str, Any]]) -> list[dict[str, 
             rows.append(_row(f"model:{model['key']}", label, 0, n["answered"], "the model could not be fitted"))
             continue
         dropped = model["rows_dropped"]
-        note = f"{model['title']}: every answer" if not dropped else f"{model['title']}: {dropped:,} without outcome or predictor"
+        note = (
+            f"{model['title']}: every answer"
+            if not dropped
+            else f"{model['title']}: {dropped:,} without outcome or predictor"
+        )
         rows.append(_row(f"model:{model['key']}", label, model["n_rows"], n["answered"], note))
     return rows
 
@@ -93,7 +97,9 @@ def oddities(frame: pd.DataFrame, plan: Mapping[str, Any], uploads: Mapping[str,
         ("upload_rejected", "uploads refused", int(sent.get("rejected", 0)), "Could not be read as an answer; the bytes are kept for a person to look at."),
     ]  # fmt: skip
     return [
-        {"key": key, "label": label, "count": count, "sentence": sentence} for key, label, count, sentence in found if count
+        {"key": key, "label": label, "count": count, "sentence": sentence}
+        for key, label, count, sentence in found
+        if count
     ]
 
 
@@ -116,10 +122,16 @@ def compliance(prompts: pd.DataFrame) -> dict[str, Any]:
     names = ["answered", "recorded", "planned"]
     cells = marks.groupby(["person", "day"], sort=True)[names].sum().astype(int)
     cube = {person: np.zeros((last, 3), dtype=int) for person in prompts["person"].unique()}
-    for (person, day), row in zip(cells.index, cells.to_numpy(), strict=True):
+    places = zip(cells.index.get_level_values("person"), cells.index.get_level_values("day"), strict=True)
+    for (person, day), row in zip(places, cells.to_numpy(), strict=True):
         cube[person][int(day) - 1] = row
-    persons = [
-        {"person": str(person), "planned": int(days[:, 2].sum()), "answered": int(days[:, 0].sum()), "days": days.tolist()}
+    persons: list[dict[str, Any]] = [
+        {
+            "person": str(person),
+            "planned": int(days[:, 2].sum()),
+            "answered": int(days[:, 0].sum()),
+            "days": days.tolist(),
+        }
         for person, days in cube.items()
     ]
     persons.sort(key=lambda each: (-each["answered"], each["person"]))
@@ -135,7 +147,10 @@ def compliance(prompts: pd.DataFrame) -> dict[str, Any]:
         "median_person": float(np.median(rates)) if rates else None,
         "median_answers": float(np.median(counts)) if counts else None,
         "prompts_per_day": int(cells["planned"].max()) if len(cells) else 0,
-        "per_day": [{"day": int(day), **{name: int(row[name]) for name in names}} for day, row in per_day.iterrows()],
+        "per_day": [
+            {"day": day, **dict(zip(names, sums, strict=True))}
+            for day, sums in enumerate(per_day.to_numpy().tolist(), 1)
+        ],
         "persons": persons,
     }
 

@@ -77,8 +77,7 @@ def minimise(objective: Objective, start: np.ndarray, lower: np.ndarray) -> Mini
     hessian = differentiate(counter, x)
     for _ in range(ROUNDS):
         trace.append(value)
-        free = (x > lower) | (gradient <= HELD)
-        step, curvatures, axes = _newton_step(gradient, hessian, free)
+        step, curvatures, axes = _feasible_step(x, gradient, hessian, lower)
         if len(curvatures) and curvatures[0] < -1e-7 * max(1.0, curvatures[-1]):
             moved = _escape(counter, x, value, axes, lower)
             if moved is None:
@@ -171,6 +170,19 @@ def _newton_step(
     return step, curvatures, axes
 
 
+def _feasible_step(
+    x: np.ndarray, gradient: np.ndarray, hessian: np.ndarray, lower: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `_newton_step`, without the coordinates that stand at their bound and would be pushed below it."""
+    free = (x > lower) | (gradient <= HELD)
+    while True:
+        step, curvatures, axes = _newton_step(gradient, hessian, free)
+        blocked = free & (x <= lower) & (step < 0.0)
+        if not blocked.any():
+            return step, curvatures, axes
+        free &= ~blocked
+
+
 def _escape(
     objective: Objective, x: np.ndarray, value: float, axes: np.ndarray, lower: np.ndarray
 ) -> np.ndarray | None:
@@ -194,8 +206,15 @@ def _along(
 ) -> tuple[np.ndarray, float, np.ndarray] | None:
     """The first point along the step, halved as needed, that is lower (within rounding: flatter); None if none is."""
     rounding = 1e-13 * max(1.0, abs(value))
+    falling = step < 0.0
+    room = np.min((x - lower)[falling] / -step[falling], initial=np.inf)  # the whole step stops at the first bound
     for halvings in range(30):
-        candidate = np.maximum(x + 0.5**halvings * step, lower)
+        length = min(1.0, room) * 0.5**halvings
+        candidate = np.maximum(x + length * step, lower)
+        if length == room:
+            candidate[falling & ((x - lower) <= room * -step * (1.0 + 1e-12))] = lower[
+                falling & ((x - lower) <= room * -step * (1.0 + 1e-12))
+            ]
         new_value, new_gradient = objective(candidate)
         if new_value < value - rounding:
             return candidate, new_value, new_gradient

@@ -56,7 +56,9 @@ def caption(about: Subject, result: Mapping[str, Any]) -> str:
             f"({step} {about.predictor_unit}), between for one typical difference between people "
             f"({between} {about.predictor_unit}). Thick bar: 95 % interval."
         )
-    pill = " Pale band: where 95 % of people’s own slopes lie." if result["spread"] and result["spread"]["sd"] > 0 else ""
+    pill = (
+        " Pale band: where 95 % of people’s own slopes lie." if result["spread"] and result["spread"]["sd"] > 0 else ""
+    )
     return (
         f"{_capital(about.outcome_unit)} of {about.outcome} per {one(about.predictor_unit)} of {about.predictor}. "
         f"Thick bar: 95 % interval.{pill}"
@@ -88,7 +90,9 @@ def signature(
     ]  # fmt: skip
     predictor, outcome = model["predictor"], model["outcome"]
     x_low, x_high = _limits(predictor.get("range"), [point["x"] for one in segments for point in one["line"]])
-    values = [point["y"] for one in segments for point in one["line"]] + [end for p in drawn for end in (p["lower"], p["upper"])]
+    values = [point["y"] for one in segments for point in one["line"]] + [
+        end for p in drawn for end in (p["lower"], p["upper"])
+    ]
     y_low, y_high = _limits([0, 1] if about.binary else outcome.get("range"), values)
     if not about.binary:
         y_high = min(y_high, max(values) + 0.04 * (max(values) - y_low))  # the scale's start stays, its empty end goes
@@ -174,7 +178,7 @@ def _lens(
             }
         )
     lines = {}
-    for part, term in zip(("within", "between"), terms, strict=True):
+    for part in ("within", "between"):
         row = result[part]
         sd = np.zeros_like(x) + math.sqrt(G[0, 0])
         if part == "within":

@@ -58,7 +58,14 @@ THEME: dict[str, Any] = {
         "between-band": {"color": BETWEEN, "opacity": 0.12, "strokeWidth": 0},
         "within-band": {"color": WITHIN, "opacity": 0.28, "strokeWidth": 0},
         "person": {"color": BETWEEN, "filled": True, "stroke": SURFACE, "strokeWidth": 0.8, "size": 26, "opacity": 1},
-        "person-few": {"color": SURFACE, "filled": True, "stroke": BETWEEN, "strokeWidth": 1.2, "size": 24, "opacity": 1},
+        "person-few": {
+            "color": SURFACE,
+            "filled": True,
+            "stroke": BETWEEN,
+            "strokeWidth": 1.2,
+            "size": 24,
+            "opacity": 1,
+        },
         "interval": {"strokeWidth": 5, "strokeCap": "round"},
     },
 }
@@ -121,14 +128,27 @@ def model_figures(model: Mapping[str, Any]) -> dict[str, str]:
     finding = model["finding"]
     found = {
         f"{key}:signature": signature(
-            shown, x, y, Frame(590, 420, left=46, right=14, top=34, bottom=46), f"Each person at their own average. {finding}"
+            shown,
+            x,
+            y,
+            Frame(590, 420, left=46, right=14, top=34, bottom=46),
+            f"Each person at their own average. {finding}",
         ),
         f"{key}:signature-narrow": signature(
-            shown, x, y, Frame(350, 330, left=46, right=10, top=32, bottom=46), f"Each person at their own average. {finding}", small=True
+            shown,
+            x,
+            y,
+            Frame(350, 330, left=46, right=10, top=32, bottom=46),
+            f"Each person at their own average. {finding}",
+            small=True,
         ),
         f"{key}:thumbnail": signature(shown, x, y, Frame(298, 170, 8, 8, 8, 8), finding, small=True, bare=True),
-        f"{key}:lens": lens(shown["lens"], Frame(366, 420, left=46, right=74, top=34, bottom=46), f"Lined up at one point. {finding}"),
-        f"{key}:lens-narrow": lens(shown["lens"], Frame(350, 320, left=46, right=74, top=20, bottom=40), f"Lined up at one point. {finding}"),
+        f"{key}:lens": lens(
+            shown["lens"], Frame(366, 420, left=46, right=74, top=34, bottom=46), f"Lined up at one point. {finding}"
+        ),
+        f"{key}:lens-narrow": lens(
+            shown["lens"], Frame(350, 320, left=46, right=74, top=20, bottom=40), f"Lined up at one point. {finding}"
+        ),
         f"{key}:variance": variance_bar(model["shares"], Frame(470, 66, 0, 0, 0, 40)),
         f"{key}:variance-narrow": variance_bar(model["shares"], Frame(350, 66, 0, 0, 0, 40)),
     }
@@ -139,8 +159,12 @@ def model_figures(model: Mapping[str, Any]) -> dict[str, str]:
     found[f"{key}:axis"] = estimate_axis(low, high, ticks, percent=False)
     if model["spread"] is not None and model["spread"]["sd"] > 0:
         slopes = model["persons"]
-        found[f"{key}:slopes"] = caterpillar(slopes, model["within"], Frame(992, 190, left=46, right=8, top=12, bottom=22))
-        found[f"{key}:slopes-narrow"] = caterpillar(slopes, model["within"], Frame(350, 180, left=42, right=4, top=12, bottom=22))
+        found[f"{key}:slopes"] = caterpillar(
+            slopes, model["within"], Frame(992, 190, left=46, right=8, top=12, bottom=22)
+        )
+        found[f"{key}:slopes-narrow"] = caterpillar(
+            slopes, model["within"], Frame(350, 180, left=42, right=4, top=12, bottom=22)
+        )
     return found
 
 
@@ -154,7 +178,9 @@ def signature(
     alt = _altair()
     scale_x, scale_y = alt.Scale(domain=[x.low, x.high]), alt.Scale(domain=[y.low, y.high])
     axis_x = None if bare else alt.Axis(title=f"{x.title} \N{RIGHTWARDS ARROW}", labelExpr=_label(x))
-    axis_y = None if bare else alt.Axis(title=f"{y.title} \N{UPWARDS ARROW}", titleX=-frame.left + 4, labelExpr=_label(y))
+    axis_y = (
+        None if bare else alt.Axis(title=f"{y.title} \N{UPWARDS ARROW}", titleX=-frame.left + 4, labelExpr=_label(y))
+    )
     at_x, at_y = alt.X("x:Q", scale=scale_x, axis=axis_x), alt.Y("y:Q", scale=scale_y, axis=axis_y)
     people: Rows = list(shown["segments"])
     points = [
@@ -232,12 +258,21 @@ def lens(view: Mapping[str, Any], frame: Frame, label: str) -> str:
         .encode(x=at_x, y=alt.Y("lower:Q", scale=scale_y, axis=axis_y), y2="upper:Q"),
         alt.Chart(_data(points))
         .mark_line(style="within", strokeWidth=1, clip=True)
-        .encode(x=at_x, y=at_y, detail="person:N", order="at:Q", opacity=alt.Opacity("opacity:Q", scale=None), description="text:N"),
+        .encode(
+            x=at_x,
+            y=at_y,
+            detail="person:N",
+            order="at:Q",
+            opacity=alt.Opacity("opacity:Q", scale=None),
+            description="text:N",
+        ),
         alt.Chart(_data(view["within"]))
         .mark_area(style="within-band", aria=False, clip=True)
         .encode(x=at_x, y=alt.Y("lower:Q", scale=scale_y, axis=axis_y), y2="upper:Q"),
         alt.Chart(_data(view["between"])).mark_line(style="between", aria=False, clip=True).encode(x=at_x, y=at_y),
-        alt.Chart(_data(view["within"])).mark_line(style="within", strokeWidth=3.5, aria=False, clip=True).encode(x=at_x, y=at_y),
+        alt.Chart(_data(view["within"]))
+        .mark_line(style="within", strokeWidth=3.5, aria=False, clip=True)
+        .encode(x=at_x, y=at_y),
         *_bracket(view, frame, at_y),
     ]
     return _svg(alt.layer(*layers), frame, label)
@@ -262,7 +297,15 @@ def estimate_row(row: Mapping[str, Any], low: float, high: float) -> str:
     layers += [
         alt.Chart(_data([ends])).mark_rule(style="interval", aria=False, color=colour).encode(x=at, x2="x2:Q", y=y),
         alt.Chart(_data([{"x": row["estimate"], "y": 0}]))
-        .mark_point(aria=False, size=132, filled=True, opacity=1, fill=SURFACE if hollow else colour, stroke=colour if hollow else SURFACE, strokeWidth=2)
+        .mark_point(
+            aria=False,
+            size=132,
+            filled=True,
+            opacity=1,
+            fill=SURFACE if hollow else colour,
+            stroke=colour if hollow else SURFACE,
+            strokeWidth=2,
+        )
         .encode(x=at, y=y),
     ]
     decimals = row["decimals"]
@@ -338,7 +381,9 @@ def compliance_picture(compliance: Mapping[str, Any], frame: Frame) -> str:
     ends = [{"x": 0, "text": "most answers", "align": "left"}, {"x": edge, "text": "fewest", "align": "right"}]
     for end in ends:
         layers.append(
-            alt.Chart(_data([end])).mark_text(aria=False, align=end["align"], baseline="bottom").encode(x=x, y=alt.value(-4), text="text:N")
+            alt.Chart(_data([end]))
+            .mark_text(aria=False, align=end["align"], baseline="bottom")
+            .encode(x=x, y=alt.value(-4), text="text:N")
         )
     said = f"{share(compliance['answered'], compliance['planned'])} of planned prompts answered; each person a column, {word} a row"
     return _svg(alt.layer(*layers), frame, said)
@@ -355,7 +400,10 @@ def per_day(days: Sequence[Mapping[str, Any]]) -> str:
     per_bar = math.ceil(len(days) / 28)
     sums = [sum(day["answered"] for day in days[at : at + per_bar]) for at in range(0, len(days), per_bar)]
     width = 198 / len(sums)
-    bars = [{"x": i * width, "x2": (i + 1) * width - min(2.0, width / 4), "y": n, "y2": 0, "last": i == len(sums) - 1} for i, n in enumerate(sums)]
+    bars = [
+        {"x": i * width, "x2": (i + 1) * width - min(2.0, width / 4), "y": n, "y2": 0, "last": i == len(sums) - 1}
+        for i, n in enumerate(sums)
+    ]
     x = alt.X("x:Q", scale=alt.Scale(domain=[0, 198], nice=False), axis=None)
     y = alt.Y("y:Q", scale=alt.Scale(domain=[0, max([*sums, 1])], nice=False), axis=None)
     layers = [
@@ -364,20 +412,34 @@ def per_day(days: Sequence[Mapping[str, Any]]) -> str:
         .encode(x=x, x2="x2:Q", y=y, y2="y2:Q")
         for last in (False, True)
     ]
-    return _svg(alt.layer(*layers), Frame(198, 44, 0, 0, 2, 0), f"Answers per study day, {min(sums):,} to {max(sums):,}")
+    return _svg(
+        alt.layer(*layers), Frame(198, 44, 0, 0, 2, 0), f"Answers per study day, {min(sums):,} to {max(sums):,}"
+    )
 
 
 def latency_histogram(latency: Mapping[str, Any]) -> str:
     """Minutes from prompt to answer in bars of two minutes, later than an hour in the last. 290 × 78."""
     alt = _altair()
     bars = [
-        {"x": each["from"] + 0.1, "x2": (each["from"] + 2) - 0.1, "y": each["count"], "y2": 0, "late": each["to"] is None}
+        {
+            "x": each["from"] + 0.1,
+            "x2": (each["from"] + 2) - 0.1,
+            "y": each["count"],
+            "y2": 0,
+            "late": each["to"] is None,
+        }
         for each in latency["histogram"]
     ]
     x = alt.X(
         "x:Q",
         scale=alt.Scale(domain=[0, 62], nice=False),
-        axis=alt.Axis(values=[0, 15, 30, 45, 60], title=None, labelExpr="datum.value == 60 ? '60+ min' : datum.label", labelAlign="left", labelPadding=4),
+        axis=alt.Axis(
+            values=[0, 15, 30, 45, 60],
+            title=None,
+            labelExpr="datum.value == 60 ? '60+ min' : datum.label",
+            labelAlign="left",
+            labelPadding=4,
+        ),
     )
     y = alt.Y("y:Q", scale=alt.Scale(domain=[0, max(max(bar["y"] for bar in bars), 1)], nice=False), axis=None)
     chart = alt.Chart(_data(bars)).mark_rect(aria=False, fill=RAMP[3]).encode(x=x, x2="x2:Q", y=y, y2="y2:Q")
@@ -389,7 +451,9 @@ def variance_bar(shares: Sequence[Mapping[str, Any]], frame: Frame) -> str:
     alt = _altair()
     at, parts = 0.0, []
     for each in shares:
-        parts.append({**each, "x": at, "x2": at + each["share"], "y": 0, "y2": 1, "percent": f"{round(100 * each['share'])} %"})
+        parts.append(
+            {**each, "x": at, "x2": at + each["share"], "y": 0, "y2": 1, "percent": f"{round(100 * each['share'])} %"}
+        )
         at += each["share"]
     unit = alt.Scale(domain=[0, 1], nice=False)
     x, y = alt.X("x:Q", scale=unit, axis=None), alt.Y("y:Q", scale=unit, axis=None)
@@ -403,7 +467,14 @@ def variance_bar(shares: Sequence[Mapping[str, Any]], frame: Frame) -> str:
         align = "right" if right else "left"
         layers += [
             alt.Chart(one)
-            .mark_rect(aria=False, fill=colour[part["part"]], fillOpacity=0.45 if part["part"] == "day" else 0.9, stroke=BG, strokeWidth=2, cornerRadius=3)
+            .mark_rect(
+                aria=False,
+                fill=colour[part["part"]],
+                fillOpacity=0.45 if part["part"] == "day" else 0.9,
+                stroke=BG,
+                strokeWidth=2,
+                cornerRadius=3,
+            )
             .encode(x=x, x2="x2:Q", y=y, y2="y2:Q"),
             alt.Chart(one)
             .mark_text(aria=False, align=align, baseline="top", fontSize=13, fontWeight=600, color=INK)
@@ -481,7 +552,9 @@ def _bracket(view: Mapping[str, Any], frame: Frame, y: Any) -> list[Any]:
         names = {"between": middle + up * room / 2, "within": middle - up * room / 2}
     edge = frame.inner_width
     span = _data([{"y": ends["within"], "y2": ends["between"]}])
-    layers = [alt.Chart(span).mark_rule(aria=False, color=INK, strokeWidth=1.5).encode(x=alt.value(edge + 6), y=y, y2="y2:Q")]
+    layers = [
+        alt.Chart(span).mark_rule(aria=False, color=INK, strokeWidth=1.5).encode(x=alt.value(edge + 6), y=y, y2="y2:Q")
+    ]
     for name, colour in (("within", WITHIN), ("between", BETWEEN)):
         layers += [
             alt.Chart(_data([{"y": ends[name]}]))
@@ -555,7 +628,8 @@ def _row_name(row: int, per_row: int, last: int, width: int) -> str:
 
 
 def _data(rows: Sequence[Mapping[str, Any]]) -> alt.Data:
-    return _altair().Data(values=list(rows))
+    data: alt.Data = _altair().Data(values=list(rows))
+    return data
 
 
 def _altair() -> Any:

@@ -232,10 +232,14 @@ def _fitted(
         "log_likelihood": fit.log_likelihood,
         "icc": null if null is not None else _icc(fit),
         "lambda": reliability,
-        "between_corrected": _corrected(within, between, reliability) if not about.binary and not about.ambient else None,
+        "between_corrected": _corrected(within, between, reliability)
+        if not about.binary and not about.ambient
+        else None,
         "spread": spread,
         "shares": _shares(null if null is not None else _icc(fit), about),
-        "finding": _finding(about, within, between, points) if size["fit_sound"] else words.unsound_sentence(model["title"]),
+        "finding": _finding(about, within, between, points)
+        if size["fit_sound"]
+        else words.unsound_sentence(model["title"]),
         "persons": people,
         "gee": estimates.marginal_check(rows, terms) if about.binary else None,
         "truth": _truth(fixed, fit, truth) if truth else None,
@@ -264,7 +268,7 @@ def _say(
     """Put persons and the sentence into the three rows."""
     n = len(rows.persons)
     steps = {"within": rows.step, "between": rows.spread_between}
-    per_step = {}
+    per_step: dict[str, tuple[float, float, float]] = {}
     for name, row in (("within", within), ("between", between)):
         step = steps[name]
         shown = points[name] if points else None
@@ -355,12 +359,19 @@ def _shares(icc: float | None, about: Subject) -> list[dict[str, Any]]:
 
 def _variance_rows(fit: Any) -> list[dict[str, Any]]:
     found = [
-        {"group": group, "term": str(term), "variance": float(block.loc[term, term]), "sd": float(block.loc[term, term]) ** 0.5}
+        {
+            "group": group,
+            "term": str(term),
+            "variance": float(block.loc[term, term]),
+            "sd": float(block.loc[term, term]) ** 0.5,
+        }
         for group, block in fit.random.items()
         for term in block.index
     ]
     if fit.residual_sd is not None:
-        found.append({"group": "residual", "term": "", "variance": float(fit.residual_sd) ** 2, "sd": float(fit.residual_sd)})
+        found.append(
+            {"group": "residual", "term": "", "variance": float(fit.residual_sd) ** 2, "sd": float(fit.residual_sd)}
+        )
     return found
 
 
@@ -371,7 +382,9 @@ def _correlation_rows(fit: Any) -> list[dict[str, Any]]:
         for a in range(len(sd)):
             for b in range(a):
                 value = float(block.iloc[a, b] / (sd[a] * sd[b])) if sd[a] > 0 and sd[b] > 0 else None
-                found.append({"group": group, "terms": [str(block.index[b]), str(block.index[a])], "correlation": value})
+                found.append(
+                    {"group": group, "terms": [str(block.index[b]), str(block.index[a])], "correlation": value}
+                )
     return found
 
 
@@ -439,7 +452,9 @@ def _warnings(
         if not any(season in rows.X.columns for season in ("sin_year", "cos_year")):
             found.append("This model has no season terms, so season and the between part are not told apart.")
     if slope not in rows.varying:
-        found.append("The model gives everyone the same slope; if people differ in it, the interval within is too narrow.")
+        found.append(
+            "The model gives everyone the same slope; if people differ in it, the interval within is too narrow."
+        )
     if about.occasion == "moment" and int(plan.get("prompts_per_day", 1)) >= 3:
         found.append("Moment and day are not separated yet: the three-way split comes with a later version.")
     found.append(
@@ -447,8 +462,15 @@ def _warnings(
     )
     constant = int((rows.means(rows.within**2) < 1e-18).sum())
     if constant:
-        found.append(f"{counted(constant, 'person', 'people')} never varied in {about.predictor}: they count for the between part only.")
-    if result and result["lambda"] is not None and result["lambda"] < RELIABLE and result["between_corrected"] is not None:
+        found.append(
+            f"{counted(constant, 'person', 'people')} never varied in {about.predictor}: they count for the between part only."
+        )
+    if (
+        result
+        and result["lambda"] is not None
+        and result["lambda"] < RELIABLE
+        and result["between_corrected"] is not None
+    ):
         found.append(
             f"The persons' means are not exact (λ = {number(result['lambda'])}): corrected for that, "
             f"the between part would be {number(result['between_corrected'], 2)}."

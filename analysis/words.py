@@ -142,9 +142,7 @@ def within_sentence(about: Subject, estimate: float, lower: float, upper: float,
     return _capital(f"{about.outside}, {about.outcome} was {_difference(about, estimate, lower, upper, size)} {same}")
 
 
-def between_sentence(
-    about: Subject, estimate: float, lower: float, upper: float, step: float, *, persons: int
-) -> str:
+def between_sentence(about: Subject, estimate: float, lower: float, upper: float, step: float, *, persons: int) -> str:
     """The between part per typical difference between people. `estimate` and its interval are already per `step`."""
     size = f"per typical difference between people ({number(step, decimals_for(step))} {about.predictor_unit})"
     said = _difference(about, estimate, lower, upper, size)
@@ -166,7 +164,9 @@ def contextual_sentence(about: Subject, within: float, between: float, lower: fl
     bounds = interval(*_absolute(lower, upper), decimals)
     if within * between > 0:
         turn = "steeper" if abs(between) > abs(within) else "flatter"
-        return f"Differences between people look {amount} {turn} than changes within a person (95{NO_BREAK}% CI {bounds})."
+        return (
+            f"Differences between people look {amount} {turn} than changes within a person (95{NO_BREAK}% CI {bounds})."
+        )
     return f"Differences between people and changes within a person differ by {amount} (95{NO_BREAK}% CI {bounds})."
 
 
@@ -186,7 +186,9 @@ def spread_sentence(slope: float, sd: float, limits: tuple[float, float] | None,
         return said
     side = 0.5 * (1.0 + math.erf(abs(slope) / sd / math.sqrt(2.0)))
     where = "below" if slope < 0 else "above"
-    return f"{said} Under a normal distribution about {round(100 * side)}{NO_BREAK}% of people have a slope {where} zero."
+    return (
+        f"{said} Under a normal distribution about {round(100 * side)}{NO_BREAK}% of people have a slope {where} zero."
+    )
 
 
 def failure_sentence(title: str, cause: str) -> str:
@@ -213,7 +215,8 @@ def methods_paragraph(models: list[dict[str, Any]], plan: Mapping[str, Any]) -> 
     )
     rows = "Daily entries" if plan.get("occasion") == "day" else "Momentary ratings"
     anchors = [
-        f"{number(model['anchor'], 2)} for {model['predictor'].get('label', model['predictor']['name'])}" for model in fitted
+        f"{number(model['anchor'], 2)} for {model['predictor'].get('label', model['predictor']['name'])}"
+        for model in fitted
     ]
     said = [
         f"{rows} were analysed with {joined(list(used))}, answers nested in people.",
@@ -257,7 +260,11 @@ def _difference(about: Subject, estimate: float, lower: float, upper: float, siz
 def _headline_within(about: Subject, estimate: float, lower: float, upper: float) -> str:
     certain = excludes_zero(lower, upper)
     day = "on days" if about.occasion == "day" else "at moments"
-    when = f"{day} when {about.within_phrase}" if about.within_phrase else f"{day} with more {about.predictor} than usual for them"
+    when = (
+        f"{day} when {about.within_phrase}"
+        if about.within_phrase
+        else f"{day} with more {about.predictor} than usual for them"
+    )
     amount = "less" if estimate < 0 else "more"
     tail = "." if certain else f", {UNCERTAIN}."
     if about.binary:

@@ -48,5 +48,4 @@ def _phase(values: pd.Series, rule: Mapping[str, Any]) -> pd.Series:
             f"labels: {len(rule['breaks'])} breaks make {len(edges) - 1} phases, {len(rule['labels'])} labels given."
         )
     phases = pd.cut(values, edges, right=False, labels=rule["labels"])
-    named: pd.Series = phases.astype(object)
-    return named.where(values.notna(), None)
+    return pd.Series(np.where(values.notna(), phases.astype(object), None), index=values.index, dtype=object)
