@@ -10,7 +10,7 @@ A plan's `columns` maps a new name to one rule:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -48,4 +48,4 @@ def _phase(values: pd.Series, rule: Mapping[str, Any]) -> pd.Series:
             f"labels: {len(rule['breaks'])} breaks make {len(edges) - 1} phases, {len(rule['labels'])} labels given."
         )
     phases = pd.cut(values, edges, right=False, labels=rule["labels"])
-    return pd.Series(np.where(values.notna(), phases.astype(object), None), index=values.index, dtype=object)
+    return cast(pd.Series, phases.astype(object).where(values.notna(), None))
