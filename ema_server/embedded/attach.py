@@ -61,8 +61,35 @@ def attach(var: Path) -> Iterator[Urls]:
     """The servers of this folder, running, until the block ends. Any number of processes may do this at once."""
     folder = Folder(var.resolve())
     _make(folder)
-    with _shared_lock(folder):
-        yield _running(folder)
+    try:
+        with _shared_lock(folder):
+            yield _running(folder)
+    finally:
+        _wait_for_the_end(folder)
+
+
+def _wait_for_the_end(folder: Folder) -> None:
+    """The last one out waits until the servers have stopped, so that nothing outlives a command that has ended."""
+    give_up = time.monotonic() + STOPS_WITHIN
+    while _held(folder.supervisor_lock) and not _used_by_others(folder) and time.monotonic() < give_up:
+        time.sleep(0.02)
+
+
+def _used_by_others(folder: Folder) -> bool:
+    """Whether somebody shares the users' lock. A supervisor that is stopping holds it alone, which is no user."""
+    descriptor = os.open(folder.users_lock, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _make(folder: Folder) -> None:

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-_PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 1, 8, 47, 2
+_PR_SET_PDEATHSIG, _PR_SET_SECUREBITS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 1, 28, 47, 2
+_SECBIT_NO_SETUID_FIXUP = 1 << 2
 _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
 _CAPABILITY_VERSION_3 = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -90,7 +91,8 @@ def _become(uid: int, gid: int) -> None:
     if _libc is None:
         os.setuid(uid)
         return
-    _libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
+    # Without this, setuid would clear the capabilities and access(), by which initdb looks for its programs, ignore them.
+    _libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
     os.setuid(uid)
     for capability in (_CAP_DAC_READ_SEARCH, _CAP_DAC_OVERRIDE):  # a container's root may lack the first
         header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)

