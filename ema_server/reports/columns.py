@@ -10,7 +10,7 @@ A plan's `columns` maps a new name to one rule:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,7 +38,7 @@ def derive(frame: pd.DataFrame, rules: Mapping[str, Mapping[str, Any]]) -> pd.Da
 def _days_since(frame: pd.DataFrame, event: str) -> pd.Series:
     """Whole days from each person's own event to the local day of the prompt; negative before it."""
     days = frame["scheduled_local"].dt.normalize() - pd.to_datetime(frame[event], format="%Y-%m-%d")
-    return days.dt.days.astype(float)
+    return pd.Series(days.dt.days.astype(float))
 
 
 def _phase(values: pd.Series, rule: Mapping[str, Any]) -> pd.Series:
@@ -48,4 +48,4 @@ def _phase(values: pd.Series, rule: Mapping[str, Any]) -> pd.Series:
             f"labels: {len(rule['breaks'])} breaks make {len(edges) - 1} phases, {len(rule['labels'])} labels given."
         )
     phases = pd.cut(values, edges, right=False, labels=rule["labels"])
-    return cast(pd.Series, phases.astype(object).where(values.notna(), None))
+    return phases.astype(object).where(values.notna(), None)
