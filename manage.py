@@ -12,6 +12,14 @@ WITHOUT_SERVERS = {"help", "--help", "-h", "version", "--version", "check", "spe
 
 def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ema_server.settings")
+    try:
+        return with_servers()
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
+
+
+def with_servers() -> int:
     from ema_server.embedded.commandline import ServersUnusable, servers
 
     try:
@@ -22,9 +30,6 @@ def main() -> int:
     except ServersUnusable as error:
         print(error, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
-        return 130
 
 
 def run() -> int:

@@ -7,7 +7,7 @@ from typing import Any
 from django import template
 from django.utils.safestring import SafeString, mark_safe
 
-from analysis import words
+from ema_server.common import figures as written
 
 register = template.Library()
 
@@ -27,23 +27,23 @@ def of(key: str, name: str) -> str:
 @register.filter
 def number(value: float | None, decimals: int = 2) -> str:
     """With U+2212 for minus, commas for thousands, and an en dash where there is nothing."""
-    return words.number(value, int(decimals))
+    return written.number(value, int(decimals))
 
 
 @register.filter
 def signed(value: float | None, decimals: int = 2) -> str:
-    return words.number(value, int(decimals), sign=True)
+    return written.number(value, int(decimals), sign=True)
 
 
 @register.filter
 def percent(value: float | None, decimals: int = 1) -> str:
     """0.89 as 89.0 %."""
-    return "–" if value is None else f"{words.number(100 * value, int(decimals))}\u00a0%"
+    return "–" if value is None else f"{written.number(100 * value, int(decimals))}\u00a0%"
 
 
 @register.filter
 def p_value(value: float | None) -> str:
-    return words.p_value(value)
+    return written.p_value(value)
 
 
 @register.filter
