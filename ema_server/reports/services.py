@@ -130,6 +130,11 @@ def produce_report(
     return row
 
 
+def compile_note() -> str | None:
+    """What whoever waits should know before the first fit on a machine: kernels are compiled once. None if they are."""
+    return analysis.kernels.compile_note()
+
+
 def warm_up() -> None:
     """Let numba compile, or read from its cache, all that a night runs through."""
     analysis.kernels.warm_up()

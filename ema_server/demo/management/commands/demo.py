@@ -28,7 +28,7 @@ from ema_server.embedded.stack import Stack
 from ema_server.ledger.models import Job
 from ema_server.reports import queries, tasks
 from ema_server.reports.models import Report
-from ema_server.reports.services import ask_for_night
+from ema_server.reports.services import ask_for_night, compile_note
 from ema_server.studies.models import Study
 from ema_server.studies.services import lock_data
 
@@ -48,6 +48,8 @@ class Command(BaseCommand):
         studies = self._studies(options["data"])
         call_command("migrate", verbosity=0)
         with Stack(port=options["port"], logs=settings.VAR / "logs", progress=self._say) as stack:
+            if note := compile_note():
+                self._say(f"Meanwhile in the worker: {note}")
             tasks.warm_up.delay()
             researcher, password = services.demo_researcher()
             receipts = {study.slug: self._phones(study, researcher, stack.address) for study in studies}
