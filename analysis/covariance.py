@@ -12,6 +12,8 @@ import numpy as np
 
 SINGULAR = 1e-4
 """A diagonal element of θ below this is a boundary fit, as lme4's isSingular; θ is on the scaled design here."""
+EMPTY = 1e-13
+"""Share of a term's variance, left after the terms before it, that is rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,30 @@ class Structure:
         """Is a variance zero, or a correlation ±1?"""
         return bool((theta[self.diagonal] < SINGULAR).any())
 
+    def slices(self) -> list[slice]:
+        """The places of each block's terms."""
+        ends = np.cumsum(self.blocks)
+        return [slice(int(end) - size, int(end)) for end, size in zip(ends, self.blocks, strict=True)]
+
     def same_block(self) -> np.ndarray:
         """(q, q) bool: may the two terms correlate?"""
         label = np.repeat(np.arange(len(self.blocks)), self.blocks)
         return np.asarray(label[:, None] == label[None, :])
+
+
+def canonical(structure: Structure, factor: np.ndarray) -> np.ndarray:
+    """θ (m,) of factor @ factor' (q, any): Cholesky block by block, a column without variance left being wholly zero."""
+    covariance = factor @ factor.T
+    lam = np.zeros_like(covariance)
+    for block in structure.slices():
+        rest = covariance[block, block].copy()
+        floor = EMPTY * np.diag(rest)
+        for j in range(len(rest)):
+            if rest[j, j] > floor[j]:
+                column = rest[j:, j] / np.sqrt(rest[j, j])
+                lam[block.start + j : block.stop, block.start + j] = column
+                rest[j:, j:] -= np.outer(column, column)
+    return structure.theta(lam)
 
 
 def deviations_and_correlations(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from analysis.design import Column, Design
 from analysis.errors import DesignError, SpecError
 from analysis.kernels.laplace import laplace_deviance, quadrature_deviance
 from analysis.moments import block_constants, inner_to_written, refuse_dependence
-from analysis.optimize import Minimum, minimise
+from analysis.optimize import Minimum, minimise_factor
 
 WHOLE = 1e-6
 """A proportion times its number of trials may miss a whole number by this much (rounded input)."""
@@ -137,8 +137,7 @@ def fit_glmm(data: BinomialData, agq: int = 1) -> GlmmFit:
         return deviance, np.concatenate([slope, slope_lam[data.structure.rows, data.structure.columns]])
 
     start = np.concatenate([_logistic_start(data), np.where(data.structure.diagonal, 0.5, 0.0)])
-    lower = np.concatenate([np.full(p, -np.inf), data.structure.lower])
-    minimum = minimise(objective, start, lower)
+    minimum = minimise_factor(objective, start, data.structure, before=p)
     objective(minimum.x)
     beta, theta = minimum.x[:p], minimum.x[p:]
     lam = data.structure.lam(theta)

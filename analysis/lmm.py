@@ -9,9 +9,9 @@ import numpy as np
 from analysis.errors import DesignError
 from analysis.kernels.gaussian import explained, score_parts
 from analysis.moments import Moments
-from analysis.optimize import Minimum, minimise
+from analysis.optimize import Minimum, minimise_factor
 
-STARTS = (0.1, 0.3, 1.0, 3.0)
+STARTS = (0.1, 0.3, 1.0, 3.0, 10.0, 50.0)
 """Relative SDs of all random effects to choose the start from: too large a start steps over the optimum to zero."""
 
 
@@ -108,7 +108,7 @@ def fit_lmm(moments: Moments, reml: bool = True) -> LmmFit:
         return at.deviance, at.gradient
 
     starts = [np.where(structure.diagonal, size, 0.0) for size in STARTS]
-    minimum = minimise(objective, min(starts, key=lambda theta: objective(theta)[0]), structure.lower)
+    minimum = minimise_factor(objective, min(starts, key=lambda theta: objective(theta)[0]), structure)
     theta = np.where(structure.diagonal, np.maximum(minimum.x, 0.0), minimum.x)
     best = profile(moments, theta, reml)
     free = degrees(moments, reml)

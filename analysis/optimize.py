@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
+from analysis.covariance import Structure, canonical
+
 Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 STEP = 1e-4
@@ -22,6 +24,10 @@ ROUNDS = 60
 """Newton steps and escapes before giving up; a sound problem needs two to five."""
 FLAT = 1e-9
 """Curvatures below this share of the largest count as flat."""
+PROBE = 1e-3
+"""Size of w when slopes off the boundary are measured: ε² is 1e-6 of the residual variance."""
+TURNS = 10
+"""Attempts to leave the boundary before the fit is taken as it is."""
 HELD = 1e-6
 """A bound holds a coordinate where the gradient pushes against it by more than this; below, only curvature can tell."""
 
@@ -112,6 +118,29 @@ def minimise(objective: Objective, start: np.ndarray, lower: np.ndarray) -> Mini
     )
 
 
+def minimise_factor(objective: Objective, start: np.ndarray, structure: Structure, before: int = 0) -> Minimum:
+    """`minimise` where the coordinates from `before` on are θ of `structure`, with the optimality of a covariance proven.
+
+    On the boundary, where G = ΛΛ' lacks rank, a stationary θ need not be an optimum over all covariances: G + ε²ww' may
+    be better for some w that θ can only reach by turning. The slopes along all such w form a symmetric matrix S per
+    block (the score of METHODS §2.13); a negative eigenvalue shows the way off the boundary, none proves the optimum.
+    """
+    lower = np.concatenate([np.full(before, -np.inf), structure.lower])
+    found = minimise(objective, start, lower)
+    for _ in range(TURNS):
+        theta = found.x[before:]
+        if not structure.is_singular(theta):
+            break
+        upright = np.append(found.x[:before], canonical(structure, structure.lam(theta)))
+        better = _leave_boundary(objective, upright, structure, before)
+        candidate = minimise(objective, upright if better is None else better, lower)
+        if candidate.value <= found.value + 1e-10 * max(1.0, abs(found.value)):
+            found = candidate
+        if better is None:
+            break
+    return found
+
+
 def differentiate(objective: Objective, x: np.ndarray) -> np.ndarray:
     """The Hessian (m, m) at x by central differences of the gradient, made symmetric."""
     m = len(x)
@@ -195,6 +224,36 @@ def _escape(
     return None
 
 
+def _leave_boundary(objective: Objective, x: np.ndarray, structure: Structure, before: int) -> np.ndarray | None:
+    """A lower point with ε²ww' added to one block of ΛΛ', along the steepest falling w; None where no w falls."""
+    value = objective(x)[0]
+    rounding = 1e-11 * max(1.0, abs(value))
+    lam = structure.lam(x[before:])
+
+    def moved(direction: np.ndarray) -> np.ndarray:
+        return np.append(x[:before], canonical(structure, np.column_stack([lam, direction])))
+
+    for block in structure.slices():
+        size = block.stop - block.start
+        units = np.zeros((size, structure.size))
+        units[:, block] = PROBE * np.eye(size)
+        slopes = np.empty((size, size))
+        for a in range(size):
+            slopes[a, a] = objective(moved(units[a]))[0] - value
+        for a in range(size):
+            for b in range(a):
+                both = objective(moved(units[a] + units[b]))[0] - value
+                slopes[a, b] = slopes[b, a] = 0.5 * (both - slopes[a, a] - slopes[b, b])
+        steepness, axes = np.linalg.eigh(slopes)
+        if steepness[0] < -rounding:
+            direction = axes[:, 0] @ units
+            for length in (30.0, 10.0, 3.0, 1.0, 0.3):
+                candidate = moved(length * direction)
+                if objective(candidate)[0] < value - rounding:
+                    return candidate
+    return None
+
+
 def _along(
     objective: Objective,
     x: np.ndarray,
@@ -206,15 +265,13 @@ def _along(
 ) -> tuple[np.ndarray, float, np.ndarray] | None:
     """The first point along the step, halved as needed, that is lower (within rounding: flatter); None if none is."""
     rounding = 1e-13 * max(1.0, abs(value))
-    falling = step < 0.0
-    room = np.min((x - lower)[falling] / -step[falling], initial=np.inf)  # the whole step stops at the first bound
+    room = np.divide(x - lower, -step, out=np.full_like(x, np.inf), where=step < 0.0)
+    longest = min(
+        1.0, float(room.min())
+    )  # all coordinates stop where the first meets its bound: the step keeps its sense
     for halvings in range(30):
-        length = min(1.0, room) * 0.5**halvings
-        candidate = np.maximum(x + length * step, lower)
-        if length == room:
-            candidate[falling & ((x - lower) <= room * -step * (1.0 + 1e-12))] = lower[
-                falling & ((x - lower) <= room * -step * (1.0 + 1e-12))
-            ]
+        length = longest * 0.5**halvings
+        candidate: np.ndarray = np.where(room <= length, lower, x + length * step)
         new_value, new_gradient = objective(candidate)
         if new_value < value - rounding:
             return candidate, new_value, new_gradient
