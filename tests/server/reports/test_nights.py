@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -17,7 +18,7 @@ from tests.world import MONDAY, PLAN, FakePhone, live_study
 pytestmark = pytest.mark.django_db
 
 
-def answered_study(**more: object) -> FakePhone:
+def answered_study(**more: Any) -> FakePhone:
     """A study with six people who answered 20 prompts each."""
     study = live_study(**more)
     for person in range(6):
