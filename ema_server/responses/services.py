@@ -7,12 +7,12 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.db import connection, transaction
+from django.db import DataError, connection, transaction
 
 from ema_server.common.canonical import digest
 from ema_server.common.phone_time import believable, offset_minutes, parse_phone_time
@@ -71,11 +71,12 @@ def record_submissions(*, device: Device, raw_items: Sequence[bytes], now: datet
 
     A poison item never blocks its neighbours, and the order of items or batches changes nothing.
     """
-    judged = [_judge(raw, device=device, surveys=_surveys_of(device.study)) for raw in raw_items]
-    accepted = [each for each in judged if isinstance(each, _Accepted)]
+    surveys = _surveys_of(device.study)
+    judged, inserted = _store(
+        [_judge(raw, device=device, surveys=surveys) for raw in raw_items], device=device, now=now
+    )
     refused = [each for each in judged if isinstance(each, _Refused)]
-    inserted = _insert_new(accepted, device=device, now=now)
-    known = _digests_held(device.study, [each.item.client_id for each in accepted])
+    known = _digests_held(device.study, [each.item.client_id for each in judged if isinstance(each, _Accepted)])
 
     receipts = []
     for each in judged:
@@ -140,6 +141,31 @@ def _judge(raw: bytes, *, device: Device, surveys: dict[tuple[str, int], SurveyV
     return _Accepted(item, payload, digest_of_item, survey)
 
 
+def _store(
+    judged: list[_Accepted | _Refused], *, device: Device, now: datetime
+) -> tuple[list[_Accepted | _Refused], set[UUID]]:
+    """Insert what was accepted. If the database refuses to hold a value that the rules let pass, find out which item it
+    is and refuse that one alone: a batch that failed whole would be sent again for ever."""
+    try:
+        with transaction.atomic():
+            return judged, _insert_new([each for each in judged if isinstance(each, _Accepted)], device=device, now=now)
+    except DataError:
+        pass
+    found: list[_Accepted | _Refused] = []
+    inserted: set[UUID] = set()
+    for each in judged:
+        if isinstance(each, _Accepted):
+            try:
+                with transaction.atomic():
+                    inserted |= _insert_new([each], device=device, now=now)
+            except DataError as error:
+                reason = str(error).splitlines()[0]
+                found.append(_Refused(str(each.item.client_id), "cannot_be_stored", reason, _raw_of(each)))
+                continue
+        found.append(each)
+    return found, inserted
+
+
 def _insert_new(accepted: Sequence[_Accepted], *, device: Device, now: datetime) -> set[UUID]:
     """Insert what is new, in one statement; returns the client ids that this call stored."""
     if not accepted:
@@ -158,7 +184,7 @@ def _insert_new(accepted: Sequence[_Accepted], *, device: Device, now: datetime)
                 "prompt_id": str(each.item.prompt) if each.item.prompt in mine else None,
                 "payload": each.payload,
                 "complete": each.item.complete,
-                "answered_at": moment.isoformat() if believed and moment else None,
+                "answered_at": moment.astimezone(UTC).isoformat() if believed and moment else None,
                 "utc_offset_minutes": offset_minutes(each.item.answered_at),
             }
         )

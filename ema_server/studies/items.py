@@ -7,7 +7,7 @@ type       needs                                                          an ans
 =========  =============================================================  =====================
 likert     `range` [low, high] of integers, `labels` optional             an integer in the range
 slider     `range` [low, high], `step` optional                           a number in the range
-number     `range` optional                                               a number
+number     `range` optional (−1e15 to 1e15)                               a number
 yesno                                                                     true or false
 choice     `options`: a list of texts                                     one of the options
 text                                                                      a text
@@ -27,6 +27,7 @@ NUMERIC = {"likert", "slider", "number", "yesno"}
 TYPES = NUMERIC | {"choice", "text"}
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 MAX_TEXT = 10_000
+LARGEST = 1e15  # beyond it a double no longer tells neighbouring whole numbers apart
 
 
 def document_faults(document: Mapping[str, Any]) -> list[str]:
@@ -90,9 +91,9 @@ def _value_fault(item: Mapping[str, Any], value: Any) -> str | None:
         return (
             None if value in item["options"] else f"{_shown(value)} is none of {', '.join(map(str, item['options']))}."
         )
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         return f"{_shown(value)} is no number."
-    low, high = item.get("range", (-math.inf, math.inf))
+    low, high = item.get("range", (-LARGEST, LARGEST))
     if not low <= value <= high:
         return f"{_shown(value)} is outside {low} to {high}."
     if kind == "likert" and value != int(value):

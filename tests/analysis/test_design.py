@@ -132,6 +132,15 @@ def test_persons_that_never_vary_are_counted(frame):
     assert any("2 of 8 never vary in 'x'" in message for message in fit.messages)
 
 
+def test_the_public_calls_stay_functions_whatever_is_imported():
+    import analysis.generalised
+    import analysis.linear
+    import analysis.models
+
+    assert callable(analysis.lmm)
+    assert callable(analysis.glmm)
+
+
 def test_not_yet_available_arguments_say_so(frame):
     with pytest.raises(SpecError, match="residual"):
         analysis.lmm("y ~ x + (1 | person)", frame, residual="ar1")
