@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.glmm import GlmmFit
-from analysis.lmm import LmmFit
+from analysis.generalised import GlmmFit
+from analysis.linear import LmmFit
 
 
 @dataclass(frozen=True, slots=True)

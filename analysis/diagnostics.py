@@ -9,8 +9,8 @@ import pandas as pd
 
 from analysis.design import Column, Design
 from analysis.errors import DesignError
-from analysis.glmm import GlmmFit
-from analysis.lmm import LmmFit, fit_lmm
+from analysis.generalised import GlmmFit
+from analysis.linear import LmmFit, fit_lmm
 from analysis.moments import PersonState, gaussian_moments
 
 NOTHING = 1e-4

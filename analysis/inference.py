@@ -11,7 +11,7 @@ from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from analysis.errors import SpecError
 from analysis.kernels.gaussian import score_parts
-from analysis.lmm import LmmFit
+from analysis.linear import LmmFit
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from analysis import diagnostics, inference, prediction, summary
 from analysis.conditional_modes import Modes, conditional_modes
 from analysis.design import Design, build_design
 from analysis.errors import SpecError
-from analysis.glmm import GlmmFit, binomial_data, fit_glmm
-from analysis.lmm import LmmFit, fit_lmm
+from analysis.generalised import GlmmFit, binomial_data, fit_glmm
+from analysis.linear import LmmFit, fit_lmm
 from analysis.moments import PersonState, gaussian_moments, person_state
 
 LOGIT_VARIANCE = np.pi**2 / 3.0

@@ -9,7 +9,7 @@ of METHODS §2.13: with a zero column in Λ the gradient is exactly zero, and on
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import minimize
@@ -35,6 +35,10 @@ GRADIENT = 1e-6
 """Largest projected gradient of a converged fit, times max(1, deviance per row) (METHODS §2.13)."""
 DECREMENT = 1e-8
 """Largest Newton decrement of a converged fit."""
+NOTHING_LEFT = 1e-10
+"""A decrement so small proves the optimum whatever the gradient's scale: the deviance has 5e-11 left to fall."""
+FALLING = 1e-5
+"""A curvature may be negative by this share of the largest: at a zero column its promise is below 1e-7 of deviance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ class Minimum:
     x, gradient : (m,);  hessian : (m, m), from central differences of the gradient
     free : (m,) bool, False where a bound is active and the gradient pushes against it
     projected_gradient : largest |gradient| over the free coordinates
-    decrement : g'H⁻¹g over the free coordinates, twice the fall that a Newton step would still promise
+    decrement : g'H⁻¹g over the free coordinates, twice the fall that a Newton step would still promise; inf where the
+        objective falls along a direction without curvature
     curvatures : eigenvalues of the free Hessian, ascending
     trace : the objective after each round
     """
@@ -62,13 +67,9 @@ class Minimum:
 
     def is_proven(self, n_obs: int) -> bool:
         """Is this a local minimum of a deviance of n_obs rows, by gradient, Newton decrement and curvature (§2.13)?"""
-        rising = not len(self.curvatures) or self.curvatures[0] > -1e-6 * max(1.0, self.curvatures[-1])
-        return bool(
-            np.isfinite(self.value)
-            and self.projected_gradient <= GRADIENT * max(1.0, abs(self.value) / n_obs)
-            and self.decrement <= DECREMENT
-            and rising
-        )
+        rising = not len(self.curvatures) or self.curvatures[0] > -FALLING * max(1.0, self.curvatures[-1])
+        flat = self.projected_gradient <= GRADIENT * max(1.0, abs(self.value) / n_obs) or self.decrement <= NOTHING_LEFT
+        return bool(np.isfinite(self.value) and flat and self.decrement <= DECREMENT and rising)
 
 
 def minimise(objective: Objective, start: np.ndarray, lower: np.ndarray) -> Minimum:
@@ -103,7 +104,9 @@ def minimise(objective: Objective, start: np.ndarray, lower: np.ndarray) -> Mini
             break
         hessian = differentiate(counter, x)
     free = (x > lower) | (gradient <= HELD)
-    step, curvatures, _ = _newton_step(gradient, hessian, free)
+    step, curvatures, axes = _newton_step(gradient, hessian, free)
+    flat = np.abs(curvatures) <= FLAT * np.abs(curvatures).max(initial=0.0)
+    endless = bool((np.abs(axes[:, flat].T @ gradient) > GRADIENT).any())  # falling without curvature: no end in sight
     return Minimum(
         x=x,
         value=value,
@@ -111,7 +114,7 @@ def minimise(objective: Objective, start: np.ndarray, lower: np.ndarray) -> Mini
         hessian=hessian,
         free=free,
         projected_gradient=float(np.abs(gradient[free]).max(initial=0.0)),
-        decrement=float(-gradient @ step),
+        decrement=np.inf if endless else float(-gradient @ step),
         curvatures=curvatures,
         evaluations=counter.calls,
         trace=tuple(trace),
@@ -135,7 +138,7 @@ def minimise_factor(objective: Objective, start: np.ndarray, structure: Structur
         better = _leave_boundary(objective, upright, structure, before)
         candidate = minimise(objective, upright if better is None else better, lower)
         if candidate.value <= found.value + 1e-10 * max(1.0, abs(found.value)):
-            found = candidate
+            found = replace(candidate, evaluations=found.evaluations + candidate.evaluations)
         if better is None:
             break
     return found
