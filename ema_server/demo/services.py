@@ -19,6 +19,7 @@ from ema_server.studies.models import Membership, Study
 from ema_server.studies.services import add_member, publish_sampling_plan, publish_survey
 
 RESEARCHER = "researcher@example.org"
+DEMO_LOCK = 0x454D4144  # any number that nothing else locks
 
 # Children before parents: what one demo study owns, table by table.
 _OWNED = (
@@ -43,6 +44,14 @@ class Invited:
 
     person: Person
     code: str
+
+
+def claim_the_demo() -> bool:
+    """Whether this process may be the one demo of this database; held until its connection ends, however that ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [DEMO_LOCK])
+        (mine,) = cursor.fetchone()
+    return bool(mine)
 
 
 def demo_researcher() -> tuple[User, str]:

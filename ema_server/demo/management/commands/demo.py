@@ -46,6 +46,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         self.console = Console(highlight=False)
         studies = self._studies(options["data"])
+        if not services.claim_the_demo():
+            raise CommandError(
+                "Another demo is running on this database. Stop it first (Ctrl-C there), then start again."
+            )
         call_command("migrate", verbosity=0)
         with Stack(port=options["port"], logs=settings.VAR / "logs", progress=self._say) as stack:
             if note := compile_note():
