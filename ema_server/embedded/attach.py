@@ -124,21 +124,32 @@ def _shared_lock(folder: Folder) -> Iterator[None]:
 
 
 def _running(folder: Folder) -> Urls:
+    """The addresses, once both servers answer. Interrupted while they start, it stops the start."""
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        return _wait_for_the_addresses(folder, started)
+    except BaseException:
+        for supervisor in started:
+            supervisor.terminate()
+            supervisor.wait(timeout=STOPS_WITHIN)
+        raise
+
+
+def _wait_for_the_addresses(folder: Folder, started: list[subprocess.Popen[bytes]]) -> Urls:
     give_up = time.monotonic() + STARTS_WITHIN
-    started: subprocess.Popen[bytes] | None = None
     while time.monotonic() < give_up:
         if _held(folder.urls):  # by the living supervisor that wrote it: one left by a killed supervisor is not held
             return Urls(**json.loads(folder.urls.read_text()))
         if _held(folder.supervisor_lock):
             pass  # it is starting
-        elif started is None:
-            started = _start_supervisor(folder)
-        elif started.poll() is not None:
+        elif (
+            not started or started[-1].returncode == 0
+        ):  # none yet, or another process's was faster and has ended since
+            started.append(_start_supervisor(folder))
+        elif started[-1].poll() not in (None, 0):
             if folder.trouble.exists():
                 raise EmbeddedError(folder.trouble.read_text().strip())
-            if started.returncode != 0:
-                raise EmbeddedError(f"The embedded servers did not start; see {folder.logs / 'supervisor.log'}.")
-            started = None  # another process was faster, and has ended since
+            raise EmbeddedError(f"The embedded servers did not start; see {folder.logs / 'supervisor.log'}.")
         time.sleep(0.02)
     raise EmbeddedError(f"The embedded servers did not answer within {STARTS_WITHIN:.0f} s; see {folder.logs}.")
 
