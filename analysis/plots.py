@@ -10,16 +10,14 @@ from __future__ import annotations
 import html
 import math
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from analysis import picture
 from analysis.picture import ENOUGH
-from analysis.words import number, share
-
-if TYPE_CHECKING:
-    import altair as alt
+from analysis.words import counted, number, share
 
 Rows = list[dict[str, Any]]
 
@@ -107,6 +105,21 @@ class Axis:
     percent: bool = False
 
 
+def all_figures(
+    compliance: Mapping[str, Any], latency: Mapping[str, Any] | None, models: Sequence[Mapping[str, Any]]
+) -> dict[str, str]:
+    """Every picture of a night: the fieldwork's, and those of the models that have one."""
+    from altair.utils.schemapi import debug_mode
+
+    # The drawings are fixed and tested with Altair's checks on; checking each mark again every night doubles the time.
+    with debug_mode(False):
+        found = fieldwork(compliance, latency)
+        for model in models:
+            if "picture" in model:
+                found |= model_figures(model)
+    return found
+
+
 def fieldwork(compliance: Mapping[str, Any], latency: Mapping[str, Any] | None) -> dict[str, str]:
     """The person × day picture, the answers per day, and how fast people answer."""
     if not compliance["persons"]:
@@ -175,7 +188,7 @@ def signature(
 
     `shown` has `segments` (person, text, x, y of the dot, opacity, few, line: points x, y) and `line` (x, y, lower, upper).
     """
-    alt = _altair()
+    alt, sheet = _altair(), Sheet()
     scale_x, scale_y = alt.Scale(domain=[x.low, x.high]), alt.Scale(domain=[y.low, y.high])
     axis_x = None if bare else alt.Axis(title=f"{x.title} \N{RIGHTWARDS ARROW}", labelExpr=_label(x))
     axis_y = (
@@ -190,7 +203,7 @@ def signature(
     ]
     width = 1.4 if small else 1.9
     layers = [
-        alt.Chart(_data(shown["line"]))
+        alt.Chart(sheet(shown["line"]))
         .mark_area(style="between-band", aria=False, clip=True)
         .encode(x=at_x, y=alt.Y("lower:Q", scale=scale_y, axis=axis_y), y2="upper:Q")
     ]
@@ -198,7 +211,7 @@ def signature(
         some = [point for point in points if point["few"] is few]
         if some:
             layers.append(
-                alt.Chart(_data(some))
+                alt.Chart(sheet(some))
                 .mark_line(style="within", strokeWidth=width, strokeDash=[3, 3] if few else [1, 0], clip=True)
                 .encode(
                     x=at_x,
@@ -209,21 +222,21 @@ def signature(
                     description="text:N",
                 )
             )
-    if not bare:
-        layers.append(_halo_text(shown["line"][-1], "across people", at_x, "upper", frame, scale_y))
+    if not small:
+        layers.append(_halo_text(sheet, shown["line"][-1], "across people", at_x, "upper", frame, scale_y))
     for few in (False, True):
         dots = [{name: one[name] for name in ("person", "text", "x", "y")} for one in people if one["few"] is few]
         if dots:
             style = "person-few" if few else "person"
             layers.append(
-                alt.Chart(_data(dots))
+                alt.Chart(sheet(dots))
                 .mark_point(style=style, **({"size": 16} if small else {}))
                 .encode(x=at_x, y=at_y, description="text:N")
             )
     layers.insert(
-        -1, alt.Chart(_data(shown["line"])).mark_line(style="between", aria=False, clip=True).encode(x=at_x, y=at_y)
+        -1, alt.Chart(sheet(shown["line"])).mark_line(style="between", aria=False, clip=True).encode(x=at_x, y=at_y)
     )
-    return _svg(alt.layer(*layers), frame, label)
+    return _svg(sheet, alt.layer(*layers), frame, label)
 
 
 def lens(view: Mapping[str, Any], frame: Frame, label: str) -> str:
@@ -232,7 +245,7 @@ def lens(view: Mapping[str, Any], frame: Frame, label: str) -> str:
     `view` has `reach` (x from −reach to +reach), `height` (the y limit), `people` (person, text, opacity, line),
     `within` and `between` (x, y, lower, upper), `percent`, `unit`.
     """
-    alt = _altair()
+    alt, sheet = _altair(), Sheet()
     reach, height = view["reach"], view["height"]
     ticks = [tick for tick in _ticks(-height, height, 5) if abs(tick) <= height]
     labels = " : ".join(f"datum.value == {t:g} ? '{_signed(t, view['percent'])}'" for t in ticks) + " : ''"
@@ -251,12 +264,12 @@ def lens(view: Mapping[str, Any], frame: Frame, label: str) -> str:
         for at, point in enumerate(one["line"])
     ]
     layers = [
-        alt.Chart(_data([{"y": 0}])).mark_rule(aria=False, strokeWidth=1).encode(y=at_y),
-        alt.Chart(_data([{"x": 0}])).mark_rule(aria=False, strokeDash=[2, 3]).encode(x=at_x),
-        alt.Chart(_data(view["between"]))
+        alt.Chart(sheet([{"y": 0}])).mark_rule(aria=False, strokeWidth=1).encode(y=at_y),
+        alt.Chart(sheet([{"x": 0}])).mark_rule(aria=False, strokeDash=[2, 3]).encode(x=at_x),
+        alt.Chart(sheet(view["between"]))
         .mark_area(style="between-band", aria=False, clip=True)
         .encode(x=at_x, y=alt.Y("lower:Q", scale=scale_y, axis=axis_y), y2="upper:Q"),
-        alt.Chart(_data(points))
+        alt.Chart(sheet(points))
         .mark_line(style="within", strokeWidth=1, clip=True)
         .encode(
             x=at_x,
@@ -266,37 +279,37 @@ def lens(view: Mapping[str, Any], frame: Frame, label: str) -> str:
             opacity=alt.Opacity("opacity:Q", scale=None),
             description="text:N",
         ),
-        alt.Chart(_data(view["within"]))
+        alt.Chart(sheet(view["within"]))
         .mark_area(style="within-band", aria=False, clip=True)
         .encode(x=at_x, y=alt.Y("lower:Q", scale=scale_y, axis=axis_y), y2="upper:Q"),
-        alt.Chart(_data(view["between"])).mark_line(style="between", aria=False, clip=True).encode(x=at_x, y=at_y),
-        alt.Chart(_data(view["within"]))
+        alt.Chart(sheet(view["between"])).mark_line(style="between", aria=False, clip=True).encode(x=at_x, y=at_y),
+        alt.Chart(sheet(view["within"]))
         .mark_line(style="within", strokeWidth=3.5, aria=False, clip=True)
         .encode(x=at_x, y=at_y),
-        *_bracket(view, frame, at_y),
+        *_bracket(sheet, view, frame, at_y),
     ]
-    return _svg(alt.layer(*layers), frame, label)
+    return _svg(sheet, alt.layer(*layers), frame, label)
 
 
 def estimate_row(row: Mapping[str, Any], low: float, high: float) -> str:
     """One estimate: zero line, dot, thick 95 % bar; pale pill where 95 % of persons' slopes lie. 330 × 46."""
-    alt = _altair()
+    alt, sheet = _altair(), Sheet()
     colour = {"within": WITHIN, "between": BETWEEN}.get(row["part"], INK)
     at = alt.X("x:Q", scale=alt.Scale(domain=[low, high], nice=False), axis=None)
     ends = {"x": row["lower"], "x2": row["upper"], "y": 0}
     y = alt.Y("y:Q", scale=alt.Scale(domain=[-1, 1]), axis=None)
-    layers = [alt.Chart(_data([{"x": 0}])).mark_rule(aria=False).encode(x=at)]
+    layers = [alt.Chart(sheet([{"x": 0}])).mark_rule(aria=False).encode(x=at)]
     if row.get("pill"):
         pill = {"x": row["pill"][0], "x2": row["pill"][1], "y": 0.565, "y2": -0.565}
         layers.append(
-            alt.Chart(_data([pill]))
+            alt.Chart(sheet([pill]))
             .mark_rect(aria=False, fill=colour, fillOpacity=0.11, cornerRadius=13)
             .encode(x=at, x2="x2:Q", y=y, y2="y2:Q")
         )
     hollow = row["part"] == "contextual"
     layers += [
-        alt.Chart(_data([ends])).mark_rule(style="interval", aria=False, color=colour).encode(x=at, x2="x2:Q", y=y),
-        alt.Chart(_data([{"x": row["estimate"], "y": 0}]))
+        alt.Chart(sheet([ends])).mark_rule(style="interval", aria=False, color=colour).encode(x=at, x2="x2:Q", y=y),
+        alt.Chart(sheet([{"x": row["estimate"], "y": 0}]))
         .mark_point(
             aria=False,
             size=132,
@@ -310,19 +323,19 @@ def estimate_row(row: Mapping[str, Any], low: float, high: float) -> str:
     ]
     decimals = row["decimals"]
     said = f"{row['label']} {number(row['estimate'], decimals)}, 95 percent interval {number(row['lower'], decimals)} to {number(row['upper'], decimals)}"
-    return _svg(alt.layer(*layers), Frame(330, 46, 10, 10, 0, 0), said)
+    return _svg(sheet, alt.layer(*layers), Frame(330, 46, 10, 10, 0, 0), said)
 
 
 def estimate_axis(low: float, high: float, ticks: Sequence[float], *, percent: bool) -> str:
     """The scale under the estimate rows. 330 × 24."""
-    alt = _altair()
-    data = _data([{"x": tick, "text": _signed(tick, percent)} for tick in ticks])
+    alt, sheet = _altair(), Sheet()
+    data = sheet([{"x": tick, "text": _signed(tick, percent)} for tick in ticks])
     at = alt.X("x:Q", scale=alt.Scale(domain=[low, high], nice=False), axis=None)
     layers = [
         alt.Chart(data).mark_rule(aria=False).encode(x=at, y=alt.value(0), y2=alt.value(5)),
         alt.Chart(data).mark_text(aria=False, baseline="top").encode(x=at, y=alt.value(9), text="text:N"),
     ]
-    return _svg(alt.layer(*layers), Frame(330, 24, 10, 10, 0, 0), "Scale of the estimates")
+    return _svg(sheet, alt.layer(*layers), Frame(330, 24, 10, 10, 0, 0), "Scale of the estimates")
 
 
 def compliance_picture(compliance: Mapping[str, Any], frame: Frame) -> str:
@@ -330,7 +343,7 @@ def compliance_picture(compliance: Mapping[str, Any], frame: Frame) -> str:
 
     `frame.height` is set here; more than 32 days share rows.
     """
-    alt = _altair()
+    alt, sheet = _altair(), Sheet()
     people = compliance["persons"][:DRAWN]
     last = len(compliance["per_day"])
     per_row = days_per_row(last)
@@ -345,12 +358,11 @@ def compliance_picture(compliance: Mapping[str, Any], frame: Frame) -> str:
             block = person["days"][row * per_row : (row + 1) * per_row]
             answered, recorded, planned = (sum(day[part] for day in block) for part in range(3))
             if recorded:
-                level = math.ceil(4 * answered / planned) if planned else 0
                 cells.append(
                     {
-                        "level": level,
-                        "x": round(place * column, 2),
-                        "x2": round(place * column + column - gap, 2),
+                        "level": answered_level(answered, planned),
+                        "x": round(place * column, 1),
+                        "x2": round(place * column + column - gap, 1),
                         "y": row * step,
                         "y2": row * step + step - (2 if step > 8 else 1),
                     }
@@ -367,26 +379,32 @@ def compliance_picture(compliance: Mapping[str, Any], frame: Frame) -> str:
             look = {"fill": None, "stroke": RAMP[2], "strokeWidth": 0.8}
             some = [{**c, "x": c["x"] + 0.4, "x2": c["x2"] - 0.4, "y": c["y"] + 0.4, "y2": c["y2"] - 0.4} for c in some]
         layers.append(
-            alt.Chart(_data(some))
+            alt.Chart(sheet(some))
             .mark_rect(aria=False, cornerRadius=1.5 if column > 6 else 0, **look)
             .encode(x=x, x2="x2:Q", y=y, y2="y2:Q")
         )
-    word = "day" if per_row == 1 else f"days {per_row} a row,"
     marked = sorted({0, (rows - 1) // 2, rows - 1})
     names = [{"y": row * step + step / 2, "text": _row_name(row, per_row, last, frame.width)} for row in marked]
     layers.append(
-        alt.Chart(_data(names)).mark_text(aria=False, align="right").encode(x=alt.value(-7), y=y, text="text:N")
+        alt.Chart(sheet(names)).mark_text(aria=False, align="right").encode(x=alt.value(-7), y=y, text="text:N")
     )
     edge = people and len(people) * column
     ends = [{"x": 0, "text": "most answers", "align": "left"}, {"x": edge, "text": "fewest", "align": "right"}]
     for end in ends:
         layers.append(
-            alt.Chart(_data([end]))
+            alt.Chart(sheet([end]))
             .mark_text(aria=False, align=end["align"], baseline="bottom")
             .encode(x=x, y=alt.value(-4), text="text:N")
         )
-    said = f"{share(compliance['answered'], compliance['planned'])} of planned prompts answered; each person a column, {word} a row"
-    return _svg(alt.layer(*layers), frame, said)
+    said = f"{share(compliance['answered'], compliance['planned'])} of planned prompts answered; each person a column, {counted(per_row, 'day')} a row"
+    return _svg(sheet, alt.layer(*layers), frame, said)
+
+
+def answered_level(answered: int, planned: int) -> int:
+    """0 none, 4 all, and 1 to 3 between: nothing less than all looks like all."""
+    if answered <= 0 or answered >= planned:
+        return 4 * (answered > 0)
+    return min(3, max(1, round(4 * answered / planned)))
 
 
 def days_per_row(last: int) -> int:
@@ -396,7 +414,7 @@ def days_per_row(last: int) -> int:
 
 def per_day(days: Sequence[Mapping[str, Any]]) -> str:
     """Answers of each study day as small bars, the last one strong. 198 × 44; long studies in up to 28 bars."""
-    alt = _altair()
+    alt, sheet = _altair(), Sheet()
     per_bar = math.ceil(len(days) / 28)
     sums = [sum(day["answered"] for day in days[at : at + per_bar]) for at in range(0, len(days), per_bar)]
     width = 198 / len(sums)
@@ -407,19 +425,19 @@ def per_day(days: Sequence[Mapping[str, Any]]) -> str:
     x = alt.X("x:Q", scale=alt.Scale(domain=[0, 198], nice=False), axis=None)
     y = alt.Y("y:Q", scale=alt.Scale(domain=[0, max([*sums, 1])], nice=False), axis=None)
     layers = [
-        alt.Chart(_data([bar for bar in bars if bar["last"] is last]))
+        alt.Chart(sheet([bar for bar in bars if bar["last"] is last]))
         .mark_rect(aria=False, fill=RAMP[4] if last else RAMP[2], cornerRadius=1.5)
         .encode(x=x, x2="x2:Q", y=y, y2="y2:Q")
         for last in (False, True)
     ]
     return _svg(
-        alt.layer(*layers), Frame(198, 44, 0, 0, 2, 0), f"Answers per study day, {min(sums):,} to {max(sums):,}"
+        sheet, alt.layer(*layers), Frame(198, 44, 0, 0, 2, 0), f"Answers per study day, {min(sums):,} to {max(sums):,}"
     )
 
 
 def latency_histogram(latency: Mapping[str, Any]) -> str:
     """Minutes from prompt to answer in bars of two minutes, later than an hour in the last. 290 × 78."""
-    alt = _altair()
+    alt, sheet = _altair(), Sheet()
     bars = [
         {
             "x": each["from"] + 0.1,
@@ -442,13 +460,15 @@ def latency_histogram(latency: Mapping[str, Any]) -> str:
         ),
     )
     y = alt.Y("y:Q", scale=alt.Scale(domain=[0, max(max(bar["y"] for bar in bars), 1)], nice=False), axis=None)
-    chart = alt.Chart(_data(bars)).mark_rect(aria=False, fill=RAMP[3]).encode(x=x, x2="x2:Q", y=y, y2="y2:Q")
-    return _svg(alt.layer(chart), Frame(290, 78, 2, 30, 4, 20), f"Minutes from prompt to answer. {latency['sentence']}")
+    chart = alt.Chart(sheet(bars)).mark_rect(aria=False, fill=RAMP[3]).encode(x=x, x2="x2:Q", y=y, y2="y2:Q")
+    return _svg(
+        sheet, alt.layer(chart), Frame(290, 78, 2, 44, 4, 20), f"Minutes from prompt to answer. {latency['sentence']}"
+    )
 
 
 def variance_bar(shares: Sequence[Mapping[str, Any]], frame: Frame) -> str:
     """One bar: persons orange, days pale blue, moments blue; the percentages under their parts."""
-    alt = _altair()
+    alt, sheet = _altair(), Sheet()
     at, parts = 0.0, []
     for each in shares:
         parts.append(
@@ -463,7 +483,7 @@ def variance_bar(shares: Sequence[Mapping[str, Any]], frame: Frame) -> str:
         # The last part's words stand at the right end, so that a thin one never leaves the drawing.
         right = part is parts[-1] and len(parts) > 1
         edge = alt.X("x2:Q" if right else "x:Q", scale=unit, axis=None)
-        one = _data([part])
+        one = sheet([part])
         align = "right" if right else "left"
         layers += [
             alt.Chart(one)
@@ -483,12 +503,12 @@ def variance_bar(shares: Sequence[Mapping[str, Any]], frame: Frame) -> str:
             .mark_text(aria=False, align=align, baseline="top", fontSize=12)
             .encode(x=edge, y=alt.value(frame.inner_height + 24), text="label:N"),
         ]
-    return _svg(alt.layer(*layers), frame, "; ".join(f"{part['label']} {part['percent']}" for part in parts))
+    return _svg(sheet, alt.layer(*layers), frame, "; ".join(f"{part['label']} {part['percent']}" for part in parts))
 
 
 def caterpillar(persons: Sequence[Mapping[str, Any]], within: Mapping[str, Any], frame: Frame) -> str:
     """Persons sorted by slope with their own intervals over the band of the average slope; hollow where too few answers."""
-    alt = _altair()
+    alt, sheet = _altair(), Sheet()
     drawn = sorted((one for one in persons if one["slope"] is not None), key=lambda one: one["slope"])[:DRAWN]
     rows: Rows = [
         {
@@ -512,11 +532,11 @@ def caterpillar(persons: Sequence[Mapping[str, Any]], within: Mapping[str, Any],
     width = 1.6 if frame.width > 500 else 1
     band = {"x": 0, "x2": len(rows), "y": within["lower"], "y2": within["upper"]}
     layers = [
-        alt.Chart(_data([{"y": 0}])).mark_rule(aria=False).encode(y=y),
-        alt.Chart(_data([band]))
+        alt.Chart(sheet([{"y": 0}])).mark_rule(aria=False).encode(y=y),
+        alt.Chart(sheet([band]))
         .mark_rect(aria=False, fill=WITHIN, fillOpacity=0.16)
         .encode(x=alt.X("x:Q", scale=across, axis=None), x2="x2:Q", y=y, y2="y2:Q"),
-        alt.Chart(_data(rows))
+        alt.Chart(sheet(rows))
         .mark_rule(style="within", strokeWidth=width, opacity=0.45)
         .encode(x=x, y=alt.Y("lower:Q", scale=scale, axis=axis), y2="upper:Q", description="text:N"),
     ]
@@ -525,21 +545,21 @@ def caterpillar(persons: Sequence[Mapping[str, Any]], within: Mapping[str, Any],
         if some:
             look = {"fill": SURFACE if few else WITHIN, "stroke": WITHIN if few else SURFACE, "strokeWidth": 1}
             layers.append(
-                alt.Chart(_data(some))
+                alt.Chart(sheet(some))
                 .mark_point(size=30 if frame.width > 500 else 14, opacity=1, **look)
                 .encode(x=x, y=y, description="text:N")
             )
     for at, text, align in ((0, "most negative", "left"), (len(rows), "most positive", "right")):
         layers.append(
-            alt.Chart(_data([{"rank": at, "text": text}]))
+            alt.Chart(sheet([{"rank": at, "text": text}]))
             .mark_text(aria=False, align=align, baseline="top")
             .encode(x=x, y=alt.value(frame.inner_height + 6), text="text:N")
         )
     lowest, highest = (number(rows[at]["y"], 2) for at in (0, -1)) if rows else ("", "")
-    return _svg(alt.layer(*layers), frame, f"Slopes of {len(rows)} people, sorted, from {lowest} to {highest}")
+    return _svg(sheet, alt.layer(*layers), frame, f"Slopes of {len(rows)} people, sorted, from {lowest} to {highest}")
 
 
-def _bracket(view: Mapping[str, Any], frame: Frame, y: Any) -> list[Any]:
+def _bracket(sheet: Sheet, view: Mapping[str, Any], frame: Frame, y: Any) -> list[Any]:
     """The contextual difference as a bracket at the right edge, with the names of the two lines beside it."""
     alt = _altair()
     height = view["height"]
@@ -551,32 +571,32 @@ def _bracket(view: Mapping[str, Any], frame: Frame, y: Any) -> list[Any]:
         middle = (names["between"] + names["within"]) / 2
         names = {"between": middle + up * room / 2, "within": middle - up * room / 2}
     edge = frame.inner_width
-    span = _data([{"y": ends["within"], "y2": ends["between"]}])
+    span = sheet([{"y": ends["within"], "y2": ends["between"]}])
     layers = [
         alt.Chart(span).mark_rule(aria=False, color=INK, strokeWidth=1.5).encode(x=alt.value(edge + 6), y=y, y2="y2:Q")
     ]
     for name, colour in (("within", WITHIN), ("between", BETWEEN)):
         layers += [
-            alt.Chart(_data([{"y": ends[name]}]))
+            alt.Chart(sheet([{"y": ends[name]}]))
             .mark_rule(aria=False, color=INK, strokeWidth=1.5)
             .encode(x=alt.value(edge + 3), x2=alt.value(edge + 9), y=y),
-            alt.Chart(_data([{"y": names[name], "text": name}]))
+            alt.Chart(sheet([{"y": names[name], "text": name}]))
             .mark_text(aria=False, align="left", color=colour, fontWeight=600)
             .encode(x=alt.value(edge + 14), y=y, text="text:N"),
         ]
     if abs(names["between"] - names["within"]) >= 2 * room:
         layers.append(
-            alt.Chart(_data([{"y": (ends["within"] + ends["between"]) / 2, "text": "difference"}]))
+            alt.Chart(sheet([{"y": (ends["within"] + ends["between"]) / 2, "text": "difference"}]))
             .mark_text(aria=False, align="left")
             .encode(x=alt.value(edge + 14), y=y, text="text:N")
         )
     return layers
 
 
-def _halo_text(at: Mapping[str, Any], text: str, x: Any, field: str, frame: Frame, scale_y: Any) -> Any:
+def _halo_text(sheet: Sheet, at: Mapping[str, Any], text: str, x: Any, field: str, frame: Frame, scale_y: Any) -> Any:
     """A direct label at the right end of the between line, readable over everything below it."""
     alt = _altair()
-    data = _data([{"x": at["x"], "y": at[field], "text": text}])
+    data = sheet([{"x": at["x"], "y": at[field], "text": text}])
     y = alt.Y("y:Q", scale=scale_y)
     look: dict[str, Any] = {"aria": False, "align": "right", "dy": -8, "fontWeight": 600, "fontSize": 11}
     back = alt.Chart(data).mark_text(**look, stroke=BG, strokeWidth=4, strokeJoin="round", color=BG)
@@ -627,9 +647,16 @@ def _row_name(row: int, per_row: int, last: int, width: int) -> str:
     return f"day {day}" if width > 500 else str(day)
 
 
-def _data(rows: Sequence[Mapping[str, Any]]) -> alt.Data:
-    data: alt.Data = _altair().Data(values=list(rows))
-    return data
+class Sheet:
+    """The rows of one drawing. Altair sees their names alone, so that it neither copies nor checks them; Vega gets them."""
+
+    def __init__(self) -> None:
+        self.datasets: dict[str, Rows] = {}
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> Any:
+        name = f"rows{len(self.datasets)}"
+        self.datasets[name] = [dict(row) for row in rows]
+        return _altair().NamedData(name=name)
 
 
 def _altair() -> Any:
@@ -639,14 +666,14 @@ def _altair() -> Any:
     return altair
 
 
-def _svg(chart: Any, frame: Frame, label: str) -> str:
+def _svg(sheet: Sheet, chart: Any, frame: Frame, label: str) -> str:
     """Render at exactly the frame's size, then leave only what a page needs."""
     import vl_convert
 
     padding = {"left": frame.left, "right": frame.right, "top": frame.top, "bottom": frame.bottom}
     sized = chart.properties(width=frame.inner_width, height=frame.inner_height, padding=padding, autosize="none")
     spec = sized.to_dict(validate=False)
-    spec["config"] = THEME
+    spec |= {"config": THEME, "datasets": sheet.datasets}
     return tidy(vl_convert.vegalite_to_svg(spec), frame, label)
 
 
@@ -667,20 +694,15 @@ def tidy(svg: str, frame: Frame, label: str) -> str:
     body = re.sub(r' aria-hidden="true"| transform="translate\(0,0\)"', "", body)
     while re.search(r"<g></g>", body):
         body = body.replace("<g></g>", "")
-    owner = format(abs(hash_text(body)) % 16**8, "08x")
-    body = re.sub(r"\bclip(\d+)", rf"c{owner}-\1", body)
+    # Vega numbers clips through the life of a process: count anew, so that the same rows are the same bytes.
+    clips = {name: str(at) for at, name in enumerate(dict.fromkeys(re.findall(r"\bclip\d+", body)))}
+    body = re.sub(r"\bclip\d+", lambda match: f"clip-{clips[match.group()]}", body)
+    body = re.sub(r"\bclip-", f"c{zlib.crc32(body.encode()):08x}-", body)
     said = html.escape(label, quote=True)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{frame.width}" height="{frame.height}" '
         f'viewBox="0 0 {frame.width} {frame.height}" role="img" aria-label="{said}">{body}</svg>'
     )
-
-
-def hash_text(text: str) -> int:
-    """The same number for the same text in every process."""
-    import zlib
-
-    return zlib.crc32(text.encode())
 
 
 def _titled(match: re.Match[str]) -> str:

@@ -65,10 +65,7 @@ def build(
         models.append(_model(used, model, plan, study, truth, sealed=sealed))
     compliance, latency = flow.compliance(prompts), flow.latency(prompts)
     tell("drawing the pictures")
-    figures = plots.fieldwork(compliance, latency)
-    for result in models:
-        if "picture" in result:
-            figures |= plots.model_figures(result)
+    figures = plots.all_figures(compliance, latency, models)
     results = {
         "schema": SCHEMA,
         "mode": plan.get("mode", "conduct"),
@@ -77,7 +74,7 @@ def build(
         "notes": list(plan.get("notes", [])),
         "flow": flow.flow(prompts, models),
         "oddities": flow.oddities(frame, plan, uploads),
-        "compliance": compliance,
+        "compliance": compliance | {"days_per_row": plots.days_per_row(len(compliance["per_day"]))},
         "latency": latency,
         "uploads": dict(uploads) if uploads else None,
         "models": [{name: value for name, value in result.items() if name not in DRAWING} for result in models],
@@ -241,6 +238,7 @@ def _fitted(
         if size["fit_sound"]
         else words.unsound_sentence(model["title"]),
         "persons": people,
+        "too_few": sum(one["weight"] is not None and one["weight"] < picture.ENOUGH for one in people),
         "gee": estimates.marginal_check(rows, terms) if about.binary else None,
         "truth": _truth(fixed, fit, truth) if truth else None,
     }

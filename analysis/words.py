@@ -146,11 +146,11 @@ def between_sentence(about: Subject, estimate: float, lower: float, upper: float
     """The between part per typical difference between people. `estimate` and its interval are already per `step`."""
     size = f"per typical difference between people ({number(step, decimals_for(step))} {about.predictor_unit})"
     said = _difference(about, estimate, lower, upper, size)
+    people = _capital(counted(persons, "person", "people"))
     if about.ambient:
-        caveat = f"{counted(persons, 'person', 'people')}; this compares when people took part, not what kind of people they are"
-        return _capital(f"among {about.others}, {about.outcome} was {said[:-1]} ({caveat}).")
-    caveat = f"{counted(persons, 'person', 'people')}; may reflect other differences between them"
-    return _capital(f"{about.others}: {about.outcome} was {said[:-1]} ({caveat}).")
+        said = f"among {about.others}, {about.outcome} was {said}"
+        return _capital(f"{said} {people}; this compares when people took part, not what kind of people they are.")
+    return _capital(f"{about.others}: {about.outcome} was {said} {people}; may reflect other differences between them.")
 
 
 def contextual_sentence(about: Subject, within: float, between: float, lower: float, upper: float) -> str:
