@@ -37,6 +37,8 @@ def problem_response(error: Exception, context: dict[str, Any]) -> HttpResponse 
         return problem(error.status, error.code, "Not possible now", error.detail)
     if isinstance(error, RequestDataTooBig):
         return too_large()
+    if isinstance(error, RecursionError):
+        return problem(400, "malformed", "The body is not what this call takes", "It is nested too deep.")
     if isinstance(error, Http404):
         return problem(404, "not_found", "Not found", "There is nothing at this address for this credential.")
     if isinstance(error, exceptions.ValidationError):

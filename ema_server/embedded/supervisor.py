@@ -144,8 +144,8 @@ def _start_valkey(folder: Folder, port: int, password: str) -> subprocess.Popen[
         f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir .\n"
         'appendonly yes\nappendfsync everysec\nsave ""\ndaemonize no\nloglevel warning\n',
     )
-    for path in (home, *home.rglob("*")):
-        os.chown(path, uid, gid)
+    for path in (home, config):  # by name: whoever owns the folder could have put links into it
+        os.chown(path, uid, gid, follow_symlinks=False)
     return spawn(
         [str(valkey_binary()), str(config)],
         log=folder.logs / "valkey.log",

@@ -83,11 +83,13 @@ def enrol_participant(
         raise StudyClosed(f"The study is {study.state}; it takes no new phones.")
     participant = row.participant or _next_participant(study)
     today = now.astimezone(ZoneInfo(zone)).date()
-    participant.zone = zone
+    if participant.state == Participant.State.WITHDRAWN:
+        raise StudyClosed("This person has left the study; a new invitation is needed.")
+    participant.zone = participant.zone or zone  # a second phone keeps the ledger; its zone comes by PUT device
     participant.first_day = participant.first_day or min(max(today, study.starts_on), study.ends_on)
     participant.last_day = participant.last_day or study.ends_on
     participant.state = Participant.State.ACTIVE
-    participant.enrolled_at = now
+    participant.enrolled_at = participant.enrolled_at or now
     participant.save()
     Consent.objects.create(participant=participant, version=consent_version, given_at=consented_at, received_at=now)
     token = secrets.token_urlsafe(32)

@@ -15,6 +15,7 @@ import msgspec
 from django.db import DataError, connection, transaction
 
 from ema_server.common.canonical import digest
+from ema_server.common.nesting import deeper_than
 from ema_server.common.phone_time import believable, offset_minutes, parse_phone_time
 from ema_server.participants.models import Device
 from ema_server.responses.models import Conflict, Quarantined, Submission, Upload
@@ -24,6 +25,7 @@ from ema_server.studies.models import Study, SurveyVersion
 
 MAX_ITEMS = 500
 MAX_ITEM_BYTES = 64 * 1024
+MAX_DEPTH = 20  # what is stored must be readable in a process with a deeper stack than this one
 
 
 class SubmissionIn(msgspec.Struct, frozen=True):
@@ -72,9 +74,10 @@ def record_submissions(*, device: Device, raw_items: Sequence[bytes], now: datet
     A poison item never blocks its neighbours, and the order of items or batches changes nothing.
     """
     surveys = _surveys_of(device.study)
-    judged, inserted = _store(
-        [_judge(raw, device=device, surveys=surveys) for raw in raw_items], device=device, now=now
-    )
+    judged = [_judge(raw, device=device, surveys=surveys) for raw in raw_items]
+    if Study.objects.get(pk=device.study.pk).state == Study.State.LOCKED:
+        judged = _without_news(judged, study=device.study)
+    judged, inserted = _store(judged, device=device, now=now)
     refused = [each for each in judged if isinstance(each, _Refused)]
     known = _digests_held(device.study, [each.item.client_id for each in judged if isinstance(each, _Accepted)])
 
@@ -112,14 +115,14 @@ def _judge(raw: bytes, *, device: Device, surveys: dict[tuple[str, int], SurveyV
     def refuse(code: str, detail: str) -> _Refused:
         return _Refused(client_id, code, detail, raw)
 
-    if device.study.state == Study.State.LOCKED:
-        return refuse("study_locked", "The data of this study are locked; the answer is in quarantine.")
     if len(raw) > MAX_ITEM_BYTES:
         return refuse("item_too_large", f"An item may hold at most {MAX_ITEM_BYTES} bytes.")
     if b"\\u0000" in raw:
         return refuse("malformed", "NUL characters cannot be stored.")
     try:
         payload = msgspec.json.decode(raw)
+        if deeper_than(payload, MAX_DEPTH):
+            return refuse("malformed", f"An item may be nested {MAX_DEPTH} deep.")
         item = msgspec.convert(payload, SubmissionIn)
         digest_of_item = digest(payload)
     except (msgspec.MsgspecError, UnicodeError, ValueError, RecursionError) as error:
@@ -139,6 +142,18 @@ def _judge(raw: bytes, *, device: Device, surveys: dict[tuple[str, int], SurveyV
     if faults:
         return refuse("invalid_answer", " ".join(faults)[:1000])
     return _Accepted(item, payload, digest_of_item, survey)
+
+
+def _without_news(judged: list[_Accepted | _Refused], *, study: Study) -> list[_Accepted | _Refused]:
+    """In a locked study: a retry of what is stored stays a duplicate; anything new goes to quarantine."""
+    held = _digests_held(study, [each.item.client_id for each in judged if isinstance(each, _Accepted)])
+    detail = "The data of this study are locked; the answer is in quarantine."
+    return [
+        _Refused(str(each.item.client_id), "study_locked", detail, _raw_of(each))
+        if isinstance(each, _Accepted) and each.digest != held.get(each.item.client_id, (0, 0, ""))[2]
+        else each
+        for each in judged
+    ]
 
 
 def _store(

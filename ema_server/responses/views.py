@@ -10,14 +10,11 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from ema_server.common import clock
+from ema_server.common.batch import raw_parts
 from ema_server.common.openapi import schema_of
 from ema_server.common.problems import problem, too_large
 from ema_server.participants.authentication import device_of
 from ema_server.responses import services, sync
-
-
-class BatchIn(msgspec.Struct, frozen=True):
-    items: list[msgspec.Raw]
 
 
 class BatchOfSubmissions(msgspec.Struct, frozen=True):
@@ -60,17 +57,15 @@ class SubmissionsView(APIView):
     )
     def post(self, request: Request) -> HttpResponse:
         try:
-            batch = msgspec.json.decode(request.body, type=BatchIn)
+            items = raw_parts(request.body, "items")
         except RequestDataTooBig:
             return too_large()
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        except ValueError as error:
             return problem(400, "malformed", "The body is not what this call takes", f'Send {{"items": […]}}: {error}')
-        if not 1 <= len(batch.items) <= services.MAX_ITEMS:
-            detail = f"items: {len(batch.items)} given; send 1 to {services.MAX_ITEMS}."
+        if not 1 <= len(items) <= services.MAX_ITEMS:
+            detail = f"items: {len(items)} given; send 1 to {services.MAX_ITEMS}."
             return problem(
-                413 if batch.items else 400, "batch_size", "Wrong size of batch", detail, limit_items=services.MAX_ITEMS
+                413 if items else 400, "batch_size", "Wrong size of batch", detail, limit_items=services.MAX_ITEMS
             )
-        receipts = services.record_submissions(
-            device=device_of(request), raw_items=[bytes(raw) for raw in batch.items], now=clock.now()
-        )
+        receipts = services.record_submissions(device=device_of(request), raw_items=items, now=clock.now())
         return HttpResponse(msgspec.json.encode(ReceiptsOut(receipts)), content_type="application/json")

@@ -14,11 +14,13 @@ from django.db import transaction
 from ema_server.common.errors import DomainError
 from ema_server.common.phone_time import believable, parse_phone_time
 from ema_server.participants.models import Device, Participant
-from ema_server.participants.services import Enrolment, enrol_participant, update_device
+from ema_server.participants.services import Enrolment, StudyClosed, enrol_participant, update_device
 from ema_server.sampling.models import Prompt, PromptEvent
 from ema_server.sampling.plan import Draw, as_utc, draw_prompts
+from ema_server.studies.models import Study
 from ema_server.studies.queries import current_sampling_plan
 
+OUTCOMES = ("completed", "expired", "cancelled")
 PHONE_KINDS = frozenset(
     {"delivered", "shown", "opened", "dismissed", "started", "completed", "expired", "cancelled", "reissued"}
 )
@@ -92,49 +94,54 @@ def plan_prompts(*, participant: Participant) -> int:
 @transaction.atomic
 def change_device(*, device: Device, facts: dict[str, str], zone_since: datetime | None, now: datetime) -> int:
     """Keep the phone's facts; if its zone changed, later prompts move to the same wall time there. Returns how many."""
+    study = Study.objects.get(pk=device.study.pk)
+    if study.state == Study.State.LOCKED:
+        raise StudyClosed("The data of this study are locked; no prompt moves any more.")
     update_device(device=device, facts=facts)
     participant = device.participant
     zone = facts.get("zone", participant.zone)
     if zone == participant.zone:
         return 0
-    moved = _move_prompts(participant=participant, zone=zone, since=zone_since or now, device=device, now=now)
+    since = min(zone_since or now, now)
+    moved = _move_prompts(participant=participant, zone=zone, since=since, device=device, now=now)
     participant.zone = zone
     participant.save(update_fields=["zone"])
     return moved
 
 
 @transaction.atomic
-def record_events(*, device: Device, events: Sequence[EventIn], now: datetime) -> list[EventReceipt]:
+def record_events(*, device: Device, raw_events: Sequence[bytes], now: datetime) -> list[EventReceipt]:
     """Keep what a phone saw happen to its prompts. Each event gets its own receipt; sent twice it is stored once."""
-    study = device.study
+    study = Study.objects.get(pk=device.study.pk)
+    events = [_decoded(raw) for raw in raw_events]
+    readable = [event for event in events if isinstance(event, EventIn)]
     mine = set(
         Prompt.objects.filter(
-            participant_id=device.participant_id, id__in=[event.prompt for event in events]
+            participant_id=device.participant_id, id__in=[event.prompt for event in readable]
         ).values_list("id", flat=True)
     )
-    known = set(
-        PromptEvent.objects.filter(study=study, client_id__in=[event.id for event in events]).values_list(
-            "client_id", flat=True
-        )
-    )
+    held = {
+        client_id: content
+        for client_id, *content in PromptEvent.objects.filter(
+            study=study, client_id__in=[event.id for event in readable]
+        ).values_list("client_id", "prompt_id", "kind", "phone_text")
+    }
     receipts, rows = [], []
     for event in events:
+        if isinstance(event, EventReceipt):
+            receipts.append(event)
+            continue
         at = parse_phone_time(event.at)
-        if event.id in known:
+        content = [event.prompt, event.kind, event.at[:40]]
+        refused = _refusal(event, at, mine=mine, held=held.get(event.id), content=content, study=study)
+        if refused is not None:
+            receipts.append(refused)
+        elif event.id in held:
             receipts.append(EventReceipt(str(event.id), "duplicate"))
-        elif event.kind not in PHONE_KINDS:
-            detail = f"kind: {event.kind[:40]!r} is none of {', '.join(sorted(PHONE_KINDS))}."
-            receipts.append(EventReceipt(str(event.id), "rejected", "unknown_kind", detail))
-        elif event.prompt not in mine:
-            receipts.append(
-                EventReceipt(str(event.id), "rejected", "unknown_prompt", "prompt: this phone has no such prompt.")
-            )
-        elif at is None:
-            detail = f"at: {event.at[:40]!r} is no time with an offset; send one like 2026-03-02T09:30:00+01:00."
-            receipts.append(EventReceipt(str(event.id), "rejected", "malformed_time", detail))
         else:
-            known.add(event.id)
+            held[event.id] = content
             receipts.append(EventReceipt(str(event.id), "stored"))
+            believed = at is not None and believable(at, study_start=study.starts_on, now=now)
             rows.append(
                 PromptEvent(
                     study=study,
@@ -143,7 +150,7 @@ def record_events(*, device: Device, events: Sequence[EventIn], now: datetime) -
                     client_id=event.id,
                     kind=event.kind,
                     reason=event.reason.replace("\0", "")[:200],
-                    phone_at=at if believable(at, study_start=study.starts_on, now=now) else None,
+                    phone_at=at.astimezone(UTC) if believed and at else None,
                     phone_text=event.at[:40],
                     received_at=now,
                 )
@@ -152,9 +159,44 @@ def record_events(*, device: Device, events: Sequence[EventIn], now: datetime) -
     return receipts
 
 
+def _decoded(raw: bytes) -> EventIn | EventReceipt:
+    try:
+        return msgspec.json.decode(raw, type=EventIn)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        return EventReceipt("", "rejected", "malformed", str(error)[:300])
+
+
+def _refusal(
+    event: EventIn, at: datetime | None, *, mine: set[UUID], held: list[Any] | None, content: list[Any], study: Study
+) -> EventReceipt | None:
+    """Why an event cannot be kept; None if it can, or is."""
+    if held is not None and held == content and event.prompt in mine:
+        return None
+
+    def refuse(code: str, detail: str) -> EventReceipt:
+        return EventReceipt(str(event.id), "rejected", code, detail)
+
+    if event.kind not in PHONE_KINDS:
+        return refuse("unknown_kind", f"kind: {event.kind[:40]!r} is none of {', '.join(sorted(PHONE_KINDS))}.")
+    if event.prompt not in mine:
+        return refuse("unknown_prompt", "prompt: this phone has no such prompt.")
+    if at is None:
+        return refuse(
+            "malformed_time", f"at: {event.at[:40]!r} is no time with an offset, like 2026-03-02T09:30:00+01:00."
+        )
+    if held is not None:
+        return refuse("id_taken", "id: another event is stored under it; use a fresh UUID.")
+    if study.state == Study.State.LOCKED:
+        return refuse("study_locked", "The data of this study are locked.")
+    return None
+
+
 def _move_prompts(*, participant: Participant, zone: str, since: datetime, device: Device, now: datetime) -> int:
     """The plan is in wall time: a person who travels is asked at the same hour of the clock on their wall."""
-    prompts = list(participant.prompts.filter(scheduled_at__gte=since))
+    # What has an answer or an outcome has happened: it keeps the time at which it did.
+    prompts = list(
+        participant.prompts.filter(scheduled_at__gte=since, submission__isnull=True).exclude(events__kind__in=OUTCOMES)
+    )
     there = ZoneInfo(zone)
     events = []
     for prompt in prompts:

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from ema_server.common import clock
+from ema_server.common.batch import raw_parts
 from ema_server.common.openapi import schema_of
 from ema_server.common.problems import problem, too_large
 from ema_server.participants.authentication import device_of
@@ -68,15 +69,15 @@ class PromptEventsView(APIView):
     )
     def post(self, request: Request) -> HttpResponse:
         try:
-            batch = msgspec.json.decode(request.body, type=EventsIn)
+            events = raw_parts(request.body, "events")
         except RequestDataTooBig:
             return too_large()
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        except ValueError as error:
             return problem(400, "malformed", "The body is not what this call takes", f'Send {{"events": […]}}: {error}')
-        if len(batch.events) > MAX_EVENTS:
-            detail = f"events: {len(batch.events)} given; send at most {MAX_EVENTS}."
+        if len(events) > MAX_EVENTS:
+            detail = f"events: {len(events)} given; send at most {MAX_EVENTS}."
             return problem(413, "batch_size", "Wrong size of batch", detail, limit_items=MAX_EVENTS)
-        receipts = services.record_events(device=device_of(request), events=batch.events, now=clock.now())
+        receipts = services.record_events(device=device_of(request), raw_events=events, now=clock.now())
         return HttpResponse(msgspec.json.encode(EventReceiptsOut(receipts)), content_type="application/json")
 
 

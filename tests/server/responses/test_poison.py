@@ -99,6 +99,29 @@ def test_a_poisoned_field_harms_nobody(phone: FakePhone, field: str, value: str)
     assert send_with_a_neighbour(phone, json.dumps(item).replace('"@"', value)) in ("400", "rejected", "stored")
 
 
+def test_a_broken_emoji_costs_its_own_item_alone(phone: FakePhone) -> None:
+    bad = json.dumps({**phone.item(0), "zone": "@"}).replace("@", HIGH)
+    assert send_with_a_neighbour(phone, bad) == "rejected"
+    assert Quarantined.objects.get().code == "malformed"
+
+
+@pytest.mark.parametrize("deep", [21, 200, 940])
+def test_deep_nesting_is_refused_before_it_is_stored(phone: FakePhone, deep: int) -> None:
+    bad = json.dumps({**phone.item(0), "more": "@"}).replace('"@"', "[" * deep + "]" * deep)
+    assert send_with_a_neighbour(phone, bad) in ("rejected", "400")  # 400: too deep for any decoder
+
+
+def test_one_unreadable_event_costs_no_other(phone: FakePhone) -> None:
+    good = {"id": "0b0e7a3e-9a51-4d35-8a0e-3d9d1c1f5a11", "prompt": phone.prompts[0]["id"], "kind": "expired"}
+    good["at"] = "2026-03-02T11:00:00+20:00"
+    for bad in ('{"id": "no uuid"}', '{"reason": 5}', f'{{"reason": "{HIGH}"}}'):
+        Submission.objects.all().delete()
+        answer = phone.call("POST", "prompt-events", raw=f'{{"events": [{bad}, {json.dumps(good)}]}}'.encode())
+        first, second = answer.json()["receipts"]
+        assert first["status"] == "rejected"
+        assert second["status"] in ("stored", "duplicate")
+
+
 def test_what_only_the_database_refuses_is_refused_alone(phone: FakePhone) -> None:
     """The rules let no such item pass that we know of; the next one that they do must not cost its neighbours."""
     bad, insert = phone.item(0), services._insert_new

@@ -158,6 +158,13 @@ def test_locked_data_take_nothing_more_and_lose_nothing(phone: FakePhone) -> Non
     assert (Submission.objects.count(), Quarantined.objects.count()) == (0, 1)
 
 
+def test_a_retry_after_the_lock_is_still_a_duplicate(phone: FakePhone) -> None:
+    item = phone.item()
+    phone.submit(item)
+    lock_data(study=phone.study, now=NOW)
+    assert statuses(phone.submit(item, phone.item(1))) == ["duplicate", "rejected"]
+
+
 def test_each_batch_leaves_a_line_of_what_became_of_it(phone: FakePhone) -> None:
     item = phone.item()
     phone.submit(item, phone.item(1, survey_version=9))

@@ -8,7 +8,8 @@ from uuid import uuid4
 import pytest
 
 from ema_server.sampling.models import Prompt, PromptEvent
-from tests.world import FakePhone, live_study
+from ema_server.studies.services import lock_data
+from tests.world import NOW, FakePhone, live_study
 
 pytestmark = pytest.mark.django_db
 
@@ -74,6 +75,29 @@ def test_who_travels_is_asked_at_the_same_hour_of_the_clock_there(phone: FakePho
         assert after.zone == ("Europe/Helsinki" if moved else "Europe/Amsterdam")
         assert after.local_time == before[planned["id"]].local_time
     assert PromptEvent.objects.filter(kind="rescheduled").count() == len(before) - 6
+
+
+def test_what_has_happened_is_not_moved_and_locked_data_not_at_all(phone: FakePhone) -> None:
+    phone.submit(phone.item(0))
+    phone.report(1, "expired")
+    before = dict(Prompt.objects.values_list("id", "scheduled_at"))
+    body = {"zone": "Pacific/Kiritimati", "zone_since": "2000-01-01T00:00:00Z"}
+    assert phone.call("PUT", "device", body).json() == {"prompts_moved": len(before) - 2}
+    for place in (0, 1):
+        prompt = Prompt.objects.get(pk=phone.prompts[place]["id"])
+        assert prompt.scheduled_at == before[prompt.pk]
+    lock_data(study=phone.study, now=NOW)
+    answer = phone.call("PUT", "device", {"zone": "Europe/Amsterdam"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "study_closed")
+    assert phone.report(2, "expired")[0]["code"] == "study_locked"
+
+
+def test_an_events_id_is_taken_once(phone: FakePhone) -> None:
+    other = FakePhone(phone.study, pseudonym="P2").enrolled()
+    identity = str(uuid4())
+    assert phone.report(0, "expired", id=identity)[0]["status"] == "stored"
+    assert other.report(0, "expired", id=identity)[0]["code"] == "id_taken"
+    assert phone.report(0, "cancelled", id=identity)[0]["code"] == "id_taken"
 
 
 def test_every_clock_of_a_prompt_agrees(phone: FakePhone) -> None:

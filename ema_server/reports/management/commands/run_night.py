@@ -41,8 +41,9 @@ class Command(BaseCommand):
         else:
             self.stderr.write("No analysis worker is running; fitting here.")
             services.run_next_night(now=clock.now(), key=job.key)
+        job.refresh_from_db()
         report = queries.latest_report(study)
-        if report is None or report.night != night:
+        if job.done_at is None or report is None or report.night != night:
             raise CommandError(f"The night of {night} gave no report: {Job.objects.get(pk=job.pk).last_error}")
         self.stdout.write(
             f"{study.slug}, night of {night}: {report.n_rows} rows read, {len(report.results['models'])} models, "
