@@ -159,9 +159,12 @@ def margins(
     reach = {"within": rows.step, "between": rows.spread_between}
 
     def change(part: str, coefficients: np.ndarray) -> tuple[float, np.ndarray]:
-        """Percentage points from no step to one step, and their gradient in the coefficients."""
+        """Percentage points from half a step below to half a step above, and their gradient in the coefficients.
+
+        Even about the usual: a one-sided step would mistake the pull of the slopes' spread on the average for a slope.
+        """
         level, gradient = [], []
-        for value in (0.0, reach[part]):
+        for value in (-reach[part] / 2, reach[part] / 2):
             moved = X.copy()
             moved[:, place[part]] = value
             within = moved[:, place["within"]]

@@ -135,6 +135,9 @@ def _model(
     except (AnalysisError, np.linalg.LinAlgError) as error:
         cause = str(error)
         return base | {"status": "failed", "cause": cause, "finding": words.failure_sentence(model["title"], cause)}
+    except Exception as error:  # unforeseen, such as a separated outcome: one model must never cost the night
+        cause = "an unforeseen fault stopped it" if sealed else f"an unforeseen fault stopped it ({error})"
+        return base | {"status": "failed", "cause": cause, "finding": words.failure_sentence(model["title"], cause)}
 
 
 def _fit(used: pd.DataFrame, model: Mapping[str, Any], *, binary: bool) -> Any:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import analysis
+from analysis import estimates
 from analysis.report import Report, build
 from analysis.simulate import SupportStress, simulate_frame
 
@@ -151,7 +152,7 @@ def test_percentage_points_agree_with_a_direct_average_over_people(frame: pd.Dat
         by_row = pd.Series((1 / (1 + np.exp(-eta))).mean(axis=1), index=used.index)
         return float(by_row.groupby(used["person"]).mean().mean())
 
-    direct = 100 * (averaged(model["step"]) - averaged(0.0))
+    direct = 100 * (averaged(model["step"] / 2) - averaged(-model["step"] / 2))
     assert points["estimate"] == pytest.approx(direct, abs=0.15)  # 4,000 draws of the person's deviation
 
 
@@ -190,3 +191,29 @@ def test_while_a_study_collects_nothing_says_what_was_found(frame: pd.DataFrame)
     assert model["icc"] == pytest.approx(mirrored["icc"], rel=1e-6)
     assert model["warnings"] == mirrored["warnings"]
     assert model["expected_width"] == pytest.approx(mirrored["expected_width"], rel=1e-5)
+
+
+def test_a_spread_of_slopes_does_not_turn_the_sign_of_the_percentage_points() -> None:
+    """At a high level a wide spread of slopes pulls the average down on both sides of the usual; that is no slope."""
+    rng = np.random.default_rng(4)
+    persons, rows = 150, 40
+    x = rng.standard_normal((persons, rows))
+    own = rng.standard_normal((persons, 2)) * (0.3, 1.2)
+    eta = 2.2 + 0.30 * x + own[:, :1] + own[:, 1:] * x
+    made = pd.DataFrame({"person": np.repeat([f"P{n:03d}" for n in range(persons)], rows), "support": x.ravel()})
+    made["tense"] = (rng.random(eta.size) < 1 / (1 + np.exp(-eta.ravel()))).astype(float)
+    model = {**LOGISTIC, "formula": "tense ~ within(support) + between(support) + (1 + within(support) | person)"}
+    fit = analysis.glmm(model["formula"], made, family="binomial")
+    found = estimates.model_rows(made, model)
+    terms = ("within(support)", "between(support)")
+    G = estimates.random_covariance(fit, "person", terms[0])
+    points = estimates.margins(found, fit.fixed["estimate"].to_numpy(), fit.vcov.to_numpy(), G, terms, 100.0)["within"]
+    assert fit.fixed.loc[terms[0], "estimate"] > 0
+    assert points.estimate > 0
+
+
+def test_an_outcome_that_a_predictor_separates_fails_alone(frame: pd.DataFrame) -> None:
+    apart = frame.assign(tense=(frame["support"] > 50).where(frame["support"].notna()).astype(float))
+    models = build(apart, PLAN | {"models": [LOGISTIC, MODEL]}, study=STUDY).results["models"]
+    assert models[1]["status"] == "fitted"
+    assert models[0]["status"] == "failed" or not models[0]["fit_sound"]
