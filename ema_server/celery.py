@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 from celery import Celery
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ema_server.settings")
+from ema_server.common.start import read_settings
+
+read_settings()
 
 app = Celery("ema_server")
 app.config_from_object("django.conf:settings", namespace="CELERY")
