@@ -10,6 +10,8 @@ from ema_server.common.addresses import BROKER_ACCEPTED, DATABASE_ACCEPTED, brok
 from ema_server.common.env import (
     env_address,
     env_bool,
+    env_choice,
+    env_int,
     env_keys,
     env_list,
     env_secret,
@@ -17,6 +19,7 @@ from ema_server.common.env import (
     fault,
     refuse_faults,
 )
+from ema_server.common.logs import logging_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = Path(env_text("EMA_VAR", str(BASE_DIR / "var"))).resolve()
@@ -35,6 +38,7 @@ ALLOWED_HOSTS = env_list(
 )
 if PRODUCTION and any("*" in host for host in ALLOWED_HOSTS):
     fault(f"EMA_HOSTS={','.join(ALLOWED_HOSTS)!r}", "answers to any name", "full names: ema.example.org")
+ALLOWED_HOSTS = list(dict.fromkeys([*ALLOWED_HOSTS, "localhost", "127.0.0.1"]))  # health and metrics are asked here
 
 INSTALLED_APPS = [
     "django.contrib.auth",
@@ -52,10 +56,12 @@ INSTALLED_APPS = [
     "ema_server.sampling",
     "ema_server.responses",
     "ema_server.reports",
+    "ema_server.operations",
     "ema_server.demo",
 ]
 
 MIDDLEWARE = [
+    "ema_server.common.requests.RequestLog",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -139,7 +145,6 @@ CELERY_BROKER_URL = env_address(
     "BROKER_URL", "redis://127.0.0.1:6379/0", broker_from_url, accepted=BROKER_ACCEPTED, required=PRODUCTION
 )
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_keepalive": True}
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
@@ -170,14 +175,14 @@ SESSION_COOKIE_HTTPONLY = True
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+CSRF_FAILURE_VIEW = "ema_server.common.problems.csrf_failure"
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": "WARNING"},
-    "loggers": {"ema_server": {"handlers": ["console"], "level": "INFO", "propagate": False}},
-}
+BIND = env_text(
+    "EMA_BIND", "127.0.0.1:8000", pattern=r"\S+:\d{1,5}|unix:/\S+", accepted="127.0.0.1:8000 or unix:/run/ema.sock"
+)
+WEB_WORKERS = env_int("EMA_WEB_WORKERS", 2, at_least=1, at_most=64)
+METRICS_TOKEN = env_secret("EMA_METRICS_TOKEN", None, at_least=20)  # empty: this machine alone may read /metrics
+LOG_FORMAT = env_choice("EMA_LOG", "json" if PRODUCTION else "plain", ["json", "plain"])
+LOGGING = logging_settings(LOG_FORMAT, debug=DEBUG)
 
 refuse_faults()

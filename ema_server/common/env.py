@@ -125,8 +125,9 @@ def env_address(name: str, default: str, read: Callable[[str], _T], *, accepted:
     return read(default)
 
 
-def env_secret(name: str, kept_in: Path, *, at_least: int = 0, required: bool = False) -> str:
-    """The secret from the environment, or one made once and kept in a file that only its owner may read."""
+def env_secret(name: str, kept_in: Path | None, *, at_least: int = 0, required: bool = False) -> str:
+    """The secret from the environment, or one made once and kept in a file that only its owner may read; with no file
+    to keep one in, it is empty where it is not set."""
     value = os.environ.get(name, "").strip()
     accepted = f"{at_least} or more random characters" if at_least else "random characters"
     if value and len(value) < at_least:
@@ -138,6 +139,8 @@ def env_secret(name: str, kept_in: Path, *, at_least: int = 0, required: bool = 
     if required:
         fault(name, "is not set", accepted)
         return "not-set-" + secrets.token_urlsafe(48)
+    if kept_in is None:
+        return ""
     return _kept(name, kept_in, lambda: secrets.token_urlsafe(48))
 
 
