@@ -6,7 +6,15 @@ from pathlib import Path
 
 from celery.schedules import schedule
 
-from ema_server.common.env import database_from_url, env_bool, env_list, env_secret, env_text
+from ema_server.common.env import (
+    database_from_url,
+    env_bool,
+    env_list,
+    env_master_keys,
+    env_secret,
+    env_text,
+    keys_database_url,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = Path(env_text("EMA_VAR", str(BASE_DIR / "var"))).resolve()
@@ -24,6 +32,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "django_celery_beat",
+    "ema_server.vault",
     "ema_server.ledger",
     "ema_server.accounts",
     "ema_server.studies",
@@ -66,10 +75,17 @@ TEMPLATES = [
 ]
 
 # `manage.py` sets the two addresses of the embedded servers where none is given.
-DATABASES = {"default": database_from_url(env_text("DATABASE_URL", "postgresql://127.0.0.1:5432/ema"))}
+_database_url = env_text("DATABASE_URL", "postgresql://127.0.0.1:5432/ema")
+DATABASES = {
+    "default": database_from_url(_database_url),
+    "keys": database_from_url(env_text("KEYS_DATABASE_URL", keys_database_url(_database_url))),
+}
+DATABASE_ROUTERS = ["ema_server.vault.router.KeyStoreRouter"]
+MASTER_KEYS = env_master_keys("EMA_MASTER_KEY", kept_in=VAR / "keys" / "master.key")  # number → key, newest first
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
