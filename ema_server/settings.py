@@ -162,13 +162,30 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_ROUTES = {"ema_server.reports.tasks.*": {"queue": "analysis"}}
+CELERY_TASK_ROUTES = {"ema_server.reports.tasks.warm_up": {"queue": "analysis"}}
+# A broker that is away, or hangs, holds nobody up for long: what must happen is in the outbox already. Seconds.
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_connect_timeout": 2,
+    "socket_timeout": 5,
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0.1,
+}
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_SCHEDULE = {
     "nights": {
-        "task": "ema_server.reports.tasks.run_due_nights",
+        "task": "ema_server.reports.tasks.ask_for_nights",
         "schedule": schedule(30.0),
-        "options": {"queue": "analysis", "expires": 30},
+        "options": {"queue": "celery", "expires": 30},
+    },
+    **{
+        f"sweep {queue}": {
+            "task": "ema_server.ledger.tasks.sweep",
+            "args": [queue],
+            "schedule": schedule(30.0),
+            "options": {"queue": queue, "expires": 30},
+        }
+        for queue in ("celery", "analysis")
     },
 }
 
