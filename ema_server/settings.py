@@ -156,7 +156,6 @@ SPECTACULAR_SETTINGS = {
 CELERY_BROKER_URL = env_address(
     "BROKER_URL", "redis://127.0.0.1:6379/0", broker_from_url, accepted=BROKER_ACCEPTED, required=PRODUCTION
 )
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_keepalive": True}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
@@ -164,7 +163,8 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ROUTES = {"ema_server.reports.tasks.warm_up": {"queue": "analysis"}}
 # A broker that is away, or hangs, holds nobody up for long: what must happen is in the outbox already. Seconds.
-CELERY_BROKER_TRANSPORT_OPTIONS = {
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, float] = {
+    "socket_keepalive": True,
     "socket_connect_timeout": 2,
     "socket_timeout": 5,
     "max_retries": 1,
