@@ -171,7 +171,7 @@ def test_the_phone_is_closed_at_once_and_the_person_cannot_come_back() -> None:
 
 
 def test_an_answer_on_its_way_while_the_person_is_erased_is_not_stored() -> None:
-    phone, _ = plant()
+    plant()
     device = Device.objects.select_related("participant__study").get(participant__pseudonym="P77")
     services.erase(participant=device.participant, now=clock.now())
     with pytest.raises(PersonErased):
