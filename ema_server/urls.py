@@ -5,7 +5,12 @@ from __future__ import annotations
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver, include, path
+from django.utils.module_loading import autodiscover_modules
 from drf_spectacular.views import SpectacularAPIView
+
+from ema_server.accounts import operators
+
+autodiscover_modules("admin")
 
 
 def healthz(request: HttpRequest) -> HttpResponse:
@@ -24,6 +29,7 @@ api: list[URLPattern | URLResolver] = [
 urlpatterns = [
     path("api/v1/", include(api)),
     path("healthz", healthz, name="healthz"),
+    path("admin/", operators.site.urls),
     path("", include("ema_server.accounts.urls")),
     path("", include("ema_server.reports.urls")),
 ]

@@ -43,3 +43,7 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.name or self.email
+
+    @property
+    def audit_name(self) -> str:
+        return f"user:{self.pk}"

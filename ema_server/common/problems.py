@@ -10,6 +10,9 @@ from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from redis.exceptions import ConnectionError as CacheAway
+from redis.exceptions import TimeoutError as CacheSlow
 from rest_framework import exceptions
 
 from ema_server.common.errors import DomainError
@@ -65,7 +68,7 @@ def too_large(limit: int | None = None) -> JsonResponse:
 
 
 class OutageMiddleware:
-    """The database away means "later" (503 with Retry-After), never a 500: a phone keeps its answers and retries."""
+    """Database or cache away means "later" (503 with Retry-After), never a 500: a phone keeps its answers and retries."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -74,11 +77,13 @@ class OutageMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        if isinstance(error, OperationalError | InterfaceError):
-            logger.warning("database away: %s", type(error).__name__)
-            response = problem(
+        if isinstance(error, OperationalError | InterfaceError | CacheAway | CacheSlow):
+            logger.warning("database or cache away: %s", type(error).__name__)
+            response: HttpResponse = problem(
                 503, "unavailable", "Not available now", "Nothing was stored. Keep the answers and try again."
             )
+            if not request.path.startswith("/api/") and "text/html" in request.headers.get("Accept", ""):
+                response = render(None, "503.html", status=503)
             response["Retry-After"] = str(RETRY_AFTER_SECONDS)
             return response
         return None
