@@ -13,7 +13,16 @@ from celery.schedules import schedule
 from csp.constants import NONE, SELF
 
 from ema_server.common import single_sign_on
-from ema_server.common.env import SettingError, database_from_url, env_bool, env_list, env_secret, env_text
+from ema_server.common.env import (
+    SettingError,
+    database_from_url,
+    env_bool,
+    env_list,
+    env_master_keys,
+    env_secret,
+    env_text,
+    keys_database_url,
+)
 from ema_server.common.mail_url import ACCEPTED as MAIL_ACCEPTED
 from ema_server.common.mail_url import mail_settings
 
@@ -42,6 +51,7 @@ INSTALLED_APPS = [
     "allauth.socialaccount",
     "allauth.mfa",
     "allauth.usersessions",
+    "ema_server.vault",
     "ema_server.ledger",
     "ema_server.accounts",
     "ema_server.studies",
@@ -87,10 +97,17 @@ TEMPLATES = [
 ]
 
 # `manage.py` sets the two addresses of the embedded servers where none is given.
-DATABASES = {"default": database_from_url(env_text("DATABASE_URL", "postgresql://127.0.0.1:5432/ema"))}
+_database_url = env_text("DATABASE_URL", "postgresql://127.0.0.1:5432/ema")
+DATABASES = {
+    "default": database_from_url(_database_url),
+    "keys": database_from_url(env_text("KEYS_DATABASE_URL", keys_database_url(_database_url))),
+}
+DATABASE_ROUTERS = ["ema_server.vault.router.KeyStoreRouter"]
+MASTER_KEYS = env_master_keys("EMA_MASTER_KEY", kept_in=VAR / "keys" / "master.key")  # number → key, newest first
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},

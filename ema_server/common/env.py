@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 
 class SettingError(Exception):
@@ -32,7 +34,7 @@ def env_list(name: str, default: list[str]) -> list[str]:
     return [part.strip() for part in value.split(",") if part.strip()] or default
 
 
-def env_secret(name: str, kept_in: Path) -> str:
+def env_secret(name: str, kept_in: Path, make: Callable[[], str] = lambda: secrets.token_urlsafe(48)) -> str:
     """The secret from the environment, or one made once and kept in a file that only its owner may read."""
     value = os.environ.get(name, "")
     if value:
@@ -51,8 +53,35 @@ def env_secret(name: str, kept_in: Path) -> str:
             f"{name} is not set and {kept_in} cannot be written ({error.strerror}). Set {name}, or make it writable."
         ) from error
     with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(48))
+        file.write(make())
     return kept_in.read_text().strip()
+
+
+def env_master_keys(name: str, kept_in: Path) -> dict[int, bytes]:
+    """`2:BASE64,1:BASE64`, newest first, or one BASE64 alone, which is number 1. Each is 32 random bytes."""
+    accepted = f"{name} takes the base64 of 32 random bytes, or several with their numbers, newest first: 2:…,1:…"
+    keys: dict[int, bytes] = {}
+    for part in env_secret(name, kept_in, make=_new_master_key).split(","):
+        number, _, text = part.strip().rpartition(":")
+        try:
+            key = base64.b64decode(text, validate=True)
+            place = int(number or 1)
+        except ValueError as error:
+            raise SettingError(accepted) from error
+        if len(key) != 32 or place < 1 or place in keys:
+            raise SettingError(accepted)
+        keys[place] = key
+    return keys
+
+
+def _new_master_key() -> str:
+    return base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def keys_database_url(url: str) -> str:
+    """Where the key store is unless KEYS_DATABASE_URL says so: beside the database, with `_keys` after its name."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=parts.path + "_keys"))
 
 
 def database_from_url(url: str) -> dict[str, object]:

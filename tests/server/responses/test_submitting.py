@@ -62,7 +62,7 @@ def test_a_poison_item_never_blocks_its_neighbours_and_is_quarantined(phone: Fak
     assert statuses(receipts) == ["rejected", "stored"]
     assert receipts[0]["code"] == "invalid_answer"
     assert "support: 140 is outside 0 to 100" in receipts[0]["detail"]
-    assert json.loads(bytes(Quarantined.objects.get().body))["answers"]["support"] == 140
+    assert json.loads(Quarantined.objects.get().body)["answers"]["support"] == 140
 
 
 @pytest.mark.parametrize(
