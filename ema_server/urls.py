@@ -31,5 +31,6 @@ urlpatterns = [
     path("healthz", healthz, name="healthz"),
     path("admin/", operators.site.urls),
     path("", include("ema_server.accounts.urls")),
+    path("", include("ema_server.studies.urls")),
     path("", include("ema_server.reports.urls")),
 ]

@@ -17,6 +17,7 @@ from unfold.sites import UnfoldAdminSite
 
 from ema_server.accounts import queries
 from ema_server.accounts.models import User
+from ema_server.accounts.pages import second_factor_first
 
 # unfold's Alpine evaluates its attributes and sets style attributes; nothing else of ours does either.
 POLICY = {"script-src": [UNSAFE_EVAL], "style-src": [UNSAFE_INLINE]}
@@ -49,15 +50,6 @@ class OperatorsSite(UnfoldAdminSite):
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return HttpResponseRedirect(reverse("account_change_password"))
-
-
-def second_factor_first(request: HttpRequest, back: str, why: str) -> HttpResponse:
-    """Lead who is logged in to their second factor, with a sentence why, and from there back."""
-    user = request.user
-    assert isinstance(user, User)
-    app, keys = queries.has_app(user), queries.has_key(user)
-    context = {"why": why, "ready": app or keys, "app": app, "keys": keys, "back": back}
-    return render(request, "account/second_factor_first.html", context, status=403)
 
 
 def _to(name: str, back: str) -> HttpResponseRedirect:
