@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from celery.schedules import schedule
-
 from csp.constants import NONE, SELF
 
 from ema_server.common import single_sign_on

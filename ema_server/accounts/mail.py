@@ -22,9 +22,7 @@ def send_password_reset(payload: dict[str, Any]) -> None:
     if user is None or clock.now() > datetime.fromisoformat(payload["until"]):
         return
     key = default_token_generator.make_token(user)
-    place = reverse(
-        "account_reset_password_from_key", kwargs={"uidb36": user_pk_to_url_str(user), "key": key}
-    )
+    place = reverse("account_reset_password_from_key", kwargs={"uidb36": user_pk_to_url_str(user), "key": key})
     text = render_to_string(
         "account/email/password_reset.txt", {"user": user, "address": f"{settings.EMA_PUBLIC_URL}{place}"}
     )

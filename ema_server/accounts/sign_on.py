@@ -39,9 +39,7 @@ class SignOnAdapter(DefaultSocialAccountAdapter):
         users = filter_users_by_email(email, for_login=True)
         user = users[0] if users else self._invited(request, email, sociallogin)
         if user is None:
-            raise ImmediateHttpResponse(
-                render(request, "account/signup_closed.html", {"email": email}, status=403)
-            )
+            raise ImmediateHttpResponse(render(request, "account/signup_closed.html", {"email": email}, status=403))
         sociallogin.user = user
 
     def _verified_address(self, sociallogin: SocialLogin) -> str | None:

@@ -125,4 +125,3 @@ def _protected(address: str) -> bool:
     parts = urlsplit(address)
     local = parts.hostname in {"localhost", "127.0.0.1", "::1"}
     return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and local))
-

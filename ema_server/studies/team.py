@@ -60,7 +60,9 @@ class OwnSecondFactorFirst(DomainError):
 
 
 @transaction.atomic
-def invite_member(*, study: Study, email: str, role: str, site: str = "", invited_by: User, now: datetime) -> Invitation:
+def invite_member(
+    *, study: Study, email: str, role: str, site: str = "", invited_by: User, now: datetime
+) -> Invitation:
     """Ask somebody by mail to join. Who has an open invitation gets it anew, with the role given now."""
     email, role, site = email.strip().lower(), _role(role), site.strip()
     try:
@@ -231,6 +233,4 @@ def _ask_for_mail(invitation: Invitation, now: datetime) -> None:
 
 
 def _note(action: str, invitation: Invitation, actor: str, changes: dict[str, str] | None = None) -> None:
-    audit.record(
-        action=action, actor=actor, study_id=invitation.study_id, about=invitation.audit_name, changes=changes
-    )
+    audit.record(action=action, actor=actor, study_id=invitation.study_id, about=invitation.audit_name, changes=changes)

@@ -58,7 +58,12 @@ class TeamView(StudyPage):
         role, site = given.get("role", ""), given.get("site", "")
         if what == "invite":
             invited = team.invite_member(
-                study=self.study, email=given.get("email", ""), role=role, site=site, invited_by=self.researcher, now=now
+                study=self.study,
+                email=given.get("email", ""),
+                role=role,
+                site=site,
+                invited_by=self.researcher,
+                now=now,
             )
             return f"An invitation is on its way to {invited.email}. It can be accepted for seven days."
         if what == "resend":

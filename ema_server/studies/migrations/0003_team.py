@@ -7,36 +7,71 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('studies', '0002_membership_site'),
+        ("studies", "0002_membership_site"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='study',
-            name='require_mfa',
-            field=models.BooleanField(db_default=False, default=False, help_text='Its pages open to sessions with a second factor alone.'),
+            model_name="study",
+            name="require_mfa",
+            field=models.BooleanField(
+                db_default=False, default=False, help_text="Its pages open to sessions with a second factor alone."
+            ),
         ),
         migrations.CreateModel(
-            name='Invitation',
+            name="Invitation",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('email', models.EmailField(max_length=254)),
-                ('role', models.CharField(choices=[('owner', 'Owner'), ('analyst', 'Analyst'), ('coordinator', 'Coordinator'), ('viewer', 'Viewer')], max_length=12)),
-                ('site', models.CharField(blank=True, default='', max_length=40)),
-                ('token_digest', models.CharField(blank=True, help_text='SHA-256', max_length=64, null=True, unique=True)),
-                ('invited_at', models.DateTimeField(auto_now_add=True)),
-                ('sent_at', models.DateTimeField(blank=True, null=True)),
-                ('expires_at', models.DateTimeField()),
-                ('accepted_at', models.DateTimeField(blank=True, null=True)),
-                ('revoked_at', models.DateTimeField(blank=True, null=True)),
-                ('invited_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('study', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='invitations', to='studies.study')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("email", models.EmailField(max_length=254)),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[
+                            ("owner", "Owner"),
+                            ("analyst", "Analyst"),
+                            ("coordinator", "Coordinator"),
+                            ("viewer", "Viewer"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("site", models.CharField(blank=True, default="", max_length=40)),
+                (
+                    "token_digest",
+                    models.CharField(blank=True, help_text="SHA-256", max_length=64, null=True, unique=True),
+                ),
+                ("invited_at", models.DateTimeField(auto_now_add=True)),
+                ("sent_at", models.DateTimeField(blank=True, null=True)),
+                ("expires_at", models.DateTimeField()),
+                ("accepted_at", models.DateTimeField(blank=True, null=True)),
+                ("revoked_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "invited_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "study",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="invitations", to="studies.study"
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(models.F('study'), django.db.models.functions.text.Lower('email'), condition=models.Q(('accepted_at__isnull', True), ('revoked_at__isnull', True)), name='one_open_invitation_per_address')],
+                "constraints": [
+                    models.UniqueConstraint(
+                        models.F("study"),
+                        django.db.models.functions.text.Lower("email"),
+                        condition=models.Q(("accepted_at__isnull", True), ("revoked_at__isnull", True)),
+                        name="one_open_invitation_per_address",
+                    )
+                ],
             },
         ),
     ]

@@ -12,11 +12,12 @@ from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value, yield_
 from django.core import mail
 from django.core.management import call_command
 from django.db import connection
-from django.test import Client, TestCase
+from django.test import Client
 
 from ema_server.accounts.models import User
 from ema_server.accounts.services import NoReason, disable_account, enable_account
 from ema_server.accounts.tasks import send_password_resets
+from ema_server.ledger.models import AuditEvent, Job
 from tests.world import researcher
 
 pytestmark = pytest.mark.django_db
@@ -31,8 +32,8 @@ def logged_in(user: User, password: str = PASSWORD) -> Client:
     return client
 
 
-def code(secret: str) -> str:
-    return format_hotp_value(hotp_value(secret, list(yield_hotp_counters_from_time())[1]))
+def code(secret: str, step: int = 1) -> str:
+    return format_hotp_value(hotp_value(secret, list(yield_hotp_counters_from_time())[step]))
 
 
 def with_app(user: User) -> tuple[Client, str]:
@@ -42,9 +43,10 @@ def with_app(user: User) -> tuple[Client, str]:
     client.post("/account/confirm/", {"password": PASSWORD, "next": "/account/mfa/totp/activate/"})
     page = client.get("/account/mfa/totp/activate/").content.decode()
     (secret,) = re.findall(r"<code>([A-Z2-7]+)</code>", page)
-    with TestCase.captureOnCommitCallbacks(execute=True):
-        answer = client.post("/account/mfa/totp/activate/", {"code": code(secret)})
+    answer = client.post("/account/mfa/totp/activate/", {"code": code(secret)})
     assert answer.status_code == 302, answer.content
+    # What follows a commit does not happen in a test's transaction, so the app is shown once more.
+    client.post("/account/mfa/reauthenticate/", {"code": code(secret, step=0), "next": "/account/"})
     return client, secret
 
 
@@ -62,6 +64,19 @@ def test_an_app_is_set_up_and_asked_for_at_the_next_login() -> None:
     again.post("/login/", {"username": owner.email, "password": PASSWORD})
     answer = again.post("/account/mfa/authenticate/", {"code": code(secret)})
     assert answer.status_code == 200, "a code works once"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_setting_an_app_up_counts_as_showing_it_and_leaves_a_trace() -> None:
+    owner = researcher()
+    client = logged_in(owner)
+    client.post("/account/confirm/", {"password": PASSWORD, "next": "/account/"})
+    page = client.get("/account/mfa/totp/activate/").content.decode()
+    (secret,) = re.findall(r"<code>([A-Z2-7]+)</code>", page)
+    client.post("/account/mfa/totp/activate/", {"code": code(secret)})
+    methods = [each["method"] for each in client.session["account_authentication_methods"]]
+    assert methods == ["password", "password", "mfa"]
+    assert AuditEvent.objects.filter(action="account.second_factor_added", actor=owner.audit_name).exists()
 
 
 def test_a_recovery_code_opens_the_account_once() -> None:
@@ -155,8 +170,6 @@ def test_a_forgotten_password_is_set_by_a_link_that_works_once() -> None:
 
 
 def test_no_token_lies_in_the_queue_of_mail() -> None:
-    from ema_server.ledger.models import Job
-
     owner = researcher()
     Client().post("/account/password/reset/", {"email": owner.email})
     assert set(Job.objects.get(kind="password-reset-mail").payload) == {"user", "until"}
@@ -166,9 +179,7 @@ def test_no_token_lies_in_the_queue_of_mail() -> None:
 def test_with_the_cache_away_login_says_later(away: str, settings: Any) -> None:
     owner = researcher()
     settings.CACHES = {"default": {**settings.CACHES["default"], "LOCATION": away}}
-    answer = Client().post(
-        "/login/", {"username": owner.email, "password": PASSWORD}, headers={"Accept": "text/html"}
-    )
+    answer = Client().post("/login/", {"username": owner.email, "password": PASSWORD}, headers={"Accept": "text/html"})
     assert answer.status_code == 503
     assert answer["Retry-After"]
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}
