@@ -12,25 +12,42 @@ from celery.schedules import schedule
 from csp.constants import NONE, SELF
 
 from ema_server.common import single_sign_on
+from ema_server.common.addresses import BROKER_ACCEPTED, DATABASE_ACCEPTED, broker_from_url, database_from_url
 from ema_server.common.env import (
-    SettingError,
-    database_from_url,
+    env_address,
     env_bool,
+    env_choice,
+    env_int,
+    env_keys,
     env_list,
-    env_master_keys,
     env_secret,
     env_text,
-    keys_database_url,
+    fault,
+    is_set,
+    refuse_faults,
 )
+from ema_server.common.logs import logging_settings
 from ema_server.common.mail_url import ACCEPTED as MAIL_ACCEPTED
 from ema_server.common.mail_url import mail_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = Path(env_text("EMA_VAR", str(BASE_DIR / "var"))).resolve()
 
+PRODUCTION = env_bool("EMA_PRODUCTION", default=False)
 DEBUG = env_bool("EMA_DEBUG", default=False)
-SECRET_KEY = env_secret("EMA_SECRET_KEY", kept_in=VAR / "secret_key")
-ALLOWED_HOSTS = env_list("EMA_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+if PRODUCTION and DEBUG:
+    fault("EMA_DEBUG=1", "shows the server's inside to everybody and is refused in production", "EMA_DEBUG unset")
+SECRET_KEY = env_secret("EMA_SECRET_KEY", VAR / "secret_key", at_least=50 if PRODUCTION else 0, required=PRODUCTION)
+MASTER_KEYS = env_keys("EMA_MASTER_KEY", VAR / "keys" / "master.key", required=PRODUCTION)  # number → key, newest first
+ALLOWED_HOSTS = env_list(
+    "EMA_HOSTS",
+    default=["localhost", "127.0.0.1", "[::1]"],
+    required=PRODUCTION,
+    accepted="the names under which the server is reached, with commas: ema.example.org",
+)
+if PRODUCTION and any("*" in host for host in ALLOWED_HOSTS):
+    fault(f"EMA_HOSTS={','.join(ALLOWED_HOSTS)!r}", "answers to any name", "full names: ema.example.org")
+ALLOWED_HOSTS = list(dict.fromkeys([*ALLOWED_HOSTS, "localhost", "127.0.0.1"]))  # health and metrics are asked here
 
 INSTALLED_APPS = [
     "unfold.apps.BasicAppConfig",
@@ -58,14 +75,15 @@ INSTALLED_APPS = [
     "ema_server.sampling",
     "ema_server.responses",
     "ema_server.reports",
+    "ema_server.operations",
     "ema_server.demo",
 ]
 
 MIDDLEWARE = [
+    "ema_server.common.requests.RequestLog",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
-    "ema_server.common.problems.OutageMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -96,13 +114,24 @@ TEMPLATES = [
 ]
 
 # `manage.py` sets the two addresses of the embedded servers where none is given.
-_database_url = env_text("DATABASE_URL", "postgresql://127.0.0.1:5432/ema")
 DATABASES = {
-    "default": database_from_url(_database_url),
-    "keys": database_from_url(env_text("KEYS_DATABASE_URL", keys_database_url(_database_url))),
+    "default": env_address(
+        "DATABASE_URL",
+        "postgresql://127.0.0.1:5432/ema",
+        database_from_url,
+        accepted=DATABASE_ACCEPTED,
+        required=PRODUCTION,
+    ),
 }
+# The keys are beside the database, with `_keys` after its name, unless they have a server of their own.
+DATABASES["keys"] = (
+    env_address(
+        "KEYS_DATABASE_URL", "postgresql://127.0.0.1:5432/ema_keys", database_from_url, accepted=DATABASE_ACCEPTED
+    )
+    if is_set("KEYS_DATABASE_URL")
+    else {**DATABASES["default"], "NAME": f"{DATABASES['default']['NAME']}_keys"}
+)
 DATABASE_ROUTERS = ["ema_server.vault.router.KeyStoreRouter"]
-MASTER_KEYS = env_master_keys("EMA_MASTER_KEY", kept_in=VAR / "keys" / "master.key")  # number → key, newest first
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"
@@ -115,8 +144,87 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
 
+LANGUAGE_CODE = "en"
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "ema_server" / "static"]
+WHITENOISE_USE_FINDERS = True  # serves straight from the source tree: no collectstatic, nothing to forget
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024  # bytes; phones are told in the 413
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["ema_server.participants.authentication.DeviceAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "ema_server.common.problems.problem_response",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "EMA server: phone API",
+    "DESCRIPTION": "What a phone app sends and reads. Errors are RFC 9457 problem documents with a stable `code`.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+}
+
+CELERY_BROKER_URL = env_address(
+    "BROKER_URL", "redis://127.0.0.1:6379/0", broker_from_url, accepted=BROKER_ACCEPTED, required=PRODUCTION
+)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ROUTES = {"ema_server.reports.tasks.warm_up": {"queue": "analysis"}}
+# A broker that is away, or hangs, holds nobody up for long: what must happen is in the outbox already. Seconds.
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, float] = {
+    "socket_keepalive": True,
+    "socket_connect_timeout": 2,
+    "socket_timeout": 5,
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0.1,
+}
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULE = {
+    "nights": {
+        "task": "ema_server.reports.tasks.ask_for_nights",
+        "schedule": schedule(30.0),
+        "options": {"queue": "celery", "expires": 30},
+    },
+    **{
+        f"sweep {queue}": {
+            "task": "ema_server.ledger.tasks.sweep",
+            "args": [queue],
+            "schedule": schedule(30.0),
+            "options": {"queue": queue, "expires": 30},
+        }
+        for queue in ("celery", "analysis")
+    },
+}
+
+# In production all goes over TLS, which the operator's proxy speaks. EMA_TLS=1 is the same for cookies alone, for a
+# machine of one's own behind a proxy.
+TLS = env_bool("EMA_TLS", default=PRODUCTION)
+if PRODUCTION and not TLS:
+    fault("EMA_TLS=0", "sends passwords and answers in the clear and is refused in production", "EMA_TLS unset")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = TLS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TLS else None
+SECURE_SSL_REDIRECT = PRODUCTION
+SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$", r"^metrics$"]  # asked on this machine, without the proxy
+SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = PRODUCTION
+SESSION_COOKIE_HTTPONLY = True
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
 # Accounts: allauth logs in by e-mail; axes counts guesses before a password is hashed.
-TLS = env_bool("EMA_TLS", default=False)
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "allauth.account.auth_backends.AuthenticationBackend",
@@ -171,7 +279,7 @@ SILENCED_SYSTEM_CHECKS = ["axes.W006"]  # the limit is by account on purpose: ot
 
 SINGLE_SIGN_ON = single_sign_on.from_environment(os.environ)
 for _name, _wrong, _accepted in SINGLE_SIGN_ON.faults:
-    raise SettingError(f"{_name} {_wrong}. Accepted: {_accepted}.")
+    fault(_name, _wrong, _accepted)
 INSTALLED_APPS += SINGLE_SIGN_ON.apps
 SOCIALACCOUNT_ADAPTER = "ema_server.accounts.sign_on.SignOnAdapter"
 SOCIALACCOUNT_PROVIDERS = SINGLE_SIGN_ON.providers
@@ -180,7 +288,7 @@ SOCIALACCOUNT_LOGIN_ON_GET = True
 SOCIALACCOUNT_OPENID_CONNECT_URL_PREFIX = ""
 
 # Rate limits and used one-time codes are shared by all processes: the broker's server, the database after the broker's.
-_broker = urlsplit(env_text("BROKER_URL", "redis://127.0.0.1:6379/0"))
+_broker = urlsplit(CELERY_BROKER_URL)
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
@@ -190,14 +298,19 @@ CACHES = {
 }
 
 # Mail
-EMA_PUBLIC_URL = env_text("EMA_PUBLIC_URL", "http://localhost:8000").rstrip("/")
+EMA_PUBLIC_URL = env_text(
+    "EMA_PUBLIC_URL",
+    f"https://{ALLOWED_HOSTS[0]}" if PRODUCTION else "http://localhost:8000",
+    pattern=r"https?://[^/\s]+/?",
+    accepted="where links in mail lead: https://ema.example.org",
+).rstrip("/")
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env_text("EMA_MAIL_FROM", "EMA server <ema-server@localhost>")
 EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"  # one file for each mail, where no server is named
 EMAIL_FILE_PATH = VAR / "mail"
 if _mail_url := env_text("EMA_MAIL_URL", ""):
     _mail, _wrong = mail_settings(_mail_url)
     if _wrong:
-        raise SettingError(f"EMA_MAIL_URL {_wrong}. Accepted: {MAIL_ACCEPTED}.")
+        fault("EMA_MAIL_URL", _wrong, MAIL_ACCEPTED)
     globals().update(_mail)
 
 # Content security policy: our own files alone. Single sign-on starts by a link, so that no form leads elsewhere.
@@ -233,64 +346,14 @@ UNFOLD = {
         },
     },
 }  # fmt: skip
+CSRF_FAILURE_VIEW = "ema_server.common.problems.csrf_failure"
 
-LANGUAGE_CODE = "en"
-USE_I18N = True
-USE_TZ = True
-TIME_ZONE = "UTC"
+BIND = env_text(
+    "EMA_BIND", "127.0.0.1:8000", pattern=r"\S+:\d{1,5}|unix:/\S+", accepted="127.0.0.1:8000 or unix:/run/ema.sock"
+)
+WEB_WORKERS = env_int("EMA_WEB_WORKERS", 2, at_least=1, at_most=64)
+METRICS_TOKEN = env_secret("EMA_METRICS_TOKEN", None, at_least=20)  # empty: this machine alone may read /metrics
+LOG_FORMAT = env_choice("EMA_LOG", "json" if PRODUCTION else "plain", ["json", "plain"])
+LOGGING = logging_settings(LOG_FORMAT, debug=DEBUG)
 
-STATIC_URL = "/static/"
-STATICFILES_DIRS = [BASE_DIR / "ema_server" / "static"]
-WHITENOISE_USE_FINDERS = True  # serves straight from the source tree: no collectstatic, nothing to forget
-
-DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024  # bytes; phones are told in the 413
-
-REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["ema_server.participants.authentication.DeviceAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "ema_server.common.problems.problem_response",
-    "UNAUTHENTICATED_USER": None,
-}
-SPECTACULAR_SETTINGS = {
-    "TITLE": "EMA server: phone API",
-    "DESCRIPTION": "What a phone app sends and reads. Errors are RFC 9457 problem documents with a stable `code`.",
-    "VERSION": "1",
-    "OAS_VERSION": "3.1.0",
-    "SERVE_INCLUDE_SCHEMA": False,
-}
-
-CELERY_BROKER_URL = env_text("BROKER_URL", "redis://127.0.0.1:6379/0")
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_TASK_ACKS_LATE = True
-CELERY_TASK_REJECT_ON_WORKER_LOST = True
-CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_ROUTES = {"ema_server.reports.tasks.*": {"queue": "analysis"}}
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
-CELERY_BEAT_SCHEDULE = {
-    "nights": {
-        "task": "ema_server.reports.tasks.run_due_nights",
-        "schedule": schedule(30.0),
-        "options": {"queue": "analysis", "expires": 30},
-    },
-}
-
-# Cookies go over TLS alone unless this is a machine of one's own; the operator's proxy speaks TLS.
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = TLS
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TLS else None
-SESSION_COOKIE_HTTPONLY = True
-SECURE_CONTENT_TYPE_NOSNIFF = True
-SECURE_REFERRER_POLICY = "same-origin"
-X_FRAME_OPTIONS = "DENY"
-
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": "WARNING"},
-    "loggers": {"ema_server": {"handlers": ["console"], "level": "INFO", "propagate": False}},
-}
+refuse_faults()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from django.db import connection
-from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver, include, path
 from django.utils.module_loading import autodiscover_modules
 from drf_spectacular.views import SpectacularAPIView
@@ -11,14 +9,6 @@ from drf_spectacular.views import SpectacularAPIView
 from ema_server.accounts import operators
 
 autodiscover_modules("admin")
-
-
-def healthz(request: HttpRequest) -> HttpResponse:
-    """200 while this process can reach the database; an outage answers 503 by the middleware."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-    return HttpResponse("ok\n", content_type="text/plain")
-
 
 api: list[URLPattern | URLResolver] = [
     path("", include("ema_server.sampling.urls")),
@@ -28,9 +18,14 @@ api: list[URLPattern | URLResolver] = [
 
 urlpatterns = [
     path("api/v1/", include(api)),
-    path("healthz", healthz, name="healthz"),
+    path("", include("ema_server.operations.urls")),
     path("admin/", operators.site.urls),
     path("", include("ema_server.accounts.urls")),
     path("", include("ema_server.studies.urls")),
     path("", include("ema_server.reports.urls")),
 ]
+
+handler400 = "ema_server.common.problems.bad_request"
+handler403 = "ema_server.common.problems.permission_denied"
+handler404 = "ema_server.common.problems.not_found"
+handler500 = "ema_server.common.problems.server_error"

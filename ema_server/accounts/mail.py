@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from allauth.account.utils import user_pk_to_url_str
 from django.conf import settings
@@ -14,10 +13,12 @@ from django.urls import reverse
 
 from ema_server.accounts.models import User
 from ema_server.common import clock
+from ema_server.ledger.models import Job
 
 
-def send_password_reset(payload: dict[str, Any]) -> None:
+def send_password_reset(job: Job) -> None:
     """Mail the link that was asked for, to an account that is open, while there is still sense in it."""
+    payload = job.payload
     user = User.objects.filter(pk=payload["user"], is_active=True).first() if payload["user"] else None
     if user is None or clock.now() > datetime.fromisoformat(payload["until"]):
         return

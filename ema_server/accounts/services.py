@@ -15,7 +15,7 @@ from django.db import transaction
 from ema_server.accounts.models import User
 from ema_server.common import clock
 from ema_server.common.errors import DomainError
-from ema_server.ledger import audit
+from ema_server.ledger import audit, outbox
 from ema_server.ledger.services import ask_for
 
 
@@ -113,6 +113,7 @@ def end_session(*, user: User, session_id: int) -> bool:
     return True
 
 
+@transaction.atomic
 def ask_for_password_reset(*, user: User | None) -> None:
     """Have a link mailed. Without an account the same row is written, so that nobody can tell by the time it takes."""
     now = clock.now()
@@ -120,8 +121,8 @@ def ask_for_password_reset(*, user: User | None) -> None:
         kind="password-reset-mail",
         key=f"password-reset:{uuid4()}",
         payload={"user": user.pk if user else None, "until": (now + timedelta(hours=2)).isoformat()},
-        due_at=now,
     )
+    outbox.ring("password-reset-mail")
 
 
 def _with_reason(reason: str) -> None:

@@ -13,10 +13,13 @@ from django.core.validators import validate_email
 from django.db import transaction
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django_scopes import scopes_disabled
 
 from ema_server.accounts.models import User
+from ema_server.common import clock
 from ema_server.common.errors import DomainError
-from ema_server.ledger import audit
+from ema_server.ledger import audit, outbox
+from ema_server.ledger.models import Job
 from ema_server.ledger.services import ask_for
 from ema_server.studies.models import Invitation, Membership, Study
 from ema_server.studies.services import SiteNotForRole, add_member
@@ -81,7 +84,7 @@ def invite_member(
     invitation = Invitation.objects.create(
         study=study, email=email, role=role, site=site, invited_by=invited_by, expires_at=now + VALID_FOR
     )
-    _ask_for_mail(invitation, now)
+    _ask_for_mail(invitation)
     _note("member.invited", invitation, invited_by.audit_name, {"role": role, "site": site})
     return invitation
 
@@ -92,7 +95,7 @@ def resend_invitation(*, invitation: Invitation, actor: str, now: datetime) -> I
     waiting = _waiting(invitation)
     waiting.expires_at = now + VALID_FOR
     waiting.save(update_fields=["expires_at"])
-    _ask_for_mail(waiting, now)
+    _ask_for_mail(waiting)
     _note("invitation.sent_again", waiting, actor, {"role": waiting.role, "site": waiting.site})
     return waiting
 
@@ -103,6 +106,12 @@ def revoke_invitation(*, invitation: Invitation, actor: str, now: datetime) -> N
     waiting.revoked_at = now
     waiting.save(update_fields=["revoked_at"])
     _note("invitation.revoked", waiting, actor)
+
+
+def mail_invitation(job: Job) -> None:
+    """What the outbox calls. Done twice, a second mail replaces the first one's link."""
+    with scopes_disabled():
+        send_invitation(invitation_id=job.payload["invitation"], now=clock.now())
 
 
 def send_invitation(*, invitation_id: int, now: datetime) -> bool:
@@ -227,9 +236,10 @@ def _keep_an_owner(member: Membership) -> None:
         raise LastOwner("A study needs an owner. Make somebody else an owner first.")
 
 
-def _ask_for_mail(invitation: Invitation, now: datetime) -> None:
+def _ask_for_mail(invitation: Invitation) -> None:
     key = f"invitation:{invitation.pk}:{invitation.expires_at.isoformat()}"
-    ask_for(kind=INVITATION_MAIL, key=key, payload={"invitation": invitation.pk}, due_at=now)
+    ask_for(kind=INVITATION_MAIL, key=key, payload={"invitation": invitation.pk})
+    outbox.ring(INVITATION_MAIL)
 
 
 def _note(action: str, invitation: Invitation, actor: str, changes: dict[str, str] | None = None) -> None:

@@ -30,6 +30,9 @@ class _SealedAttribute(DeferredAttribute):
             return value
         return self.field.opened(bytes(value), instance.seal)
 
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance.__dict__[self.field.attname] = value
+
 
 class SealedField(models.BinaryField):  # type: ignore[type-arg]
     """Text under the key of the row's owner. The model has a property `seal` that says where the row belongs.
