@@ -33,7 +33,7 @@ def test_every_kind_of_page_runs_our_own_files_alone() -> None:
         (f"/studies/{study.slug}/report/", client),
         ("/account/mfa/", client),
         ("/nowhere/", client),
-        ("/healthz", Client()),
+        ("/livez", Client()),
         ("/api/v1/schema", Client()),
     ):
         found = policy(address, who)
