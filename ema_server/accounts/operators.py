@@ -19,12 +19,12 @@ from ema_server.accounts import queries
 from ema_server.accounts.models import User
 from ema_server.accounts.pages import second_factor_first
 
-# unfold's Alpine evaluates its attributes and sets style attributes; nothing else of ours does either.
+# unfold's Alpine evaluates its attributes, and unfold writes its colours into the page; nothing else of ours does either.
 POLICY = {"script-src": [UNSAFE_EVAL], "style-src": [UNSAFE_INLINE]}
 
 
 class OperatorsSite(UnfoldAdminSite):
-    enable_nav_sidebar = False
+    site_title = site_header = "EMA server"
 
     def has_permission(self, request: HttpRequest) -> bool:
         factor = not settings.EMA_ADMIN_MFA or queries.session_has_second_factor(request)

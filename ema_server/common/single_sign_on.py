@@ -99,7 +99,12 @@ def _saml(values: dict[str, str], found: SingleSignOn) -> None:
                         "last_name": ["urn:oid:2.5.4.4"],
                     },
                     "verified_email": True,
-                    "advanced": {"want_assertion_signed": True, "reject_idp_initiated_sso": True, "strict": True},
+                    "advanced": {
+                        "want_assertion_signed": True,
+                        "reject_idp_initiated_sso": True,
+                        "allow_single_label_domains": True,
+                        "strict": True,
+                    },
                 },
             }
         ]

@@ -79,3 +79,13 @@ def test_an_operator_closes_an_account_and_sees_no_password() -> None:
     owner.refresh_from_db()
     assert not owner.is_active
     assert browser.get("/").status_code == 302
+
+
+def test_operators_see_memberships_and_change_none() -> None:
+    client, _ = with_app(operator())
+    owner = researcher()
+    member = live_study(owner).memberships.get()
+    assert owner.email in client.get("/admin/studies/membership/").content.decode()
+    assert client.get(f"/admin/studies/membership/{member.pk}/change/").status_code == 200
+    for address in (f"/admin/studies/membership/{member.pk}/delete/", "/admin/studies/membership/add/"):
+        assert client.post(address).status_code == 403
