@@ -57,6 +57,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "rules",
     "rest_framework",
     "drf_spectacular",
     "django_celery_beat",
@@ -75,6 +76,7 @@ INSTALLED_APPS = [
     "ema_server.sampling",
     "ema_server.responses",
     "ema_server.reports",
+    "ema_server.erasure",
     "ema_server.operations",
     "ema_server.demo",
 ]
@@ -196,6 +198,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "ema_server.reports.tasks.ask_for_nights",
         "schedule": schedule(30.0),
         "options": {"queue": "celery", "expires": 30},
+    },
+    "audit anchors": {
+        "task": "ema_server.ledger.tasks.ask_for_anchors",
+        "schedule": schedule(600.0),
+        "options": {"queue": "celery", "expires": 600},
     },
     **{
         f"sweep {queue}": {

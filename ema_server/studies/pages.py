@@ -55,5 +55,4 @@ class StudyPage(ResearcherPage):
         return response
 
     def get_context_data(self, **more: Any) -> dict[str, Any]:
-        manages = self.member.role == Membership.Role.OWNER
-        return super().get_context_data(study=self.study, member=self.member, manages_team=manages, **more)
+        return super().get_context_data(study=self.study, member=self.member, **more)

@@ -1,4 +1,4 @@
-"""Pages of a study's team, and the page behind an invitation's link."""
+"""Pages of a study itself: its trail, its team; and the page behind an invitation's link."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from allauth.account.utils import perform_login
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
@@ -20,9 +21,31 @@ from ema_server.accounts.services import create_account
 from ema_server.accounts.sign_on import remember_invited
 from ema_server.common import clock
 from ema_server.common.errors import DomainError
+from ema_server.ledger import audit
 from ema_server.studies import queries, team
 from ema_server.studies.models import Invitation, Membership
 from ema_server.studies.pages import StudyPage
+from ema_server.studies.queries import audit_events, trail_lines
+
+EVENTS_A_PAGE = 50
+
+
+class AuditView(StudyPage):
+    """Who changed what, newest first, and whether the chain holds."""
+
+    permission = "studies.view_audit"
+    template_name = "studies/audit.html"
+
+    def get_context_data(self, **more: Any) -> dict[str, Any]:
+        page = Paginator(audit_events(self.study), EVENTS_A_PAGE).get_page(self.request.GET.get("page"))
+        verify = "verify" in self.request.GET
+        return super().get_context_data(
+            page=page,
+            lines=trail_lines(page),
+            verified=verify,
+            faults=audit.verify(audit.chain_name(self.study.pk)) if verify else [],
+            **more,
+        )
 
 
 class TeamView(StudyPage):
@@ -38,7 +61,6 @@ class TeamView(StudyPage):
             roles=Membership.Role.choices,
             now=clock.now(),
             own_factor=session_has_second_factor(self.request),
-            on_team=True,
             **more,
         )
 
