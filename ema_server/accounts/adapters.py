@@ -16,7 +16,7 @@ from ema_server.accounts import guesses
 from ema_server.accounts.sealing import sealed, unsealed
 
 
-class AccountAdapter(DefaultAccountAdapter):
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     error_messages = {
         **DefaultAccountAdapter.error_messages,
         "email_password_mismatch": "This e-mail address and password do not belong together. Check both and try again.",
@@ -32,7 +32,7 @@ class AccountAdapter(DefaultAccountAdapter):
         """Nothing: `guesses` counts passwords, in the database, so that an absent cache opens no door."""
 
     def authenticate(self, request: HttpRequest, **credentials: Any) -> AbstractBaseUser | None:
-        user = super().authenticate(request, **credentials)
+        user: AbstractBaseUser | None = super().authenticate(request, **credentials)
         if user is not None:
             guesses.forgive(request)
         return user
@@ -48,7 +48,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return HttpResponseRedirect(reverse("account_inactive"))
 
 
-class SecondFactorAdapter(DefaultMFAAdapter):
+class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
     error_messages = {
         **DefaultMFAAdapter.error_messages,
         "incorrect_code": "This code is not right. Codes change every 30 seconds and work once; take the newest.",

@@ -24,11 +24,8 @@ class UserAdmin(ModelAdmin):  # type: ignore[misc]
     readonly_fields: ClassVar[tuple[str, ...]] = ("email", "is_active", "last_login", "created_at")
     actions: ClassVar[list[str]] = ["disable", "enable", "remove_second_factor"]
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        return queries.with_second_factor(User.objects.all())
-
     def second_factor(self, user: User) -> bool:
-        return bool(user.second_factor)  # type: ignore[attr-defined]
+        return queries.has_second_factor(user)
 
     second_factor.boolean = True  # type: ignore[attr-defined]
 
@@ -46,27 +43,37 @@ class UserAdmin(ModelAdmin):  # type: ignore[misc]
         changed = {name: getattr(obj, name) for name in form.changed_data if name in {"is_staff", "is_superuser"}}
         services.change_account(user=obj, actor=_actor(request), changes=changed)
 
-    @action(description="Close the accounts and end their sessions")
+    @action(  # type: ignore[untyped-decorator]
+        description="Close the accounts and end their sessions"
+    )
     def disable(self, request: HttpRequest, users: QuerySet[User]) -> None:
-        for user in users.exclude(pk=request.user.pk):
+        for user in users.exclude(pk=_me(request).pk):
             services.disable_account(user=user, actor=_actor(request), reason="by an operator, at /admin/")
-        if users.filter(pk=request.user.pk).exists():
+        if users.filter(pk=_me(request).pk).exists():
             messages.warning(request, "Your own account stays open: another operator can close it.")
 
-    @action(description="Open the accounts again")
+    @action(  # type: ignore[untyped-decorator]
+        description="Open the accounts again"
+    )
     def enable(self, request: HttpRequest, users: QuerySet[User]) -> None:
         for user in users:
             services.enable_account(user=user, actor=_actor(request), reason="by an operator, at /admin/")
 
-    @action(description="Take the second factor away (phone and recovery codes lost)")
+    @action(  # type: ignore[untyped-decorator]
+        description="Take the second factor away (phone and recovery codes lost)"
+    )
     def remove_second_factor(self, request: HttpRequest, users: QuerySet[User]) -> None:
-        for user in users.exclude(pk=request.user.pk):
+        for user in users.exclude(pk=_me(request).pk):
             services.remove_second_factor(user=user, actor=_actor(request))
 
 
-def _actor(request: HttpRequest) -> str:
+def _me(request: HttpRequest) -> User:
     assert isinstance(request.user, User)
-    return request.user.audit_name
+    return request.user
+
+
+def _actor(request: HttpRequest) -> str:
+    return _me(request).audit_name
 
 
 site.register(User, UserAdmin)

@@ -16,14 +16,16 @@ from django.db import connection, transaction
 from django.db.models import F, Max, Sum
 from django.http import HttpRequest
 
+AxesRequest = Any  # an HttpRequest on which axes has written attributes of its own
 
-class CountFirst(AxesDatabaseHandler):
+
+class CountFirst(AxesDatabaseHandler):  # type: ignore[misc]
     """Counts a guess before its password is hashed, one at a time for each account: guesses in parallel gain nothing.
 
     A right password takes its own count back; a finished login forgets them all.
     """
 
-    def is_allowed(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> bool:
+    def is_allowed(self, request: AxesRequest, credentials: dict[str, Any] | None = None) -> bool:
         account = account_of(request, credentials)
         since = request.axes_attempt_time - settings.AXES_COOLOFF_TIME
         with transaction.atomic():
@@ -47,7 +49,7 @@ class CountFirst(AxesDatabaseHandler):
         return True
 
     def user_login_failed(
-        self, sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **more: Any
+        self, sender: Any, credentials: dict[str, Any], request: AxesRequest | None = None, **more: Any
     ) -> None:
         """The guess is counted already; the last that was free is answered like those that follow."""
         if request is None:
@@ -57,7 +59,7 @@ class CountFirst(AxesDatabaseHandler):
             request.axes_locked_out = True
 
 
-def forgive(request: HttpRequest) -> None:
+def forgive(request: AxesRequest) -> None:
     """The password was right: this was no guess."""
     if guess := getattr(request, "guess", None):
         AccessAttempt.objects.filter(pk=guess).update(failures_since_start=F("failures_since_start") - 1)

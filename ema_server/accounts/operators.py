@@ -23,7 +23,7 @@ from ema_server.accounts.pages import second_factor_first
 POLICY = {"script-src": [UNSAFE_EVAL], "style-src": [UNSAFE_INLINE]}
 
 
-class OperatorsSite(UnfoldAdminSite):
+class OperatorsSite(UnfoldAdminSite):  # type: ignore[misc]
     site_title = site_header = "EMA server"
 
     def has_permission(self, request: HttpRequest) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from allauth.account.authentication import get_authentication_records
 from allauth.mfa.models import Authenticator
-from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
 
 from ema_server.accounts.models import User
@@ -13,13 +14,13 @@ SECOND_FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
 
 
 def has_second_factor(user: User) -> bool:
-    return Authenticator.objects.filter(user=user, type__in=SECOND_FACTORS).exists()
+    return bool(Authenticator.objects.filter(user=user, type__in=SECOND_FACTORS).exists())
 
 
-def with_second_factor(users: QuerySet[User]) -> QuerySet[User]:
-    """Each user with `second_factor`: whether an authenticator app or a security key is set up."""
-    factors = Authenticator.objects.filter(user=OuterRef("pk"), type__in=SECOND_FACTORS)
-    return users.annotate(second_factor=Exists(factors))
+def with_second_factor(user_ids: Iterable[int]) -> set[int]:
+    """Those of them who have set up an authenticator app or a security key."""
+    factors = Authenticator.objects.filter(user__in=list(user_ids), type__in=SECOND_FACTORS)
+    return set(factors.values_list("user", flat=True))
 
 
 def session_has_second_factor(request: HttpRequest) -> bool:
@@ -31,8 +32,8 @@ def session_has_second_factor(request: HttpRequest) -> bool:
 
 
 def has_app(user: User) -> bool:
-    return Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP).exists()
+    return bool(Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP).exists())
 
 
 def has_key(user: User) -> bool:
-    return Authenticator.objects.filter(user=user, type=Authenticator.Type.WEBAUTHN).exists()
+    return bool(Authenticator.objects.filter(user=user, type=Authenticator.Type.WEBAUTHN).exists())

@@ -23,7 +23,7 @@ def remember_invited(request: HttpRequest, *, email: str, seconds: float) -> Non
     request.session[INVITED] = {"email": email.lower(), "until": time.time() + seconds}
 
 
-class SignOnAdapter(DefaultSocialAccountAdapter):
+class SignOnAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     """Nothing of the provider's is stored: each login is matched anew by its verified address."""
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:

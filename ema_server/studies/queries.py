@@ -73,13 +73,9 @@ def current_sampling_plan(study: Study) -> SamplingPlan | None:
 
 def team(study: Study) -> list[tuple[Membership, bool]]:
     """Every member, with whether they have set up a second factor."""
-    with_factor = set(
-        with_second_factor(User.objects.filter(memberships__study=study))
-        .filter(second_factor=True)
-        .values_list("pk", flat=True)
-    )
-    members = study.memberships.select_related("user").order_by("user__email")
-    return [(member, member.user_id in with_factor) for member in members]
+    members = list(study.memberships.select_related("user").order_by("user__email"))
+    protected = with_second_factor([member.user_id for member in members])
+    return [(member, member.user_id in protected) for member in members]
 
 
 def waiting_invitations(study: Study) -> QuerySet[Invitation]:

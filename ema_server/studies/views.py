@@ -1,4 +1,4 @@
-"""Pages of a study itself: its team, its audit trail, and the page behind an invitation's link."""
+"""Pages of a study itself: its trail, its team; and the page behind an invitation's link."""
 
 from __future__ import annotations
 
@@ -25,8 +25,27 @@ from ema_server.ledger import audit
 from ema_server.studies import queries, team
 from ema_server.studies.models import Invitation, Membership
 from ema_server.studies.pages import StudyPage
+from ema_server.studies.queries import audit_events, trail_lines
 
 EVENTS_A_PAGE = 50
+
+
+class AuditView(StudyPage):
+    """Who changed what, newest first, and whether the chain holds."""
+
+    permission = "studies.view_audit"
+    template_name = "studies/audit.html"
+
+    def get_context_data(self, **more: Any) -> dict[str, Any]:
+        page = Paginator(audit_events(self.study), EVENTS_A_PAGE).get_page(self.request.GET.get("page"))
+        verify = "verify" in self.request.GET
+        return super().get_context_data(
+            page=page,
+            lines=trail_lines(page),
+            verified=verify,
+            faults=audit.verify(audit.chain_name(self.study.pk)) if verify else [],
+            **more,
+        )
 
 
 class TeamView(StudyPage):
@@ -100,24 +119,6 @@ class TeamView(StudyPage):
         if invitation is None:
             raise Http404
         return invitation
-
-
-class AuditView(StudyPage):
-    """Who changed what, newest first, and whether the chain holds."""
-
-    permission = "studies.view_audit"
-    template_name = "studies/audit.html"
-
-    def get_context_data(self, **more: Any) -> dict[str, Any]:
-        page = Paginator(queries.audit_events(self.study), EVENTS_A_PAGE).get_page(self.request.GET.get("page"))
-        verify = "verify" in self.request.GET
-        return super().get_context_data(
-            page=page,
-            lines=queries.trail_lines(page),
-            verified=verify,
-            faults=audit.verify(audit.chain_name(self.study.pk)) if verify else [],
-            **more,
-        )
 
 
 @method_decorator(never_cache, name="dispatch")

@@ -272,7 +272,7 @@ def test_a_page_of_ones_own_asks_for_a_login(name: str) -> None:
 def test_nobody_ends_a_session_of_somebody_else() -> None:
     mine, theirs = Client(), Client()
     for client in (mine, theirs):
-        client.post("/login/", {"login": researcher().email, "password": "correct horse battery"})
+        client.post("/login/", {"username": researcher().email, "password": "correct horse battery"})
         assert client.get("/account/sessions/").status_code == 200
     other = UserSession.objects.get(session_key=theirs.session.session_key)
     assert mine.post(f"/account/sessions/{other.pk}/end/").status_code == 404
