@@ -40,6 +40,7 @@ INSTALLED_APPS = [
     "ema_server.sampling",
     "ema_server.responses",
     "ema_server.reports",
+    "ema_server.backup",
     "ema_server.demo",
 ]
 
