@@ -12,11 +12,12 @@ from ema_server.common.env import (
     env_bool,
     env_choice,
     env_int,
-    env_keys,
     env_list,
+    env_master_keys,
     env_secret,
     env_text,
     fault,
+    is_set,
     refuse_faults,
 )
 from ema_server.common.logs import logging_settings
@@ -29,7 +30,9 @@ DEBUG = env_bool("EMA_DEBUG", default=False)
 if PRODUCTION and DEBUG:
     fault("EMA_DEBUG=1", "shows the server's inside to everybody and is refused in production", "EMA_DEBUG unset")
 SECRET_KEY = env_secret("EMA_SECRET_KEY", VAR / "secret_key", at_least=50 if PRODUCTION else 0, required=PRODUCTION)
-MASTER_KEYS = env_keys("EMA_MASTER_KEY", VAR / "keys" / "master.key", required=PRODUCTION)  # number → key, newest first
+MASTER_KEYS = env_master_keys(
+    "EMA_MASTER_KEY", VAR / "keys" / "master.key", required=PRODUCTION
+)  # number → key, newest first
 ALLOWED_HOSTS = env_list(
     "EMA_HOSTS",
     default=["localhost", "127.0.0.1", "[::1]"],
@@ -49,6 +52,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "django_celery_beat",
+    "ema_server.vault",
     "ema_server.ledger",
     "ema_server.accounts",
     "ema_server.studies",
@@ -92,18 +96,26 @@ TEMPLATES = [
 ]
 
 # `manage.py` sets the two addresses of the embedded servers where none is given.
-DATABASES = {
-    "default": env_address(
-        "DATABASE_URL",
-        "postgresql://127.0.0.1:5432/ema",
-        database_from_url,
-        accepted=DATABASE_ACCEPTED,
-        required=PRODUCTION,
-    ),
-}
+_default = env_address(
+    "DATABASE_URL",
+    "postgresql://127.0.0.1:5432/ema",
+    database_from_url,
+    accepted=DATABASE_ACCEPTED,
+    required=PRODUCTION,
+)
+_keys = {**_default, "NAME": f"{_default['NAME']}_keys"}  # beside the database, unless KEYS_DATABASE_URL says otherwise
+if is_set("KEYS_DATABASE_URL"):
+    _keys = env_address(
+        "KEYS_DATABASE_URL", "postgresql://127.0.0.1:5432/ema_keys", database_from_url, accepted=DATABASE_ACCEPTED
+    )
+    if all(_keys[part] == _default[part] for part in ("HOST", "PORT", "NAME")):
+        fault("KEYS_DATABASE_URL", "names the database of the answers", "another database, best on another server")
+DATABASES = {"default": _default, "keys": _keys}
+DATABASE_ROUTERS = ["ema_server.vault.router.KeyStoreRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connection, transaction
+from django_scopes import scope
 
 from ema_server.accounts.models import User
 from ema_server.common.errors import DomainError
@@ -99,6 +100,11 @@ def set_up(
     if demo.secret is not None:
         study.secret = demo.secret
     study.save()
+    with scope(study=study):
+        return _fill(study, demo, researcher=researcher, now=now, each=each)
+
+
+def _fill(study: Study, demo: DemoStudy, *, researcher: User, now: datetime, each: Callable[[], None]) -> list[Invited]:
     add_member(study=study, user=researcher, role=Membership.Role.OWNER)
     publish_survey(study=study, questionnaire=demo.questionnaire, document=demo.survey)
     publish_sampling_plan(study=study, document=demo.sampling)

@@ -185,8 +185,9 @@ def _wait(server: subprocess.Popen[bytes], log: Path, ready: Callable[[], bool])
 def _make_database(url: str) -> bool:
     try:
         with psycopg.connect(url.rsplit("/", 1)[0] + "/postgres", autocommit=True, connect_timeout=2) as connection:
-            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'ema'").fetchone():
-                connection.execute("CREATE DATABASE ema")
+            there = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
+            for name in {"ema", "ema_keys"} - there:  # answers, and what opens the sealed ones
+                connection.execute(f"CREATE DATABASE {name}")
     except psycopg.OperationalError:
         return False
     return True

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
+from typing import ClassVar
+
+from django.contrib.postgres.functions import RandomUUID
 from django.db import models
+from django_scopes import ScopedManager
 
 from ema_server.studies.models import Study, known_zone
+from ema_server.vault.fields import Seal, SealedField
 
 
 class Participant(models.Model):
@@ -13,9 +19,14 @@ class Participant(models.Model):
         ACTIVE = "active"
         PAUSED = "paused"
         WITHDRAWN = "withdrawn"
+        ERASED = "erased"
 
     study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="participants")
     pseudonym = models.CharField(max_length=40)
+    key_id = models.UUIDField(
+        default=uuid.uuid4, db_default=RandomUUID(), unique=True, editable=False, help_text="Names this person's key."
+    )
+    site = models.CharField(max_length=40, blank=True, default="", db_default="")
     state = models.CharField(max_length=10, choices=State, default=State.INVITED)
     zone = models.CharField(max_length=64, validators=[known_zone], blank=True, default="")
     first_day = models.DateField(null=True, blank=True, help_text="Planned by the researcher, or the day of enrolment.")
@@ -24,11 +35,42 @@ class Participant(models.Model):
     enrolled_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
+    objects: ClassVar[models.Manager[Participant]] = ScopedManager(study="study")
+
     class Meta:
         constraints = [models.UniqueConstraint(fields=["study", "pseudonym"], name="one_person_per_pseudonym")]
 
     def __str__(self) -> str:
         return self.pseudonym
+
+    @property
+    def audit_name(self) -> str:
+        return f"participant:{self.pk}"
+
+
+class Identity(models.Model):
+    """Who a participant is and how to reach them: ciphertext under their own key, bound to this row."""
+
+    FIELDS = ("name", "email", "phone", "note")
+
+    participant = models.OneToOneField(Participant, models.CASCADE, primary_key=True, related_name="identity")
+    name = SealedField(null=True)
+    email = SealedField(null=True)
+    phone = SealedField(null=True)
+    note = SealedField(null=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects: ClassVar[models.Manager[Identity]] = ScopedManager(study="participant__study")
+
+    class Meta:
+        verbose_name_plural = "identities"
+
+    def __str__(self) -> str:
+        return f"identity of {self.participant}"
+
+    @property
+    def seal(self) -> Seal:
+        return Seal(self.participant.key_id, self.participant.study_id, str(self.participant_id))
 
 
 class EnrolmentCode(models.Model):
@@ -41,6 +83,8 @@ class EnrolmentCode(models.Model):
     uses = models.PositiveIntegerField(default=0)
     expires_at = models.DateTimeField()
 
+    objects: ClassVar[models.Manager[EnrolmentCode]] = ScopedManager(study="study")
+
     def __str__(self) -> str:
         return f"code for {self.participant or self.study}"
 
@@ -52,6 +96,8 @@ class Consent(models.Model):
     version = models.CharField(max_length=40)
     given_at = models.DateTimeField(help_text="By the phone's clock.")
     received_at = models.DateTimeField()
+
+    objects: ClassVar[models.Manager[Consent]] = ScopedManager(study="participant__study")
 
     def __str__(self) -> str:
         return f"{self.participant} agreed to {self.version}"
@@ -69,6 +115,8 @@ class Device(models.Model):
     created_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True, blank=True)
 
+    objects: ClassVar[models.Manager[Device]] = ScopedManager(study="participant__study")
+
     is_authenticated = True  # what DRF's permissions ask of whoever calls
 
     def __str__(self) -> str:
@@ -77,6 +125,10 @@ class Device(models.Model):
     @property
     def study(self) -> Study:
         return self.participant.study
+
+    @property
+    def audit_name(self) -> str:
+        return f"device:{self.pk}"
 
 
 class PersonTable(models.Model):
@@ -87,6 +139,8 @@ class PersonTable(models.Model):
     rows = models.JSONField(help_text='{"P01": {"sex": "female", "age": 42}}')
     digest = models.CharField(max_length=64)
     imported_at = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[models.Manager[PersonTable]] = ScopedManager(study="study")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["study", "number"], name="one_person_table_version")]

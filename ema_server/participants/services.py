@@ -11,11 +11,15 @@ from zoneinfo import ZoneInfo
 
 from django.db import transaction
 from django.db.models import F
+from django_scopes import scope, scopes_disabled
 
 from ema_server.common.canonical import digest
 from ema_server.common.errors import DomainError
-from ema_server.participants.models import Consent, Device, EnrolmentCode, Participant, PersonTable
+from ema_server.ledger import audit
+from ema_server.participants.models import Consent, Device, EnrolmentCode, Identity, Participant, PersonTable
 from ema_server.studies.models import Study
+from ema_server.vault.sealing import keyed_digest
+from ema_server.vault.services import server_key
 
 CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # no 0 O 1 I: people read codes aloud
 CODE_LENGTH = 10  # 50 bits, single use, short-lived
@@ -32,6 +36,21 @@ class StudyClosed(DomainError):
     code = "study_closed"
 
 
+class InvalidIdentity(DomainError):
+    code = "invalid_identity"
+    status = 400
+
+
+class ReasonNeeded(DomainError):
+    code = "reason_needed"
+    status = 400
+
+
+class PersonErased(DomainError):
+    code = "erased"
+    status = 410
+
+
 @dataclass(frozen=True, slots=True)
 class Enrolment:
     participant: Participant
@@ -40,7 +59,13 @@ class Enrolment:
 
 
 def digest_of_secret(text: str) -> str:
+    """Of a credential with 256 bits of its own: nobody guesses one from its digest."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_of_code(code: str) -> str:
+    """Of a code that people type: short enough to be tried through, so the digest is keyed."""
+    return keyed_digest(code.strip().upper().encode(), key=server_key("enrolment codes"))
 
 
 @transaction.atomic
@@ -49,20 +74,85 @@ def invite(
     study: Study,
     pseudonym: str,
     now: datetime,
+    actor: str = "server",
+    site: str = "",
     first_day: date | None = None,
     last_day: date | None = None,
     test_person: bool = False,
 ) -> tuple[Participant, str]:
     """Expect one person and make the single-use code that lets their phone in."""
     participant = Participant.objects.create(
-        study=study, pseudonym=pseudonym, first_day=first_day, last_day=last_day, test_person=test_person
+        study=study, pseudonym=pseudonym, site=site, first_day=first_day, last_day=last_day, test_person=test_person
     )
+    audit.record(action="participant.invited", actor=actor, study_id=study.pk, about=participant.audit_name)
     return participant, _new_code(study=study, participant=participant, max_uses=1, now=now)
 
 
-def open_study_code(*, study: Study, max_uses: int, now: datetime) -> str:
+@transaction.atomic
+def open_study_code(*, study: Study, max_uses: int, now: datetime, actor: str = "server") -> str:
     """A code that anybody may use, for a poster or a class: each use makes a new participant."""
+    audit.record(
+        action="study_code.opened",
+        actor=actor,
+        study_id=study.pk,
+        about=f"study:{study.pk}",
+        changes={"max_uses": max_uses},
+    )
     return _new_code(study=study, participant=None, max_uses=max_uses, now=now)
+
+
+@transaction.atomic
+def record_identity(*, participant: Participant, facts: dict[str, str], actor: str, reason: str = "") -> Identity:
+    """Keep who a participant is and how to reach them; an empty text removes what was there. Replacing something that
+    was known is a correction and needs a reason."""
+    unknown = set(facts) - set(Identity.FIELDS)
+    if unknown:
+        raise InvalidIdentity(f"{min(unknown)}: is no part of an identity; there are {', '.join(Identity.FIELDS)}.")
+    if participant.state == Participant.State.ERASED:
+        raise PersonErased("This person was erased; nothing more can be stored about them.")
+    Participant.objects.select_for_update().get(pk=participant.pk)
+    identity = Identity.objects.filter(participant=participant).first() or Identity(participant=participant)
+    before = {name: getattr(identity, name) or "" for name in facts}
+    changed = sorted(name for name, text in facts.items() if text.strip() != before[name])
+    if any(before[name] for name in changed) and not reason.strip():
+        raise ReasonNeeded("reason: say why this is corrected; it is kept with the change.")
+    for name in changed:
+        setattr(identity, name, facts[name].strip() or None)
+    identity.save()
+    audit.record(
+        action="identity.recorded",
+        actor=actor,
+        study_id=participant.study_id,
+        about=participant.audit_name,
+        changes={"fields": changed},
+        reason=reason.strip(),
+        person=participant.key_id,
+    )
+    return identity
+
+
+@transaction.atomic
+def see_identity(*, participant: Participant, actor: str) -> Identity | None:
+    """Open an identity for somebody, and leave a trace of who saw it."""
+    identity = Identity.objects.filter(participant=participant).first()
+    if identity is not None:
+        audit.record(action="identity.seen", actor=actor, study_id=participant.study_id, about=participant.audit_name)
+    return identity
+
+
+@transaction.atomic
+def revoke_device(*, device: Device, actor: str, reason: str, now: datetime) -> None:
+    """Close a phone's credential: its next call is refused."""
+    device.revoked_at = device.revoked_at or now
+    device.save(update_fields=["revoked_at"])
+    audit.record(
+        action="device.revoked",
+        actor=actor,
+        study_id=device.participant.study_id,
+        about=device.audit_name,
+        reason=reason,
+        person=device.participant.key_id,
+    )
 
 
 @transaction.atomic
@@ -70,20 +160,24 @@ def enrol_participant(
     *, code: str, zone: str, consent_version: str, consented_at: datetime, device: dict[str, str], now: datetime
 ) -> Enrolment:
     """Let a phone in. The code is spent in the same statement that checks it: two phones cannot share a single use."""
-    spent = EnrolmentCode.objects.filter(
-        digest=digest_of_secret(code.strip().upper()), uses__lt=F("max_uses"), expires_at__gt=now
-    ).update(uses=F("uses") + 1)
-    if not spent:
-        raise CodeNotValid("This code is unknown, used up or expired. Ask the study team for a new one.")
-    row = EnrolmentCode.objects.select_related("study", "participant").get(
-        digest=digest_of_secret(code.strip().upper())
-    )
+    with scopes_disabled():  # which study it is, is what the code tells
+        codes = EnrolmentCode.objects.filter(digest=digest_of_code(code))
+        if not codes.filter(uses__lt=F("max_uses"), expires_at__gt=now).update(uses=F("uses") + 1):
+            raise CodeNotValid("This code is unknown, used up or expired. Ask the study team for a new one.")
+        row = codes.select_related("study", "participant").get()
+    with scope(study=row.study):
+        return _enrol(row, zone=zone, version=consent_version, consented_at=consented_at, device=device, now=now)
+
+
+def _enrol(
+    row: EnrolmentCode, *, zone: str, version: str, consented_at: datetime, device: dict[str, str], now: datetime
+) -> Enrolment:
     study = row.study
     if study.state != Study.State.LIVE:
         raise StudyClosed(f"The study is {study.state}; it takes no new phones.")
     participant = row.participant or _next_participant(study)
     today = now.astimezone(ZoneInfo(zone)).date()
-    if participant.state == Participant.State.WITHDRAWN:
+    if participant.state in {Participant.State.WITHDRAWN, Participant.State.ERASED}:
         raise StudyClosed("This person has left the study; a new invitation is needed.")
     participant.zone = participant.zone or zone  # a second phone keeps the ledger; its zone comes by PUT device
     participant.first_day = participant.first_day or min(max(today, study.starts_on), study.ends_on)
@@ -91,10 +185,13 @@ def enrol_participant(
     participant.state = Participant.State.ACTIVE
     participant.enrolled_at = participant.enrolled_at or now
     participant.save()
-    Consent.objects.create(participant=participant, version=consent_version, given_at=consented_at, received_at=now)
+    Consent.objects.create(participant=participant, version=version, given_at=consented_at, received_at=now)
     token = secrets.token_urlsafe(32)
     credential = Device.objects.create(
         participant=participant, token_digest=digest_of_secret(token), zone=zone, created_at=now, **device
+    )
+    audit.record(
+        action="participant.enrolled", actor=credential.audit_name, study_id=study.pk, about=participant.audit_name
     )
     return Enrolment(participant=participant, device=credential, token=token)
 
@@ -107,13 +204,24 @@ def update_device(*, device: Device, facts: dict[str, str]) -> None:
 
 
 @transaction.atomic
-def import_person_table(*, study: Study, rows: dict[str, dict[str, Any]]) -> PersonTable:
+def import_person_table(
+    *, study: Study, rows: dict[str, dict[str, Any]], actor: str = "server", reason: str = ""
+) -> PersonTable:
     """A new version of the baseline covariates, by pseudonym."""
     Study.objects.select_for_update().get(pk=study.pk)
     newest = study.person_tables.order_by("-number").first()
-    return PersonTable.objects.create(
+    table = PersonTable.objects.create(
         study=study, number=newest.number + 1 if newest else 1, rows=rows, digest=digest(rows)
     )
+    audit.record(
+        action="person_table.imported",
+        actor=actor,
+        study_id=study.pk,
+        about=f"person_table:{table.number}",
+        changes={"people": len(rows), "digest": table.digest},
+        reason=reason,
+    )
+    return table
 
 
 def _new_code(*, study: Study, participant: Participant | None, max_uses: int, now: datetime) -> str:
@@ -121,7 +229,7 @@ def _new_code(*, study: Study, participant: Participant | None, max_uses: int, n
     EnrolmentCode.objects.create(
         study=study,
         participant=participant,
-        digest=digest_of_secret(code),
+        digest=digest_of_code(code),
         max_uses=max_uses,
         expires_at=now + CODE_LIFETIME,
     )

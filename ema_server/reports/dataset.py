@@ -31,7 +31,7 @@ def load(study: Study, cutoff: datetime, plan: Mapping[str, Any]) -> pd.DataFram
     An answer counts where it was finished inside its window (`answered`) or at most the plan's
     `late_cutoff_minutes` after it (`late`; null: however late). The first finished answer to a prompt is the one that
     counts; further ones are counted in `repeats`. Answers that do not count stay stored; here their items are empty
-    and `held_items` says how many values the server holds. Times are UTC; `scheduled_local` is wall time.
+    and `held_items` says how many open (not sealed) values the server holds. Times are UTC; `scheduled_local` is wall time.
     """
     prompts = list(
         Prompt.objects.filter(study=study, scheduled_at__lte=cutoff, participant__enrolled_at__lte=cutoff)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.db import models
+from django_scopes import ScopedManager
 
 from ema_server.studies.models import Study
 
@@ -15,6 +18,8 @@ class AnalysisPlan(models.Model):
     document = models.JSONField()
     digest = models.CharField(max_length=64)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[models.Manager[AnalysisPlan]] = ScopedManager(study="study")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["study", "number"], name="one_analysis_plan_version")]
@@ -38,6 +43,8 @@ class Report(models.Model):
     figures = models.JSONField(default=dict, help_text="Name → SVG.")
     seconds = models.FloatField(help_text="From the read to the last figure.")
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[models.Manager[Report]] = ScopedManager(study="study")
 
     class Meta:
         constraints = [

@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db.models import QuerySet
+from django_scopes import scope
 
 from ema_server.accounts.models import User
 from ema_server.reports.models import AnalysisPlan, Report
@@ -28,8 +29,12 @@ def current_plan(study: Study) -> AnalysisPlan | None:
 
 
 def studies_with_reports(user: User) -> list[tuple[Study, Report | None]]:
-    """A researcher's studies, each with its newest report: what the home page shows."""
-    return [(study, latest_report(study)) for study in studies_of(user)]
+    """A researcher's studies, each with its newest report if they may read it: what the home page shows."""
+    found = []
+    for study in studies_of(user):
+        with scope(study=study):
+            found.append((study, latest_report(study) if user.has_perm("studies.view_report", study) else None))
+    return found
 
 
 def night_end(study: Study, night: Any) -> datetime:

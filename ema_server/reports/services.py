@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
+from django_scopes import scope
 
 import analysis.kernels
 import analysis.report
@@ -16,6 +17,7 @@ from ema_server.common import clock
 from ema_server.common.canonical import digest
 from ema_server.common.errors import DomainError
 from ema_server.common.version import code_version
+from ema_server.ledger import audit
 from ema_server.ledger import services as ledger
 from ema_server.ledger.models import Job
 from ema_server.reports import dataset, queries
@@ -31,15 +33,23 @@ class NoAnalysisPlan(DomainError):
 
 
 @transaction.atomic
-def publish_plan(*, study: Study, document: dict[str, Any]) -> AnalysisPlan:
+def publish_plan(*, study: Study, document: dict[str, Any], actor: str = "server") -> AnalysisPlan:
     """A new version of what the nights fit; the same document again is the version that is there."""
     Study.objects.select_for_update().get(pk=study.pk)
     newest = queries.current_plan(study)
     if newest and newest.digest == digest(document):
         return newest
-    return AnalysisPlan.objects.create(
+    plan = AnalysisPlan.objects.create(
         study=study, number=newest.number + 1 if newest else 1, document=document, digest=digest(document)
     )
+    audit.record(
+        action="analysis_plan.published",
+        actor=actor,
+        study_id=study.pk,
+        about=f"analysis_plan:{plan.number}",
+        changes={"digest": plan.digest},
+    )
+    return plan
 
 
 def ask_for_night(*, study: Study, night: date, now: datetime, again: bool = False) -> Job:
@@ -62,7 +72,8 @@ def ask_for_due_nights(*, now: datetime) -> int:
         local = now.astimezone(ZoneInfo(study.zone))
         night = local.date() - timedelta(days=1 if local.time() >= study.night_at else 2)
         if night >= study.starts_on:
-            ask_for_night(study=study, night=night, now=now)
+            with scope(study=study):
+                ask_for_night(study=study, night=night, now=now)
             asked += 1
     return asked
 
@@ -73,12 +84,14 @@ def run_next_night(*, now: datetime, key: str | None = None) -> Job | None:
     if job is None:
         return None
     try:
-        produce_report(
-            study=Study.objects.get(pk=job.payload["study"]),
-            night=date.fromisoformat(job.payload["night"]),
-            now=now,
-            progress=lambda text: ledger.note_progress(job, text),
-        )
+        study = Study.objects.get(pk=job.payload["study"])
+        with scope(study=study):
+            produce_report(
+                study=study,
+                night=date.fromisoformat(job.payload["night"]),
+                now=now,
+                progress=lambda text: ledger.note_progress(job, text),
+            )
     except Exception as error:
         ledger.fail(job, error, now=clock.now())
         raise

@@ -1,28 +1,13 @@
-"""Pages of researchers: look the study up from who asks, call one query, render."""
+"""Pages of reports: look the study up from who asks, call one query, render."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth.mixins import LoginRequiredMixin
-from django.core.exceptions import PermissionDenied
 from django.http import Http404
-from django.shortcuts import get_object_or_404
-from django.views.generic import TemplateView
 
-from ema_server.accounts.models import User
 from ema_server.reports import queries
-
-
-class ResearcherPage(LoginRequiredMixin, TemplateView):
-    """A page for who is logged in."""
-
-    @property
-    def researcher(self) -> User:
-        user = self.request.user
-        if not isinstance(user, User):
-            raise PermissionDenied
-        return user
+from ema_server.studies.pages import ResearcherPage, StudyPage
 
 
 class HomeView(ResearcherPage):
@@ -34,15 +19,15 @@ class HomeView(ResearcherPage):
         return super().get_context_data(studies=queries.studies_with_reports(self.researcher), **more)
 
 
-class ReportView(ResearcherPage):
+class ReportView(StudyPage):
     """One night of one study: the newest, or the one that the address names."""
 
+    permission = "studies.view_report"
     template_name = "reports/report.html"
 
     def get_context_data(self, **more: Any) -> dict[str, Any]:
-        study = get_object_or_404(queries.studies_of(self.researcher), slug=self.kwargs["slug"])
         run_id = self.kwargs.get("run_id")
-        report = queries.latest_report(study) if run_id is None else queries.report_of(study, run_id)
+        report = queries.latest_report(self.study) if run_id is None else queries.report_of(self.study, run_id)
         if run_id is not None and report is None:
             raise Http404
-        return super().get_context_data(study=study, report=report, **more)
+        return super().get_context_data(report=report, **more)

@@ -1,12 +1,20 @@
-"""What phones sent. Nothing here is ever edited; lateness and exclusion are derived later, by the night."""
+"""What phones sent. Nothing here is ever edited; lateness and exclusion are derived later, by the night.
+
+Free text, and whatever else could say who somebody is, is ciphertext under the person's key: `payload` holds what can be
+analysed, `sealed` the rest, and `responses.content` puts the two together again.
+"""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.db import models
+from django_scopes import ScopedManager
 
 from ema_server.participants.models import Device, Participant
 from ema_server.sampling.models import Prompt
 from ema_server.studies.models import Study, SurveyVersion
+from ema_server.vault.fields import Seal, SealedField
 
 
 class Submission(models.Model):
@@ -16,18 +24,21 @@ class Submission(models.Model):
     participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="submissions")
     device = models.ForeignKey(Device, on_delete=models.RESTRICT)
     client_id = models.UUIDField(help_text="The phone's own name for it: the key of exactly-once.")
-    digest = models.CharField(max_length=64)
+    digest = models.CharField(max_length=64, help_text="HMAC of the whole content, under the person's key.")
     survey_version = models.ForeignKey(SurveyVersion, on_delete=models.RESTRICT, help_text="What the person was shown.")
     prompt = models.ForeignKey(
         Prompt, on_delete=models.RESTRICT, null=True, blank=True, help_text="Empty for an orphan."
     )
     payload = models.JSONField()
+    sealed = SealedField(null=True)
     complete = models.BooleanField(default=True, help_text="False where the questionnaire was broken off or expired.")
     answered_at = models.DateTimeField(
         null=True, blank=True, help_text="By the phone's clock, where it can be believed."
     )
     utc_offset_minutes = models.SmallIntegerField(null=True, blank=True)
     received_at = models.DateTimeField()
+
+    objects: ClassVar[models.Manager[Submission]] = ScopedManager(study="study")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["study", "client_id"], name="one_submission_per_client_id")]
@@ -36,6 +47,10 @@ class Submission(models.Model):
     def __str__(self) -> str:
         return str(self.client_id)
 
+    @property
+    def seal(self) -> Seal:
+        return Seal(self.participant.key_id, self.study_id, str(self.client_id))
+
 
 class Conflict(models.Model):
     """The same client id with other content: both are kept, the first stays current."""
@@ -43,13 +58,21 @@ class Conflict(models.Model):
     submission = models.ForeignKey(Submission, on_delete=models.CASCADE, related_name="conflicts")
     digest = models.CharField(max_length=64)
     payload = models.JSONField()
+    sealed = SealedField(null=True)
     received_at = models.DateTimeField()
+
+    objects: ClassVar[models.Manager[Conflict]] = ScopedManager(study="submission__study")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["submission", "digest"], name="one_conflict_per_content")]
 
     def __str__(self) -> str:
         return f"conflict with {self.submission_id}"
+
+    @property
+    def seal(self) -> Seal:
+        submission = self.submission
+        return Seal(submission.participant.key_id, submission.study_id, f"{submission.client_id}|{self.digest}")
 
 
 class Quarantined(models.Model):
@@ -59,10 +82,12 @@ class Quarantined(models.Model):
     participant = models.ForeignKey(Participant, on_delete=models.CASCADE)
     device = models.ForeignKey(Device, on_delete=models.RESTRICT)
     digest = models.CharField(max_length=64)
-    body = models.BinaryField()
+    body = SealedField()
     code = models.CharField(max_length=40)
-    detail = models.TextField()
+    detail = SealedField(help_text="Why, in words that may repeat what was sent.")
     received_at = models.DateTimeField()
+
+    objects: ClassVar[models.Manager[Quarantined]] = ScopedManager(study="study")
 
     class Meta:
         verbose_name_plural = "quarantined"
@@ -71,17 +96,23 @@ class Quarantined(models.Model):
     def __str__(self) -> str:
         return f"{self.code} from {self.device}"
 
+    @property
+    def seal(self) -> Seal:
+        return Seal(self.participant.key_id, self.study_id, f"{self.device_id}|{self.digest}")
+
 
 class Upload(models.Model):
     """One batch that a phone sent: how many of its items were new, known, contradictory or refused."""
 
     study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="uploads")
-    device = models.ForeignKey(Device, on_delete=models.RESTRICT)
+    device = models.ForeignKey(Device, on_delete=models.SET_NULL, null=True, help_text="Empty once it was erased.")
     received_at = models.DateTimeField()
     stored = models.PositiveIntegerField(default=0)
     duplicate = models.PositiveIntegerField(default=0)
     conflict = models.PositiveIntegerField(default=0)
     rejected = models.PositiveIntegerField(default=0)
 
+    objects: ClassVar[models.Manager[Upload]] = ScopedManager(study="study")
+
     def __str__(self) -> str:
-        return f"{self.device}: {self.stored} stored"
+        return f"{self.device or 'a phone'}: {self.stored} stored"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -14,14 +13,18 @@ from uuid import UUID
 import msgspec
 from django.db import DataError, connection, transaction
 
-from ema_server.common.canonical import digest
+from ema_server.common.canonical import canonical_json
 from ema_server.common.nesting import deeper_than
 from ema_server.common.phone_time import believable, offset_minutes, parse_phone_time
 from ema_server.participants.models import Device
+from ema_server.responses.content import split
 from ema_server.responses.models import Conflict, Quarantined, Submission, Upload
 from ema_server.sampling.models import Prompt
 from ema_server.studies import items
 from ema_server.studies.models import Study, SurveyVersion
+from ema_server.vault.fields import Seal
+from ema_server.vault.sealing import keyed_digest
+from ema_server.vault.services import holding_keys, owner_key
 
 MAX_ITEMS = 500
 MAX_ITEM_BYTES = 64 * 1024
@@ -73,6 +76,11 @@ def record_submissions(*, device: Device, raw_items: Sequence[bytes], now: datet
 
     A poison item never blocks its neighbours, and the order of items or batches changes nothing.
     """
+    with holding_keys():
+        return _record(device=device, raw_items=raw_items, now=now)
+
+
+def _record(*, device: Device, raw_items: Sequence[bytes], now: datetime) -> list[Receipt]:
     surveys = _surveys_of(device.study)
     judged = [_judge(raw, device=device, surveys=surveys) for raw in raw_items]
     if Study.objects.get(pk=device.study.pk).state == Study.State.LOCKED:
@@ -92,9 +100,7 @@ def record_submissions(*, device: Device, raw_items: Sequence[bytes], now: datet
             refused.append(_Refused(str(client_id), "client_id_taken", "client_id: use a fresh UUID.", _raw_of(each)))
             receipts.append(Receipt(str(client_id), "rejected", "client_id_taken", "client_id: use a fresh UUID."))
         elif held != each.digest:
-            Conflict.objects.get_or_create(
-                submission_id=submission_id, digest=each.digest, defaults={"payload": each.payload, "received_at": now}
-            )
+            _keep_conflict(each, submission_id=submission_id, now=now)
             detail = "Another content is stored under this client_id; both are kept."
             receipts.append(Receipt(str(client_id), "conflict", "other_content", detail))
         elif client_id in inserted:
@@ -124,7 +130,7 @@ def _judge(raw: bytes, *, device: Device, surveys: dict[tuple[str, int], SurveyV
         if deeper_than(payload, MAX_DEPTH):
             return refuse("malformed", f"An item may be nested {MAX_DEPTH} deep.")
         item = msgspec.convert(payload, SubmissionIn)
-        digest_of_item = digest(payload)
+        digest_of_item = _digest(canonical_json(payload), device)
     except (msgspec.MsgspecError, UnicodeError, ValueError, RecursionError) as error:
         return refuse("malformed", str(error)[:300])
     survey = surveys.get((item.questionnaire, item.survey_version))
@@ -142,6 +148,22 @@ def _judge(raw: bytes, *, device: Device, surveys: dict[tuple[str, int], SurveyV
     if faults:
         return refuse("invalid_answer", " ".join(faults)[:1000])
     return _Accepted(item, payload, digest_of_item, survey)
+
+
+def _digest(content: bytes, device: Device) -> str:
+    """Keyed by the person's own key: an answer is easily guessed from a plain digest, and erasure ends it."""
+    return keyed_digest(content, key=owner_key(device.participant.key_id, "answer digests"))
+
+
+def _keep_conflict(each: _Accepted, *, submission_id: int, now: datetime) -> None:
+    if Conflict.objects.filter(submission_id=submission_id, digest=each.digest).exists():
+        return
+    submission = Submission.objects.select_related("participant").get(pk=submission_id)
+    shown, hidden = split(each.payload, each.survey.document)
+    Conflict.objects.bulk_create(
+        [Conflict(submission=submission, digest=each.digest, payload=shown, sealed=hidden, received_at=now)],
+        ignore_conflicts=True,
+    )
 
 
 def _without_news(judged: list[_Accepted | _Refused], *, study: Study) -> list[_Accepted | _Refused]:
@@ -191,13 +213,15 @@ def _insert_new(accepted: Sequence[_Accepted], *, device: Device, now: datetime)
     for each in accepted:
         moment = parse_phone_time(each.item.answered_at)
         believed = moment is not None and believable(moment, study_start=device.study.starts_on, now=now)
+        shown, hidden = split(each.payload, each.survey.document)
         rows.append(
             {
                 "client_id": str(each.item.client_id),
                 "digest": each.digest,
                 "survey_version_id": each.survey.pk,
                 "prompt_id": str(each.item.prompt) if each.item.prompt in mine else None,
-                "payload": each.payload,
+                "payload": shown,
+                "sealed": _sealed(hidden, each, device),
                 "complete": each.item.complete,
                 "answered_at": moment.astimezone(UTC).isoformat() if believed and moment else None,
                 "utc_offset_minutes": offset_minutes(each.item.answered_at),
@@ -207,16 +231,24 @@ def _insert_new(accepted: Sequence[_Accepted], *, device: Device, now: datetime)
         cursor.execute(
             """
             INSERT INTO responses_submission (study_id, participant_id, device_id, received_at, client_id, digest,
-                survey_version_id, prompt_id, payload, complete, answered_at, utc_offset_minutes)
+                survey_version_id, prompt_id, payload, sealed, complete, answered_at, utc_offset_minutes)
             SELECT %s, %s, %s, %s, r.* FROM jsonb_to_recordset(%s::jsonb) AS r(client_id uuid, digest text,
-                survey_version_id bigint, prompt_id uuid, payload jsonb, complete boolean, answered_at timestamptz,
-                utc_offset_minutes smallint)
+                survey_version_id bigint, prompt_id uuid, payload jsonb, sealed bytea, complete boolean,
+                answered_at timestamptz, utc_offset_minutes smallint)
             ON CONFLICT (study_id, client_id) DO NOTHING
             RETURNING client_id
             """,
             [device.study.pk, device.participant_id, device.pk, now, json.dumps(rows)],
         )
         return {row[0] for row in cursor.fetchall()}
+
+
+def _sealed(hidden: str | None, each: _Accepted, device: Device) -> str | None:
+    """The sealed part as PostgreSQL reads bytes in JSON."""
+    if hidden is None:
+        return None
+    seal = Seal(device.participant.key_id, device.study.pk, str(each.item.client_id))
+    return "\\x" + Submission._meta.get_field("sealed").sealed(hidden, seal).hex()
 
 
 def _digests_held(study: Study, client_ids: Sequence[UUID]) -> dict[UUID, tuple[int, int, str]]:
@@ -233,10 +265,10 @@ def _quarantine(refused: Sequence[_Refused], *, device: Device, now: datetime) -
         [
             Quarantined(
                 study=device.study,
-                participant_id=device.participant_id,
+                participant=device.participant,
                 device=device,
-                digest=hashlib.sha256(each.raw).hexdigest(),
-                body=each.raw,
+                digest=_digest(each.raw, device),
+                body=each.raw.decode(errors="surrogateescape"),
                 code=each.code,
                 detail=each.detail,
                 received_at=now,

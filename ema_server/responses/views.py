@@ -7,13 +7,12 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from ema_server.common import clock, counts
 from ema_server.common.batch import raw_parts
 from ema_server.common.openapi import schema_of
 from ema_server.common.problems import problem, too_large
-from ema_server.participants.authentication import device_of
+from ema_server.participants.phone import PhoneView
 from ema_server.responses import services, sync
 
 
@@ -27,7 +26,7 @@ class ReceiptsOut(msgspec.Struct, frozen=True):
     receipts: list[services.Receipt]
 
 
-class SyncView(APIView):
+class SyncView(PhoneView):
     """All that a phone needs to go offline: questionnaires, prompts without an outcome, our clock."""
 
     @extend_schema(
@@ -37,7 +36,7 @@ class SyncView(APIView):
     )
     def get(self, request: Request) -> HttpResponse:
         now = clock.now()
-        content = sync.sync_content(device_of(request), now=now)
+        content = sync.sync_content(self.device, now=now)
         etag = sync.etag_of(content)
         if request.headers.get("If-None-Match") == etag:
             return HttpResponse(status=304, headers={"ETag": etag})
@@ -45,7 +44,7 @@ class SyncView(APIView):
         return HttpResponse(msgspec.json.encode(out), content_type="application/json", headers={"ETag": etag})
 
 
-class SubmissionsView(APIView):
+class SubmissionsView(PhoneView):
     """What the person answered: 1 to 500 items, one receipt for each."""
 
     @extend_schema(
@@ -67,6 +66,6 @@ class SubmissionsView(APIView):
             return problem(
                 413 if items else 400, "batch_size", "Wrong size of batch", detail, limit_items=services.MAX_ITEMS
             )
-        receipts = services.record_submissions(device=device_of(request), raw_items=items, now=clock.now())
+        receipts = services.record_submissions(device=self.device, raw_items=items, now=clock.now())
         counts.intake("submission", (receipt.status for receipt in receipts))
         return HttpResponse(msgspec.json.encode(ReceiptsOut(receipts)), content_type="application/json")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from typing import ClassVar
 
 from django.db import models
+from django_scopes import ScopedManager
 
 from ema_server.participants.models import Device, Participant
 from ema_server.studies.models import SamplingPlan, Study
+from ema_server.vault.fields import Seal, SealedField
 
 
 class Prompt(models.Model):
@@ -28,6 +31,8 @@ class Prompt(models.Model):
     utc_offset_minutes = models.SmallIntegerField()
     zone = models.CharField(max_length=64)
     practice = models.BooleanField(default=False)
+
+    objects: ClassVar[models.Manager[Prompt]] = ScopedManager(study="study")
 
     class Meta:
         constraints = [
@@ -61,12 +66,15 @@ class PromptEvent(models.Model):
     device = models.ForeignKey(Device, on_delete=models.SET_NULL, null=True, blank=True)
     client_id = models.UUIDField(default=uuid.uuid4)
     kind = models.CharField(max_length=12, choices=Kind)
-    reason = models.CharField(max_length=200, blank=True, default="")
+    reason = models.CharField(max_length=200, blank=True, default="", help_text="A code, or the server's own words.")
+    note = SealedField(null=True, help_text="What a phone said that is no code.")
     phone_at = models.DateTimeField(
         null=True, blank=True, help_text="Empty where the phone's clock cannot be believed."
     )
     phone_text = models.CharField(max_length=40, blank=True, default="", help_text="The phone's time as it was sent.")
     received_at = models.DateTimeField()
+
+    objects: ClassVar[models.Manager[PromptEvent]] = ScopedManager(study="study")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["study", "client_id"], name="one_prompt_event_per_client_id")]
@@ -74,3 +82,7 @@ class PromptEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.prompt_id}"
+
+    @property
+    def seal(self) -> Seal:
+        return Seal(self.prompt.participant.key_id, self.study_id, str(self.client_id))

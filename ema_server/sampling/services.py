@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from django.db import transaction
+from django_scopes import scope
 
 from ema_server.common.errors import DomainError
 from ema_server.common.phone_time import believable, parse_phone_time
@@ -19,11 +21,15 @@ from ema_server.sampling.models import Prompt, PromptEvent
 from ema_server.sampling.plan import Draw, as_utc, draw_prompts
 from ema_server.studies.models import Study
 from ema_server.studies.queries import current_sampling_plan
+from ema_server.vault.services import holding_keys
 
 OUTCOMES = ("completed", "expired", "cancelled")
 PHONE_KINDS = frozenset(
     {"delivered", "shown", "opened", "dismissed", "started", "completed", "expired", "cancelled", "reissued"}
 )
+
+REASON_CODE = re.compile(r"[a-z0-9_.:-]{0,40}")  # anything else that a phone says of an event is sealed
+MAX_NOTE = 500
 
 
 class NoPlan(DomainError):
@@ -55,8 +61,9 @@ def start_participation(
     enrolment = enrol_participant(
         code=code, zone=zone, consent_version=consent_version, consented_at=consented_at, device=device, now=now
     )
-    if not enrolment.participant.prompts.exists():  # a second phone of the same person keeps the ledger
-        plan_prompts(participant=enrolment.participant)
+    with scope(study=enrolment.participant.study):
+        if not enrolment.participant.prompts.exists():  # a second phone of the same person keeps the ledger
+            plan_prompts(participant=enrolment.participant)
     return enrolment
 
 
@@ -115,11 +122,8 @@ def record_events(*, device: Device, raw_events: Sequence[bytes], now: datetime)
     study = Study.objects.get(pk=device.study.pk)
     events = [_decoded(raw) for raw in raw_events]
     readable = [event for event in events if isinstance(event, EventIn)]
-    mine = set(
-        Prompt.objects.filter(
-            participant_id=device.participant_id, id__in=[event.prompt for event in readable]
-        ).values_list("id", flat=True)
-    )
+    asked = Prompt.objects.filter(participant=device.participant, id__in=[event.prompt for event in readable])
+    mine = {prompt.pk: prompt for prompt in asked.select_related("participant")}
     held = {
         client_id: content
         for client_id, *content in PromptEvent.objects.filter(
@@ -141,21 +145,24 @@ def record_events(*, device: Device, raw_events: Sequence[bytes], now: datetime)
         else:
             held[event.id] = content
             receipts.append(EventReceipt(str(event.id), "stored"))
+            is_code = REASON_CODE.fullmatch(event.reason) is not None
             believed = at is not None and believable(at, study_start=study.starts_on, now=now)
             rows.append(
                 PromptEvent(
                     study=study,
-                    prompt_id=event.prompt,
+                    prompt=mine[event.prompt],
                     device=device,
                     client_id=event.id,
                     kind=event.kind,
-                    reason=event.reason.replace("\0", "")[:200],
+                    reason=event.reason if is_code else "",
+                    note=None if is_code else event.reason[:MAX_NOTE],
                     phone_at=at.astimezone(UTC) if believed and at else None,
                     phone_text=event.at[:40],
                     received_at=now,
                 )
             )
-    PromptEvent.objects.bulk_create(rows, ignore_conflicts=True)
+    with holding_keys():
+        PromptEvent.objects.bulk_create(rows, ignore_conflicts=True)
     return receipts
 
 
@@ -167,7 +174,13 @@ def _decoded(raw: bytes) -> EventIn | EventReceipt:
 
 
 def _refusal(
-    event: EventIn, at: datetime | None, *, mine: set[UUID], held: list[Any] | None, content: list[Any], study: Study
+    event: EventIn,
+    at: datetime | None,
+    *,
+    mine: Mapping[UUID, Prompt],
+    held: list[Any] | None,
+    content: list[Any],
+    study: Study,
 ) -> EventReceipt | None:
     """Why an event cannot be kept; None if it can, or is."""
     if held is not None and held == content and event.prompt in mine:

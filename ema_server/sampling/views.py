@@ -14,7 +14,7 @@ from ema_server.common import clock, counts
 from ema_server.common.batch import raw_parts
 from ema_server.common.openapi import schema_of
 from ema_server.common.problems import problem, too_large
-from ema_server.participants.authentication import device_of
+from ema_server.participants.phone import PhoneView
 from ema_server.participants.serializers import DeviceIn, EnrolmentIn, EnrolmentOut
 from ema_server.sampling import services
 
@@ -59,7 +59,7 @@ class EnrolmentsView(APIView):
         )
 
 
-class PromptEventsView(APIView):
+class PromptEventsView(PhoneView):
     """What the phone saw happen to its prompts: delivered, opened, dismissed, expired … One receipt for each."""
 
     @extend_schema(
@@ -77,12 +77,12 @@ class PromptEventsView(APIView):
         if len(events) > MAX_EVENTS:
             detail = f"events: {len(events)} given; send at most {MAX_EVENTS}."
             return problem(413, "batch_size", "Wrong size of batch", detail, limit_items=MAX_EVENTS)
-        receipts = services.record_events(device=device_of(request), raw_events=events, now=clock.now())
+        receipts = services.record_events(device=self.device, raw_events=events, now=clock.now())
         counts.intake("event", (receipt.status for receipt in receipts))
         return HttpResponse(msgspec.json.encode(EventReceiptsOut(receipts)), content_type="application/json")
 
 
-class DeviceView(APIView):
+class DeviceView(PhoneView):
     """What the phone says about itself. A new zone moves later prompts to the same wall time there."""
 
     @extend_schema(operation_id="update_device", request=DeviceIn, responses={200: schema_of(dict[str, int])})
@@ -91,6 +91,6 @@ class DeviceView(APIView):
         body.is_valid(raise_exception=True)
         facts = {name: value for name, value in body.validated_data.items() if name != "zone_since"}
         moved = services.change_device(
-            device=device_of(request), facts=facts, zone_since=body.validated_data.get("zone_since"), now=clock.now()
+            device=self.device, facts=facts, zone_since=body.validated_data.get("zone_since"), now=clock.now()
         )
         return Response({"prompts_moved": moved})

@@ -3,3 +3,6 @@ from django.apps import AppConfig
 
 class StudiesConfig(AppConfig):
     name = "ema_server.studies"
+
+    def ready(self) -> None:
+        from ema_server.studies import rules  # noqa: F401  (registers who may do what)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import secrets
 from datetime import time
+from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
 from django.db import models
+from django_scopes import ScopedManager
 
 
 def new_secret() -> bytes:
@@ -75,6 +77,15 @@ class Membership(models.Model):
     study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey("accounts.User", on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=12, choices=Role)
+    site = models.CharField(
+        max_length=40,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="A coordinator of one site sees its people alone.",
+    )
+
+    objects: ClassVar[models.Manager[Membership]] = ScopedManager(study="study")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["study", "user"], name="one_role_per_study")]
@@ -93,6 +104,8 @@ class SurveyVersion(models.Model):
     digest = models.CharField(max_length=64)
     published_at = models.DateTimeField(auto_now_add=True)
 
+    objects: ClassVar[models.Manager[SurveyVersion]] = ScopedManager(study="study")
+
     class Meta:
         constraints = [models.UniqueConstraint(fields=["study", "questionnaire", "number"], name="one_survey_version")]
 
@@ -108,6 +121,8 @@ class SamplingPlan(models.Model):
     document = models.JSONField()
     digest = models.CharField(max_length=64)
     published_at = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[models.Manager[SamplingPlan]] = ScopedManager(study="study")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["study", "number"], name="one_sampling_plan_version")]

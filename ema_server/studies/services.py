@@ -10,6 +10,7 @@ from django.db import transaction
 from ema_server.accounts.models import User
 from ema_server.common.canonical import digest
 from ema_server.common.errors import DomainError
+from ema_server.ledger import audit
 from ema_server.studies import items
 from ema_server.studies.models import Membership, SamplingPlan, Study, SurveyVersion
 
@@ -18,13 +19,31 @@ class InvalidSurvey(DomainError):
     code = "invalid_survey"
 
 
-def add_member(*, study: Study, user: User, role: Membership.Role) -> Membership:
-    member, _ = Membership.objects.update_or_create(study=study, user=user, defaults={"role": role})
+class SiteNotForRole(DomainError):
+    code = "site_not_for_role"
+    status = 400
+
+
+@transaction.atomic
+def add_member(*, study: Study, user: User, role: Membership.Role, site: str = "", actor: str = "server") -> Membership:
+    """Let somebody into a study. A site narrows a coordinator to its people."""
+    if site and role != Membership.Role.COORDINATOR:
+        raise SiteNotForRole(f"site: only a coordinator can be of one site; {role} sees the whole study.")
+    member, _ = Membership.objects.update_or_create(study=study, user=user, defaults={"role": role, "site": site})
+    audit.record(
+        action="member.added",
+        actor=actor,
+        study_id=study.pk,
+        about=user.audit_name,
+        changes={"role": str(role), "site": site},
+    )
     return member
 
 
 @transaction.atomic
-def publish_survey(*, study: Study, questionnaire: str, document: dict[str, Any]) -> SurveyVersion:
+def publish_survey(
+    *, study: Study, questionnaire: str, document: dict[str, Any], actor: str = "server"
+) -> SurveyVersion:
     """Make the next version of a questionnaire; the same document again is the version that is there."""
     faults = items.document_faults(document)
     if faults:
@@ -33,27 +52,53 @@ def publish_survey(*, study: Study, questionnaire: str, document: dict[str, Any]
     newest = study.survey_versions.filter(questionnaire=questionnaire).order_by("-number").first()
     if newest and newest.digest == digest(document):
         return newest
-    return SurveyVersion.objects.create(
+    version = SurveyVersion.objects.create(
         study=study,
         questionnaire=questionnaire,
         number=newest.number + 1 if newest else 1,
         document=document,
         digest=digest(document),
     )
+    audit.record(
+        action="survey.published",
+        actor=actor,
+        study_id=study.pk,
+        about=f"survey:{questionnaire}:{version.number}",
+        changes={"digest": version.digest},
+    )
+    return version
 
 
 @transaction.atomic
-def publish_sampling_plan(*, study: Study, document: dict[str, Any]) -> SamplingPlan:
+def publish_sampling_plan(*, study: Study, document: dict[str, Any], actor: str = "server") -> SamplingPlan:
     """Make the next version of the sampling plan."""
     Study.objects.select_for_update().get(pk=study.pk)
     newest = study.sampling_plans.order_by("-number").first()
-    return SamplingPlan.objects.create(
+    plan = SamplingPlan.objects.create(
         study=study, number=newest.number + 1 if newest else 1, document=document, digest=digest(document)
     )
+    audit.record(
+        action="sampling_plan.published",
+        actor=actor,
+        study_id=study.pk,
+        about=f"sampling_plan:{plan.number}",
+        changes={"digest": plan.digest},
+    )
+    return plan
 
 
-def lock_data(*, study: Study, now: datetime) -> None:
+@transaction.atomic
+def lock_data(*, study: Study, now: datetime, actor: str = "server", reason: str = "") -> None:
     """End the study and close its data: what arrives later is quarantined, and its reports are final."""
+    before = study.state
     study.state = Study.State.LOCKED
     study.locked_at = now
     study.save(update_fields=["state", "locked_at"])
+    audit.record(
+        action="data.locked",
+        actor=actor,
+        study_id=study.pk,
+        about=f"study:{study.pk}",
+        changes={"state": [str(before), "locked"]},
+        reason=reason,
+    )

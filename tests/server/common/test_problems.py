@@ -53,11 +53,9 @@ def test_wrong_methods_types_bodies_and_hosts_are_problem_documents() -> None:
 
 
 def test_our_own_fault_is_a_problem_document_without_its_inside() -> None:
+    phone = FakePhone(live_study()).enrolled()
     with patch.object(SyncView, "get", side_effect=ValueError("secret inside")):
-        phone = FakePhone(live_study())
-        phone.token = ""
-        with patch.object(SyncView, "permission_classes", ()):
-            answer = call("GET", "/api/v1/sync")
+        answer = call("GET", "/api/v1/sync", Authorization=f"Bearer {phone.token}")
     assert "inside" not in str(assert_problem(answer, 500, "server_error"))
 
 

@@ -57,6 +57,7 @@ def test_a_clock_that_was_set_back_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     assert "set back by 60 s" in checks["clock"]
 
 
+@pytest.mark.django_db
 def test_a_database_that_is_away_is_told_without_its_address() -> None:
     error = OperationalError('connection to server at "10.0.0.7", user "ema" failed')
     with patch.object(connection, "cursor", side_effect=error):

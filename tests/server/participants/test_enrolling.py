@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connections
 
 from ema_server.participants.models import Consent, Device, EnrolmentCode, Participant
 from ema_server.participants.services import digest_of_secret, invite, open_study_code
@@ -46,7 +46,7 @@ def test_two_phones_cannot_share_a_single_use() -> None:
             status: int = phone.call("POST", "enrolments", phone.enrolment(code)).status_code
             return status
         finally:
-            connection.close()
+            connections.close_all()
 
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(enrol, range(8))) == [201] + [409] * 7

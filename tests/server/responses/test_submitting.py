@@ -10,7 +10,7 @@ from unittest.mock import patch
 from uuid import uuid4
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connections
 
 from ema_server.responses.models import Conflict, Quarantined, Submission, Upload
 from ema_server.studies.services import lock_data
@@ -62,7 +62,7 @@ def test_a_poison_item_never_blocks_its_neighbours_and_is_quarantined(phone: Fak
     assert statuses(receipts) == ["rejected", "stored"]
     assert receipts[0]["code"] == "invalid_answer"
     assert "support: 140 is outside 0 to 100" in receipts[0]["detail"]
-    assert json.loads(bytes(Quarantined.objects.get().body))["answers"]["support"] == 140
+    assert json.loads(Quarantined.objects.get().body)["answers"]["support"] == 140
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_sixteen_threads_with_one_id_store_it_once() -> None:
         try:
             return iter(statuses(phone.submit(item)))
         finally:
-            connection.close()
+            connections.close_all()
 
     with ThreadPoolExecutor(16) as pool:
         got = sorted(status for result in pool.map(send, range(16)) for status in result)

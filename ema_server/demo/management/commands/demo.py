@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django_scopes import scope
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -50,7 +51,8 @@ class Command(BaseCommand):
             raise CommandError(
                 "Another demo is running on this database. Stop it first (Ctrl-C there), then start again."
             )
-        call_command("migrate", verbosity=0)
+        for database in ("keys", "default"):
+            call_command("migrate", database=database, verbosity=0)
         with Stack(port=options["port"], logs=settings.VAR / "logs", progress=self._say) as stack:
             if note := compile_note():
                 self._say(f"Meanwhile in the worker: {note}")
@@ -98,12 +100,14 @@ class Command(BaseCommand):
         """Ask for tonight in the outbox, ring the worker, and watch it."""
         study = Study.objects.get(slug=demo.slug)
         now = clock.now()
-        job = ask_for_night(study=study, night=now.astimezone(ZoneInfo(study.zone)).date(), now=now, again=True)
+        with scope(study=study):
+            job = ask_for_night(study=study, night=now.astimezone(ZoneInfo(study.zone)).date(), now=now, again=True)
         tasks.run_due_nights.delay()
         with self._progress(bar=False) as progress:
             line = progress.add_task(f"{demo.title}: night", total=None)
             self._watch(job, lambda text: progress.update(line, description=f"{demo.title}: night, {text}"))
-        report = queries.latest_report(study)
+        with scope(study=study):
+            report = queries.latest_report(study)
         if report is None:
             raise CommandError(
                 f"The night of {demo.slug} failed: {job.last_error}. The worker's log is in {settings.VAR / 'logs'}."

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from django.core.management.base import CommandError
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
 from django.db import ProgrammingError
+from django_scopes import scope
 
 from ema_server.studies.models import Study
+
+
+class StudyCommand(BaseCommand):
+    """A command about the study that its argument `study` names; its queries see that study alone."""
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        study = find_study(options.pop("study"))
+        with scope(study=study):
+            self.about(study, **options)
+
+    def about(self, study: Study, **options: Any) -> None:
+        raise NotImplementedError
 
 
 def find_study(slug: str) -> Study:

@@ -6,21 +6,21 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from ema_server.reports import queries
-from ema_server.reports.management.commands._study import find_study
+from ema_server.reports.management.commands._study import StudyCommand
+from ema_server.studies.models import Study
 
 
-class Command(BaseCommand):
+class Command(StudyCommand):
     help = "Prints the stored results of a study's newest night: the findings in words, or everything as JSON."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("study", help="the study's short name, for instance migraine")
         parser.add_argument("--json", action="store_true", help="every stored figure, for machines")
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        study = find_study(options["study"])
+    def about(self, study: Study, **options: Any) -> None:
         report = queries.latest_report(study)
         if report is None:
             raise CommandError(f"{study.slug} has no report yet; make one: manage.py run_night --study {study.slug}")

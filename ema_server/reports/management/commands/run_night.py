@@ -8,27 +8,27 @@ from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from ema_server.celery import app
 from ema_server.common import clock
 from ema_server.common.errors import DomainError
 from ema_server.ledger.models import Job
 from ema_server.reports import queries, services, tasks
-from ema_server.reports.management.commands._study import find_study
+from ema_server.reports.management.commands._study import StudyCommand
+from ema_server.studies.models import Study
 
 WORKER_ANSWERS_WITHIN = 2.0  # seconds
 
 
-class Command(BaseCommand):
+class Command(StudyCommand):
     help = "Asks for a study's night. A running analysis worker does it; where there is none, this process does."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--study", required=True, help="the study's short name, for instance migraine")
         parser.add_argument("--date", help="the local day that the night closes (default: today there)")
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        study = find_study(options["study"])
+    def about(self, study: Study, **options: Any) -> None:
         now = clock.now()
         night = _day(options["date"]) or now.astimezone(ZoneInfo(study.zone)).date()
         try:

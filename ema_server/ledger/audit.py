@@ -1,0 +1,183 @@
+"""What people changed: append-only, chained, written in the transaction of the change itself.
+
+Each study has its own chain, the server one more. An event's hash is an HMAC over its content and the hash before it,
+under a key that is not in this database: who can write here but has not that key can neither alter nor remove an event
+unseen. The end of each chain is anchored in the key store once a day, so that cutting a chain's end shows as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from django_scopes import scopes_disabled
+
+from ema_server.common import clock
+from ema_server.common.canonical import canonical_json
+from ema_server.common.errors import DomainError
+from ema_server.ledger.models import AuditChain, AuditEvent
+from ema_server.vault.models import Anchor
+from ema_server.vault.sealing import keyed_digest
+from ema_server.vault.services import server_key
+
+CLOCK_TOLERANCE = timedelta(seconds=5)  # what time servers correct; more is a wrong clock
+START = "0" * 64
+
+
+class ClockRanBackwards(DomainError):
+    code = "clock_ran_backwards"
+    status = 503
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Where a chain does not hold, in words."""
+
+    chain: str
+    number: int
+    detail: str
+
+
+def record(
+    *,
+    action: str,
+    actor: str,
+    study_id: int | None,
+    about: str,
+    changes: dict[str, Any] | None = None,
+    reason: str = "",
+    person: UUID | None = None,
+) -> AuditEvent:
+    """Write one event, in the transaction of what it records. A reason is sealed under the person's key (`person`) or
+    the server's; `changes` is readable for ever and holds no identity, no free text and no secret."""
+    if not connection.in_atomic_block:
+        raise RuntimeError(f"{action}: an audit event belongs into the transaction of what it records.")
+    chain = _locked(study_id)
+    at = _moment(chain)
+    event = AuditEvent(
+        study_id=study_id,
+        chain=chain.name,
+        number=chain.length + 1,
+        at=at,
+        actor=actor,
+        action=action,
+        about=about,
+        changes=changes or {},
+        person=person,
+        previous=chain.head,
+    )
+    if reason:
+        field = AuditEvent._meta.get_field("reason")
+        event.__dict__["reason"] = field.sealed(reason, event.seal)
+    key = server_key("audit")
+    event.hash = _hash(event, key)
+    event.save(force_insert=True)
+    chain.length, chain.head, chain.last_at = event.number, event.hash, at
+    chain.proof = _proof(chain, key)
+    chain.save()
+    return event
+
+
+def verify(study_id: int | None = None, *, every: bool = False) -> list[Fault]:
+    """What does not hold in one chain, or in all of them; an empty list if nobody has altered anything."""
+    with scopes_disabled():
+        names = {chain_name(study_id)}
+        if every:
+            names = set(AuditEvent.objects.values_list("chain", flat=True).distinct())
+            names |= set(AuditChain.objects.values_list("name", flat=True))
+            names |= set(Anchor.objects.values_list("chain", flat=True).distinct())
+        return [fault for name in sorted(names) for fault in _faults(name)]
+
+
+@transaction.atomic
+def anchor_chains(*, now: datetime) -> int:
+    """Keep the end of every chain in the key store as well; returns how many chains there are."""
+    chains = list(AuditChain.objects.all())
+    for chain in chains:
+        Anchor.objects.get_or_create(
+            chain=chain.name, length=chain.length, defaults={"head": chain.head, "anchored_at": now}
+        )
+    return len(chains)
+
+
+def chain_name(study_id: int | None) -> str:
+    return "server" if study_id is None else f"study {study_id}"
+
+
+def _locked(study_id: int | None) -> AuditChain:
+    """The chain's end, held until the transaction ends: two events never get one number."""
+    name = chain_name(study_id)
+    AuditChain.objects.get_or_create(name=name, defaults={"head": START})
+    return AuditChain.objects.select_for_update().get(name=name)
+
+
+def _moment(chain: AuditChain) -> datetime:
+    now, last = clock.now(), chain.last_at
+    if last is None or now >= last:
+        return now
+    if last - now <= CLOCK_TOLERANCE:
+        return last
+    raise ClockRanBackwards(
+        f"This server's clock says {now:%Y-%m-%d %H:%M:%S} UTC, but its last event was written at "
+        f"{last:%Y-%m-%d %H:%M:%S} UTC. Nothing was changed. Set the clock (a time server does it), then try again."
+    )
+
+
+def _faults(name: str) -> Iterator[Fault]:
+    key = server_key("audit")
+    number, previous = 0, START
+    anchors = {anchor.length: anchor.head for anchor in Anchor.objects.filter(chain=name)}
+    for event in AuditEvent.objects.filter(chain=name).order_by("number", "id").iterator():
+        number += 1
+        if event.number != number:
+            yield Fault(name, number, f"event {number} is missing; the next one is numbered {event.number}.")
+            return
+        if event.previous != previous:
+            yield Fault(name, number, f"event {number} does not follow from the one before it.")
+        if event.hash != _hash(event, key):
+            yield Fault(name, number, f"event {number} is not what was written.")
+        if anchors.pop(number, event.hash) != event.hash:
+            yield Fault(name, number, f"event {number} is not the one that was anchored in the key store.")
+        previous = event.hash
+    if number == 0 and not anchors and not AuditChain.objects.filter(name=name).exists():
+        return
+    yield from _end_faults(name, number, previous, anchors, key)
+
+
+def _end_faults(name: str, number: int, head: str, anchors: dict[int, str], key: bytes) -> Iterator[Fault]:
+    chain = AuditChain.objects.filter(name=name).first()
+    if chain is None:
+        yield Fault(name, number, "the record of this chain's end is missing.")
+    elif (chain.length, chain.head) != (number, head):
+        yield Fault(name, number, f"the chain ends with event {number}, but {chain.length} were written.")
+    elif chain.proof != _proof(chain, key):
+        yield Fault(name, number, "the record of this chain's end is not what was written.")
+    for length in anchors:
+        if length > 0:
+            yield Fault(name, length, f"event {length} was anchored in the key store and is missing here.")
+
+
+def _hash(event: AuditEvent, key: bytes) -> str:
+    content = {
+        "study": event.study_id,
+        "chain": event.chain,
+        "number": event.number,
+        "at": event.at.astimezone(UTC).isoformat(),
+        "actor": event.actor,
+        "action": event.action,
+        "about": event.about,
+        "changes": event.changes,
+        "person": str(event.person) if event.person else None,
+        "reason": bytes(event.__dict__["reason"]).hex() if event.__dict__.get("reason") else None,
+        "previous": event.previous,
+    }
+    return keyed_digest(canonical_json(content), key=key)
+
+
+def _proof(chain: AuditChain, key: bytes) -> str:
+    last = chain.last_at.astimezone(UTC).isoformat() if chain.last_at else None
+    return keyed_digest(canonical_json([chain.name, chain.length, chain.head, last]), key=key)

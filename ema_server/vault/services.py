@@ -1,0 +1,218 @@
+"""Making, using, rotating and destroying keys. Nobody else touches the key store."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from ema_server.common.errors import DomainError
+from ema_server.vault import sealing
+from ema_server.vault.models import DataKey, Erasure, MasterKey, Store
+from ema_server.vault.router import KEYS
+
+SERVER = UUID(int=0)  # the owner of what belongs to no study
+_PROOF = b"the master key that seals this is the right one"
+_held: ContextVar[dict[UUID, bytes] | None] = ContextVar("held_keys", default=None)
+
+
+class KeyStoreFault(DomainError):
+    """Nothing may be written or read before an operator has mended this."""
+
+    status = 503
+
+
+class WrongMasterKey(KeyStoreFault):
+    code = "wrong_master_key"
+
+
+class KeyStoreMissing(KeyStoreFault):
+    code = "key_store_missing"
+
+
+class KeyDestroyed(DomainError):
+    """The person was erased: nothing opens what their key had sealed."""
+
+    code = "erased"
+    status = 410
+
+
+def seal(plain: bytes, *, owner: UUID | None, context: str) -> bytes:
+    """Seal under the owner's key (None: the server's), which is made at its first use."""
+    owner = owner or SERVER
+    return sealing.seal(plain, key=sealing.derived(_key(owner, make=True), "seal"), key_id=owner, context=context)
+
+
+def unseal(sealed: bytes, *, context: str) -> bytes:
+    """Open what `seal` made in the same context. Raises KeyDestroyed, WrongMasterKey or CannotOpen."""
+    owner = sealing.key_id_of(sealed)
+    return sealing.unseal(sealed, key=sealing.derived(_key(owner, make=False), "seal"), context=context)
+
+
+def owner_key(owner: UUID | None, purpose: str) -> bytes:
+    """A stable key of this owner (None: the server) for one purpose, such as keyed digests."""
+    return sealing.derived(_key(owner or SERVER, make=True), purpose)
+
+
+def server_key(purpose: str) -> bytes:
+    """A stable key of the whole server for one purpose."""
+    return owner_key(None, purpose)
+
+
+@contextmanager
+def holding_keys() -> Iterator[None]:
+    """Inside the block each key is fetched and unwrapped once: for a batch, an export, a night. Never wider."""
+    token = _held.set({})
+    try:
+        yield
+    finally:
+        _held.reset(token)
+
+
+def destroy_key(*, owner: UUID, now: datetime) -> None:
+    """Write the owner into the register of erasures and destroy their key. Done twice it is done once."""
+    _append_to_register_file(owner, now)
+    with transaction.atomic(using=KEYS):
+        Erasure.objects.get_or_create(owner=owner, defaults={"erased_at": now})
+        DataKey.objects.filter(owner=owner).delete()
+
+
+def erased_owners() -> dict[UUID, datetime]:
+    """The register: the store's own rows, and the file beside it, which outlives a store that was restored."""
+    found = dict(Erasure.objects.values_list("owner", "erased_at"))
+    for line in _register_lines():
+        found.setdefault(UUID(line["owner"]), datetime.fromisoformat(line["erased_at"]))
+    return found
+
+
+def rotate_master_key(*, batch: int = 500) -> int:
+    """Wrap every data key with the newest master key, some at a time, while the service runs; returns how many."""
+    newest = _newest_master()
+    _prove_master(newest)
+    rewrapped = 0
+    while True:
+        with transaction.atomic(using=KEYS):
+            rows = list(DataKey.objects.select_for_update(skip_locked=True).exclude(master=newest)[:batch])
+            if not rows:
+                return rewrapped
+            for row in rows:
+                plain = _unwrap(row)
+                row.master, row.wrapped = newest, _wrap(plain, owner=row.owner, master=newest)
+            DataKey.objects.bulk_update(rows, ["master", "wrapped"])
+        rewrapped += len(rows)
+
+
+def check_store() -> UUID:
+    """The store's name, once every master key that it knows is proven right. Raises WrongMasterKey."""
+    for known in MasterKey.objects.all():
+        if known.number in settings.MASTER_KEYS:
+            _open_proof(known)
+    _prove_master(_newest_master())
+    store, _ = Store.objects.get_or_create(only=True)
+    return store.id
+
+
+def _key(owner: UUID, *, make: bool) -> bytes:
+    held = _held.get()
+    if held is not None and owner in held:
+        return held[owner]
+    row = DataKey.objects.filter(owner=owner).first()
+    if row is None:
+        row = _made(owner) if make else None
+    if row is None:
+        if Erasure.objects.filter(owner=owner).exists():
+            raise KeyDestroyed("This person was erased; what their key had sealed cannot be read any more.")
+        raise KeyStoreMissing(
+            f"The key store holds no key {owner}, and it was not erased. Is KEYS_DATABASE_URL the store that belongs to "
+            "this database? If it was lost, restore it: manage.py restore --keys FILE."
+        )
+    plain = _unwrap(row)
+    if held is not None:
+        held[owner] = plain
+    return plain
+
+
+def _made(owner: UUID) -> DataKey:
+    """A new key, unless its owner was erased. Two who need it at once get the same one."""
+    if Erasure.objects.filter(owner=owner).exists():
+        raise KeyDestroyed("This person was erased; nothing more can be stored about them.")
+    master = _newest_master()
+    _prove_master(master)
+    wrapped = _wrap(sealing.new_key(), owner=owner, master=master)
+    row, _ = DataKey.objects.get_or_create(owner=owner, defaults={"master": master, "wrapped": wrapped})
+    return row
+
+
+def _newest_master() -> int:
+    number: int = next(iter(settings.MASTER_KEYS))
+    return number
+
+
+def _prove_master(number: int) -> None:
+    """A master key that is used for the first time leaves a proof; later one under the same number must open it."""
+    proof = sealing.seal(_PROOF, key=settings.MASTER_KEYS[number], key_id=SERVER, context=f"master|{number}")
+    known, _ = MasterKey.objects.get_or_create(number=number, defaults={"proof": proof})
+    _open_proof(known)
+
+
+def _open_proof(known: MasterKey) -> None:
+    try:
+        sealing.unseal(bytes(known.proof), key=settings.MASTER_KEYS[known.number], context=f"master|{known.number}")
+    except sealing.CannotOpen as error:
+        raise WrongMasterKey(_wrong(known.number)) from error
+
+
+def _wrap(plain: bytes, *, owner: UUID, master: int) -> bytes:
+    return sealing.seal(plain, key=settings.MASTER_KEYS[master], key_id=owner, context=f"data-key|{master}")
+
+
+def _unwrap(row: DataKey) -> bytes:
+    master = settings.MASTER_KEYS.get(row.master)
+    if master is None:
+        raise WrongMasterKey(
+            f"EMA_MASTER_KEY has no key number {row.master}, which wraps keys in the store. Keep the old key beside the "
+            f"new one (2:…,1:…) until manage.py rotate_keys has ended."
+        )
+    try:
+        return sealing.unseal(bytes(row.wrapped), key=master, context=f"data-key|{row.master}")
+    except sealing.CannotOpen as error:
+        raise WrongMasterKey(_wrong(row.master)) from error
+
+
+def _wrong(number: int) -> str:
+    return (
+        f"EMA_MASTER_KEY number {number} is not the key that sealed this key store. Nothing was changed. "
+        "Set the key that was in use, or point KEYS_DATABASE_URL at the store that belongs to it."
+    )
+
+
+def _register_file() -> Path:
+    return Path(settings.VAR) / "erasures.jsonl"
+
+
+def _append_to_register_file(owner: UUID, now: datetime) -> None:
+    path = _register_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        line = {"owner": str(owner), "erased_at": now.astimezone(UTC).isoformat()}
+        os.write(descriptor, json.dumps(line).encode() + b"\n")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _register_lines() -> list[dict[str, str]]:
+    try:
+        text = _register_file().read_text()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in text.splitlines() if line.endswith("}")]  # a torn last line is no entry

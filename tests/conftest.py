@@ -1,0 +1,67 @@
+"""What all tests share: both databases, and an audit trail that a test's end may empty although nobody else may."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import TransactionTestCase
+from django.test.client import ClientHandler
+from django_scopes import scopes_disabled
+from django_scopes.state import state
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever uses the database uses the key store too."""
+    for item in items:
+        for marker in item.iter_markers("django_db"):
+            marker.kwargs.setdefault("databases", "__all__")
+
+
+@pytest.fixture(autouse=True)
+def _every_study(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test looks at the whole database; the requests that it makes begin without any scope, as in a server."""
+    if request.node.get_closest_marker("scoped"):
+        yield
+        return
+    with scopes_disabled():
+        yield
+
+
+_answer = ClientHandler.__call__
+
+
+def _without_scope(self: ClientHandler, environ: dict[str, Any]) -> Any:
+    token = state.set(None)
+    try:
+        return _answer(self, environ)
+    finally:
+        state.reset(token)
+
+
+ClientHandler.__call__ = _without_scope  # type: ignore[method-assign]
+
+
+@contextmanager
+def _trail_may_be_emptied() -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE ledger_auditevent DISABLE TRIGGER never_emptied")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE ledger_auditevent ENABLE TRIGGER never_emptied")
+
+
+_teardown = TransactionTestCase._fixture_teardown
+
+
+def _emptying(self: Any) -> None:
+    with _trail_may_be_emptied():
+        _teardown(self)
+
+
+TransactionTestCase._fixture_teardown = _emptying  # type: ignore[method-assign]
