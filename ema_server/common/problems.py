@@ -136,7 +136,7 @@ def _answer(request: HttpRequest, status: int, code: str, title: str, detail: st
 
 
 def _for_a_program(request: HttpRequest) -> bool:
-    return request.path.startswith("/api/")
+    return request.path_info.startswith("/api/")
 
 
 def _title_of(error: exceptions.APIException) -> str:
