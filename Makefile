@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo stack test check lint types contracts clean
+.PHONY: help demo stack test chaos check lint types contracts clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -23,6 +23,9 @@ stack: $(VENV)/demo  ## a whole server without containers, behind its proxy: POR
 
 test: $(VENV)/dev  ## everything that must hold
 	@$(BIN)/python -m pytest
+
+chaos: $(VENV)/dev  ## workers and broker killed at random while they work: KILLS=30; a line for each in var/chaos.jsonl
+	@KILLS=$(or $(KILLS),30) $(BIN)/python -m pytest tests/journeys/test_outbox_chaos.py -q -s
 
 check: lint types contracts test  ## ruff, mypy, import contracts, then the tests
 

@@ -12,8 +12,8 @@ from ema_server.common.env import (
     env_bool,
     env_choice,
     env_int,
+    env_keys,
     env_list,
-    env_master_keys,
     env_secret,
     env_text,
     fault,
@@ -30,9 +30,7 @@ DEBUG = env_bool("EMA_DEBUG", default=False)
 if PRODUCTION and DEBUG:
     fault("EMA_DEBUG=1", "shows the server's inside to everybody and is refused in production", "EMA_DEBUG unset")
 SECRET_KEY = env_secret("EMA_SECRET_KEY", VAR / "secret_key", at_least=50 if PRODUCTION else 0, required=PRODUCTION)
-MASTER_KEYS = env_master_keys(
-    "EMA_MASTER_KEY", VAR / "keys" / "master.key", required=PRODUCTION
-)  # number → key, newest first
+MASTER_KEYS = env_keys("EMA_MASTER_KEY", VAR / "keys" / "master.key", required=PRODUCTION)  # number → key, newest first
 ALLOWED_HOSTS = env_list(
     "EMA_HOSTS",
     default=["localhost", "127.0.0.1", "[::1]"],
@@ -49,6 +47,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "rules",
     "rest_framework",
     "drf_spectacular",
     "django_celery_beat",
@@ -60,6 +59,7 @@ INSTALLED_APPS = [
     "ema_server.sampling",
     "ema_server.responses",
     "ema_server.reports",
+    "ema_server.erasure",
     "ema_server.operations",
     "ema_server.demo",
 ]
@@ -96,21 +96,25 @@ TEMPLATES = [
 ]
 
 # `manage.py` sets the two addresses of the embedded servers where none is given.
-_default = env_address(
-    "DATABASE_URL",
-    "postgresql://127.0.0.1:5432/ema",
-    database_from_url,
-    accepted=DATABASE_ACCEPTED,
-    required=PRODUCTION,
-)
-_keys = {**_default, "NAME": f"{_default['NAME']}_keys"}  # beside the database, unless KEYS_DATABASE_URL says otherwise
-if is_set("KEYS_DATABASE_URL"):
-    _keys = env_address(
+DATABASES = {
+    "default": env_address(
+        "DATABASE_URL",
+        "postgresql://127.0.0.1:5432/ema",
+        database_from_url,
+        accepted=DATABASE_ACCEPTED,
+        required=PRODUCTION,
+    ),
+}
+# The keys are beside the database, with `_keys` after its name, unless they have a server of their own.
+DATABASES["keys"] = (
+    env_address(
         "KEYS_DATABASE_URL", "postgresql://127.0.0.1:5432/ema_keys", database_from_url, accepted=DATABASE_ACCEPTED
     )
-    if all(_keys[part] == _default[part] for part in ("HOST", "PORT", "NAME")):
-        fault("KEYS_DATABASE_URL", "names the database of the answers", "another database, best on another server")
-DATABASES = {"default": _default, "keys": _keys}
+    if is_set("KEYS_DATABASE_URL")
+    else {**DATABASES["default"], "NAME": f"{DATABASES['default']['NAME']}_keys"}
+)
+if all(DATABASES["keys"][part] == DATABASES["default"][part] for part in ("HOST", "PORT", "NAME")):
+    fault("KEYS_DATABASE_URL", "names the database of the answers", "another database, best on another server")
 DATABASE_ROUTERS = ["ema_server.vault.router.KeyStoreRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -156,19 +160,41 @@ SPECTACULAR_SETTINGS = {
 CELERY_BROKER_URL = env_address(
     "BROKER_URL", "redis://127.0.0.1:6379/0", broker_from_url, accepted=BROKER_ACCEPTED, required=PRODUCTION
 )
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_keepalive": True}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_ROUTES = {"ema_server.reports.tasks.*": {"queue": "analysis"}}
+CELERY_TASK_ROUTES = {"ema_server.reports.tasks.warm_up": {"queue": "analysis"}}
+# A broker that is away, or hangs, holds nobody up for long: what must happen is in the outbox already. Seconds.
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, float] = {
+    "socket_keepalive": True,
+    "socket_connect_timeout": 2,
+    "socket_timeout": 5,
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0.1,
+}
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_SCHEDULE = {
     "nights": {
-        "task": "ema_server.reports.tasks.run_due_nights",
+        "task": "ema_server.reports.tasks.ask_for_nights",
         "schedule": schedule(30.0),
-        "options": {"queue": "analysis", "expires": 30},
+        "options": {"queue": "celery", "expires": 30},
+    },
+    "audit anchors": {
+        "task": "ema_server.ledger.tasks.ask_for_anchors",
+        "schedule": schedule(600.0),
+        "options": {"queue": "celery", "expires": 600},
+    },
+    **{
+        f"sweep {queue}": {
+            "task": "ema_server.ledger.tasks.sweep",
+            "args": [queue],
+            "schedule": schedule(30.0),
+            "options": {"queue": queue, "expires": 30},
+        }
+        for queue in ("celery", "analysis")
     },
 }
 

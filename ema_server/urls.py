@@ -15,7 +15,10 @@ urlpatterns = [
     path("api/v1/", include(api)),
     path("", include("ema_server.operations.urls")),
     path("", include("ema_server.accounts.urls")),
+    path("", include("ema_server.studies.urls")),
+    path("", include("ema_server.participants.urls")),
     path("", include("ema_server.reports.urls")),
+    path("", include("ema_server.erasure.urls")),
 ]
 
 handler400 = "ema_server.common.problems.bad_request"

@@ -144,7 +144,7 @@ def env_secret(name: str, kept_in: Path | None, *, at_least: int = 0, required: 
     return _kept(name, kept_in, lambda: secrets.token_urlsafe(48))
 
 
-def env_master_keys(name: str, kept_in: Path, *, required: bool = False) -> dict[int, bytes]:
+def env_keys(name: str, kept_in: Path, *, required: bool = False) -> dict[int, bytes]:
     """Numbered keys of 32 bytes, newest first: the base64 of one key, or `2:…,1:…` while an older one is still in use."""
     accepted = "the base64 of 32 random bytes (openssl rand -base64 32), or 2:NEW,1:OLD, newest first"
     value = os.environ.get(name, "").strip()

@@ -46,7 +46,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> HttpResponse 
 
 def _problem_of(error: Exception) -> HttpResponse | None:
     if isinstance(error, DomainError):
-        return problem(error.status, error.code, "Not possible now", error.detail)
+        return _with_patience(problem(error.status, error.code, "Not possible now", error.detail))
     if isinstance(error, RequestDataTooBig):
         return too_large()
     if isinstance(error, RecursionError):
@@ -84,7 +84,13 @@ def unavailable(request: HttpRequest) -> HttpResponse:
     response = _answer(
         request, 503, "unavailable", "Not available now", "Nothing was stored. Keep the answers and try again."
     )
-    response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return _with_patience(response)
+
+
+def _with_patience(response: HttpResponse) -> HttpResponse:
+    """Whoever is told "not now" is told when to ask again."""
+    if response.status_code == 503:
+        response["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
 
 
@@ -122,8 +128,11 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """`handler500`, called while the exception is handled, wherever it struck: middleware, view or template."""
-    if is_outage(sys.exc_info()[1]):
+    error = sys.exc_info()[1]
+    if is_outage(error):
         return unavailable(request)
+    if isinstance(error, DomainError):
+        return _with_patience(_answer(request, error.status, error.code, "Not possible now", error.detail))
     return _answer(request, 500, "server_error", "This is our fault", "It was noted. Please try again later.")
 
 

@@ -53,10 +53,10 @@ class RequestLog:
 
 def _read_on(request: HttpRequest) -> None:
     """Take what is left of a body that was refused, within reason: closing on a sender would cost it the answer."""
-    stream = request.META.get("wsgi.input")
-    left = min(int(request.META.get("CONTENT_LENGTH") or 0), READ_ON)
+    stream = getattr(request, "_stream", None)  # Django's own, which ends where the body does
+    left = READ_ON
     try:
-        while stream is not None and left > 0 and (part := stream.read(min(left, 65536))):
+        while stream is not None and left > 0 and (part := stream.read(65536)):
             left -= len(part)
     except (OSError, ValueError):
         pass  # it has gone

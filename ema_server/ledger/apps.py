@@ -3,3 +3,10 @@ from django.apps import AppConfig
 
 class LedgerConfig(AppConfig):
     name = "ema_server.ledger"
+
+    def ready(self) -> None:
+        from ema_server.celery import app
+        from ema_server.ledger import outbox
+
+        app.set_default()  # whoever rings a task rings it through our broker
+        outbox.handles("audit anchors", "ema_server.ledger.audit.anchor_for")

@@ -11,7 +11,9 @@ from django.db import DatabaseError, connections
 from django.db.migrations.loader import MigrationLoader
 
 from ema_server.common import clock
+from ema_server.common.errors import DomainError
 from ema_server.common.outage import sqlstate_of
+from ema_server.vault.services import check_store
 
 CLOCKS_MAY_DIFFER = 5.0  # seconds between our clock and the database's
 CLOCK_MAY_JUMP = 5.0  # seconds back since this process started
@@ -34,7 +36,16 @@ def checks() -> list[Check]:
     found = [_steady_clock()]
     for alias in connections:
         found += _database(alias)
-    return found
+    return found if any(not check.holds for check in found) else [*found, _master_key()]
+
+
+def _master_key() -> Check:
+    """Whether the master key is the one that sealed the key store."""
+    try:
+        check_store()
+    except DomainError as error:
+        return Check("master_key", False, error.detail)
+    return Check("master_key", True)
 
 
 def _database(alias: str) -> list[Check]:

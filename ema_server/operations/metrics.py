@@ -47,7 +47,7 @@ class FromTheDatabase(Collector):
         yield release
         yield from _backup()
         try:
-            with scopes_disabled():  # of all studies together; none is told apart
+            with scopes_disabled():  # counts over all studies, and nothing of any one
                 families = [*_outbox(), *_nights()]
         except DatabaseError:
             yield GaugeMetricFamily("ema_database_up", "1 while the database answers.", value=0)

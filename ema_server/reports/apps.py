@@ -5,6 +5,7 @@ class ReportsConfig(AppConfig):
     name = "ema_server.reports"
 
     def ready(self) -> None:
-        from ema_server.celery import app
+        from ema_server.ledger import outbox
 
-        app.set_default()  # whoever rings a task rings it through our broker
+        # By name: the engine is imported by the worker that runs a night, not by every web process.
+        outbox.handles("night", "ema_server.reports.services.do_night", queue="analysis")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -10,9 +10,12 @@ from django.db.models import QuerySet
 from django_scopes import scope
 
 from ema_server.accounts.models import User
+from ema_server.ledger.models import Job
 from ema_server.reports.models import AnalysisPlan, Report
 from ema_server.studies.models import Study
 from ema_server.studies.queries import studies_of as studies_of
+
+NIGHT = "night"  # the kind of its jobs
 
 
 def latest_report(study: Study) -> Report | None:
@@ -45,6 +48,24 @@ def night_end(study: Study, night: Any) -> datetime:
 def studies_at_night() -> QuerySet[Study]:
     """Studies that collect and have a plan: each gets one job a night."""
     return Study.objects.filter(state=Study.State.LIVE, analysis_plans__isnull=False).distinct()
+
+
+def night_key(study: Study, night: date) -> str:
+    return f"{study.slug}:{night.isoformat()}"
+
+
+def nights_to_ask_for(study: Study, newest: date, *, at_most: int) -> list[date]:
+    """The nights after the last one that was asked for, up to the newest; for a study's first time, the newest alone."""
+    recent = [newest - timedelta(days=back) for back in range(at_most)]
+    nights = [night for night in reversed(recent) if night >= study.starts_on]
+    jobs = Job.objects.filter(kind=NIGHT)
+    asked = set(jobs.filter(key__in=[night_key(study, night) for night in nights]).values_list("key", flat=True))
+    places = [place for place, night in enumerate(nights) if night_key(study, night) in asked]
+    if places:
+        return nights[places[-1] + 1 :]
+    return (
+        nights if jobs.filter(payload__study=study.pk, payload__night__lt=newest.isoformat()).exists() else nights[-1:]
+    )
 
 
 def report_as_json(report: Report) -> dict[str, Any]:

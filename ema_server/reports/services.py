@@ -17,7 +17,7 @@ from ema_server.common import clock
 from ema_server.common.canonical import digest
 from ema_server.common.errors import DomainError
 from ema_server.common.version import code_version
-from ema_server.ledger import audit
+from ema_server.ledger import audit, outbox
 from ema_server.ledger import services as ledger
 from ema_server.ledger.models import Job
 from ema_server.reports import dataset, queries
@@ -25,7 +25,8 @@ from ema_server.reports.models import AnalysisPlan, Report
 from ema_server.responses.queries import upload_counts
 from ema_server.studies.models import Study
 
-NIGHT = "night"
+NIGHT = queries.NIGHT
+CATCH_UP_NIGHTS = 14
 
 
 class NoAnalysisPlan(DomainError):
@@ -52,51 +53,51 @@ def publish_plan(*, study: Study, document: dict[str, Any], actor: str = "server
     return plan
 
 
-def ask_for_night(*, study: Study, night: date, now: datetime, again: bool = False) -> Job:
+def ask_for_night(*, study: Study, night: date, again: bool = False) -> Job:
     """Write down that this study's night is to be analysed. Once asked, it happens, whatever crashes."""
     if queries.current_plan(study) is None:
         raise NoAnalysisPlan(f"{study.slug} has no analysis plan yet, so there is nothing to fit.")
     return ledger.ask_for(
         kind=NIGHT,
-        key=f"{study.slug}:{night.isoformat()}",
+        key=queries.night_key(study, night),
         payload={"study": study.pk, "night": night.isoformat()},
-        due_at=now,
         again=again,
     )
 
 
 def ask_for_due_nights(*, now: datetime) -> int:
-    """One row for each collecting study whose local night has passed; asked twice it is the same row."""
+    """One row for each collecting study whose local night has passed; asked twice it is the same row.
+
+    Nights that passed while nobody asked (the server was down) are asked for too, up to two weeks of them.
+    """
     asked = 0
     for study in queries.studies_at_night():
         local = now.astimezone(ZoneInfo(study.zone))
-        night = local.date() - timedelta(days=1 if local.time() >= study.night_at else 2)
-        if night >= study.starts_on:
-            with scope(study=study):
-                ask_for_night(study=study, night=night, now=now)
-            asked += 1
+        newest = local.date() - timedelta(days=1 if local.time() >= study.night_at else 2)
+        with scope(study=study):
+            for night in queries.nights_to_ask_for(study, newest, at_most=CATCH_UP_NIGHTS):
+                ask_for_night(study=study, night=night)
+                asked += 1
+    if asked:
+        outbox.ring(NIGHT)
     return asked
 
 
-def run_next_night(*, now: datetime, key: str | None = None) -> Job | None:
+def run_next_night(*, now: datetime | None = None, key: str | None = None) -> Job | None:
     """Claim one night that is due and do it; None if none waits. A failed night waits and is tried again."""
-    job = ledger.claim(kind=NIGHT, now=now, key=key)
-    if job is None:
-        return None
-    try:
-        study = Study.objects.get(pk=job.payload["study"])
-        with scope(study=study):
-            produce_report(
-                study=study,
-                night=date.fromisoformat(job.payload["night"]),
-                now=now,
-                progress=lambda text: ledger.note_progress(job, text),
-            )
-    except Exception as error:
-        ledger.fail(job, error, now=clock.now())
-        raise
-    ledger.finish(job, now=clock.now())
-    return job
+    return outbox.run_next(kind=NIGHT, now=now, key=key)
+
+
+def do_night(job: Job) -> None:
+    """What the outbox calls. Idempotent: the same inputs give the report that is there."""
+    study = Study.objects.get(pk=job.payload["study"])
+    with scope(study=study):
+        produce_report(
+            study=study,
+            night=date.fromisoformat(job.payload["night"]),
+            now=clock.now(),
+            progress=lambda text: ledger.note_progress(job, text),
+        )
 
 
 def produce_report(

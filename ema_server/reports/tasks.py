@@ -9,13 +9,9 @@ from ema_server.reports import services
 
 
 @shared_task
-def run_due_nights() -> int:
-    """Ask for the nights that have passed, then do what waits; returns how many were done."""
-    services.ask_for_due_nights(now=clock.now())
-    done = 0
-    while services.run_next_night(now=clock.now()) is not None:
-        done += 1
-    return done
+def ask_for_nights() -> int:
+    """Ask for the nights that have passed; returns how many are new."""
+    return services.ask_for_due_nights(now=clock.now())
 
 
 @shared_task

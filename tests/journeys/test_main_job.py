@@ -26,11 +26,12 @@ from ema_server.accounts.models import User
 from ema_server.common import clock
 from ema_server.demo import services, support_stress
 from ema_server.demo.replay import replay
+from ema_server.ledger import outbox
 from ema_server.ledger import services as ledger
 from ema_server.ledger.models import Job
-from ema_server.reports import queries, tasks
+from ema_server.reports import queries
 from ema_server.reports.models import Report
-from ema_server.reports.services import ask_for_night
+from ema_server.reports.services import NIGHT, ask_for_night
 from ema_server.studies.models import Study
 from ema_server.studies.services import lock_data
 
@@ -102,8 +103,8 @@ def wait_for(job: Job) -> Job:
 
 def test_phones_to_report(study: Study, worker: subprocess.Popen[bytes]) -> None:
     night = clock.now().date()
-    job = ask_for_night(study=study, night=night, now=clock.now())
-    tasks.run_due_nights.delay()
+    job = ask_for_night(study=study, night=night)
+    outbox.ring(NIGHT)
     assert wait_for(job).last_error == ""
     report = queries.latest_report(study)
     assert report is not None
@@ -138,9 +139,9 @@ def test_phones_to_report(study: Study, worker: subprocess.Popen[bytes]) -> None
 
 
 def test_a_worker_killed_in_the_night_costs_nothing_but_time(study: Study) -> None:
-    job = ask_for_night(study=study, night=clock.now().date(), now=clock.now())
+    job = ask_for_night(study=study, night=clock.now().date())
     first = start_worker()
-    tasks.run_due_nights.delay()
+    outbox.ring(NIGHT)
     give_up = time.monotonic() + PATIENCE
     while job.leased_until is None and time.monotonic() < give_up:
         time.sleep(0.01)
@@ -155,7 +156,7 @@ def test_a_worker_killed_in_the_night_costs_nothing_but_time(study: Study) -> No
     Job.objects.update(leased_until=clock.now() - ledger.LEASE - timedelta(seconds=1))  # the lease runs out
     second = start_worker()
     try:
-        tasks.run_due_nights.delay()
+        outbox.ring(NIGHT)
         wait_for(job)
     finally:
         second.terminate()

@@ -55,7 +55,7 @@ def test_wrong_methods_types_bodies_and_hosts_are_problem_documents() -> None:
 def test_our_own_fault_is_a_problem_document_without_its_inside() -> None:
     phone = FakePhone(live_study()).enrolled()
     with patch.object(SyncView, "get", side_effect=ValueError("secret inside")):
-        answer = call("GET", "/api/v1/sync", Authorization=f"Bearer {phone.token}")
+        answer = phone.call("GET", "sync")
     assert "inside" not in str(assert_problem(answer, 500, "server_error"))
 
 

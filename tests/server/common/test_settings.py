@@ -177,9 +177,9 @@ def test_no_spelling_of_a_password_is_shown(read: object, scheme: str, password:
 
 def test_master_keys_are_numbered_newest_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("A", KEY)
-    assert env.env_master_keys("A", tmp_path / "key") == {1: bytes(range(32))}
+    assert env.env_keys("A", tmp_path / "key") == {1: bytes(range(32))}
     monkeypatch.setenv("A", f"2:{OTHER_KEY},1:{KEY}")
-    assert list(env.env_master_keys("A", tmp_path / "key")) == [2, 1]
+    assert list(env.env_keys("A", tmp_path / "key")) == [2, 1]
     env.refuse_faults()
 
 
@@ -190,7 +190,7 @@ def test_a_master_key_that_cannot_be_one_is_refused_and_not_shown(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str
 ) -> None:
     monkeypatch.setenv("A", value)
-    env.env_master_keys("A", tmp_path / "key")
+    env.env_keys("A", tmp_path / "key")
     said = faults()
     assert "A has" in said
     assert KEY[:8] not in said
@@ -198,9 +198,9 @@ def test_a_master_key_that_cannot_be_one_is_refused_and_not_shown(
 
 def test_a_key_of_ones_own_is_made_once_and_private(tmp_path: Path) -> None:
     file = tmp_path / "keys" / "master.key"
-    made = env.env_master_keys("NOT_SET", file)
+    made = env.env_keys("NOT_SET", file)
     assert len(made[1]) == 32
-    assert env.env_master_keys("NOT_SET", file) == made
+    assert env.env_keys("NOT_SET", file) == made
     assert oct(file.stat().st_mode)[-3:] == "600"
     assert [path.name for path in file.parent.iterdir()] == ["master.key"]
 
@@ -209,6 +209,6 @@ def test_an_emptied_key_file_is_refused_and_not_replaced(tmp_path: Path) -> None
     """A new key in its place would make everything that is sealed unreadable for ever."""
     file = tmp_path / "master.key"
     file.touch()
-    env.env_master_keys("NOT_SET", file)
+    env.env_keys("NOT_SET", file)
     assert "is empty" in faults()
     assert file.read_text() == ""

@@ -48,6 +48,30 @@ def test_each_collecting_study_gets_one_job_after_its_own_local_night() -> None:
     assert sorted(job.key for job in Job.objects.all()) == [f"{study.slug}:2026-03-02", f"{study.slug}:2026-03-03"]
 
 
+def test_nights_missed_while_the_server_was_down_are_asked_for_later_up_to_two_weeks_of_them() -> None:
+    study = live_study()
+    services.ask_for_due_nights(now=datetime(2026, 3, 4, 12, tzinfo=UTC))
+    services.ask_for_due_nights(now=datetime(2026, 3, 8, 12, tzinfo=UTC))  # four days later
+    nights = [date(2026, 3, 3) + timedelta(days=day) for day in range(5)]
+    assert [job.key for job in Job.objects.order_by("id")] == [f"{study.slug}:{night}" for night in nights]
+    assert services.ask_for_due_nights(now=datetime(2026, 3, 8, 13, tzinfo=UTC)) == 0
+    assert services.ask_for_due_nights(now=datetime(2026, 5, 1, 12, tzinfo=UTC)) == services.CATCH_UP_NIGHTS
+    assert Job.objects.order_by("id").last().payload["night"] == "2026-04-30"
+
+
+def test_a_night_by_hand_makes_no_gap_of_those_that_the_server_asks_for() -> None:
+    study = live_study()
+    services.ask_for_due_nights(now=datetime(2026, 3, 4, 12, tzinfo=UTC))
+    services.ask_for_night(study=study, night=date(2026, 3, 6))  # today there, which has not passed
+    services.ask_for_due_nights(now=datetime(2026, 3, 6, 12, tzinfo=UTC))
+    assert sorted(job.payload["night"] for job in Job.objects.all()) == [f"2026-03-0{day}" for day in (3, 4, 5, 6)]
+
+
+def test_a_study_that_starts_to_be_analysed_late_gets_its_newest_night() -> None:
+    live_study()
+    assert services.ask_for_due_nights(now=datetime(2026, 3, 12, 12, tzinfo=UTC)) == 1
+
+
 def test_drafts_and_ended_studies_are_left_in_peace() -> None:
     live_study()
     Study.objects.update(state=Study.State.ENDED)
@@ -58,7 +82,7 @@ def test_a_night_runs_once_and_running_it_again_on_the_same_data_adds_nothing() 
     phone = answered_study()
     night = clock.now().date()
     for _ in range(2):
-        services.ask_for_night(study=phone.study, night=night, now=clock.now(), again=True)
+        services.ask_for_night(study=phone.study, night=night, again=True)
         assert services.run_next_night(now=clock.now()) is not None
     assert services.run_next_night(now=clock.now()) is None
     report = Report.objects.get()
@@ -80,11 +104,12 @@ def test_new_answers_add_a_report_and_erase_none() -> None:
 
 def test_a_night_that_fails_is_kept_and_tried_again() -> None:
     phone = answered_study()
-    services.ask_for_night(study=phone.study, night=date(2026, 3, 9), now=clock.now())
+    services.ask_for_night(study=phone.study, night=date(2026, 3, 9))
     with patch("analysis.report.build", side_effect=RuntimeError("boom")), pytest.raises(RuntimeError):
         services.run_next_night(now=clock.now())
     job = Job.objects.get()
-    assert (job.last_error, job.done_at, Report.objects.count()) == ("RuntimeError: boom", None, 0)
+    assert (job.done_at, Report.objects.count()) == (None, 0)
+    assert job.last_error.startswith("RuntimeError at ema_server/reports/services.py:")
     assert services.run_next_night(now=job.due_at) is not None
     assert Report.objects.count() == 1
 

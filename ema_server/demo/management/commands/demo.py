@@ -26,10 +26,11 @@ from ema_server.demo.phone import ServerRefused
 from ema_server.demo.replay import replay
 from ema_server.demo.script import DemoStudy
 from ema_server.embedded.stack import Stack
+from ema_server.ledger import outbox
 from ema_server.ledger.models import Job
 from ema_server.reports import queries, tasks
 from ema_server.reports.models import Report
-from ema_server.reports.services import ask_for_night, compile_note
+from ema_server.reports.services import NIGHT, ask_for_night, compile_note
 from ema_server.studies.models import Study
 from ema_server.studies.services import lock_data
 
@@ -101,8 +102,8 @@ class Command(BaseCommand):
         study = Study.objects.get(slug=demo.slug)
         now = clock.now()
         with scope(study=study):
-            job = ask_for_night(study=study, night=now.astimezone(ZoneInfo(study.zone)).date(), now=now, again=True)
-        tasks.run_due_nights.delay()
+            job = ask_for_night(study=study, night=now.astimezone(ZoneInfo(study.zone)).date(), again=True)
+        outbox.ring(NIGHT)
         with self._progress(bar=False) as progress:
             line = progress.add_task(f"{demo.title}: night", total=None)
             self._watch(job, lambda text: progress.update(line, description=f"{demo.title}: night, {text}"))

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser
+from contextlib import suppress
 from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.core.management.base import CommandError
+from kombu.exceptions import OperationalError as BrokerError
+from redis.exceptions import RedisError
 
 from ema_server.celery import app
 from ema_server.common import clock
 from ema_server.common.errors import DomainError
+from ema_server.ledger import outbox
 from ema_server.ledger.models import Job
-from ema_server.reports import queries, services, tasks
+from ema_server.reports import queries, services
 from ema_server.reports.management.commands._study import StudyCommand
 from ema_server.studies.models import Study
 
@@ -32,15 +36,16 @@ class Command(StudyCommand):
         now = clock.now()
         night = _day(options["date"]) or now.astimezone(ZoneInfo(study.zone)).date()
         try:
-            job = services.ask_for_night(study=study, night=night, now=now, again=True)
+            job = services.ask_for_night(study=study, night=night, again=True)
         except DomainError as error:
             raise CommandError(error.detail) from error
-        tasks.run_due_nights.delay()
-        if app.control.ping(timeout=WORKER_ANSWERS_WITHIN) or _leased(job):
+        outbox.ring(services.NIGHT)
+        if _a_worker_listens() or _leased(job):
             self._watch(job)
         else:
             self.stderr.write("No analysis worker is running; fitting here.")
-            services.run_next_night(now=clock.now(), key=job.key)
+            with suppress(Exception):  # written down with the job: told below
+                services.run_next_night(key=job.key)
         job.refresh_from_db()
         report = queries.latest_report(study)
         if job.done_at is None or report is None or report.night != night:
@@ -61,6 +66,16 @@ class Command(StudyCommand):
             if job.done_at or job.dead_at or (job.last_error and job.leased_until is None):
                 return
             time.sleep(0.1)
+
+
+def _a_worker_listens() -> bool:
+    """Whether some worker takes work from the night's queue; a broker that is away counts as none."""
+    queue = outbox.handler_of(services.NIGHT).queue
+    try:
+        answers = app.control.inspect(timeout=WORKER_ANSWERS_WITHIN).active_queues() or {}
+    except (BrokerError, RedisError, OSError):
+        return False
+    return any(queue == listened["name"] for queues in answers.values() for listened in queues)
 
 
 def _leased(job: Job) -> bool:

@@ -1,0 +1,10 @@
+from django.apps import AppConfig
+
+
+class ErasureConfig(AppConfig):
+    name = "ema_server.erasure"
+
+    def ready(self) -> None:
+        from ema_server.ledger import outbox
+
+        outbox.handles("erasure", "ema_server.erasure.services.carry_out")
