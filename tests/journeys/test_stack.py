@@ -6,7 +6,6 @@ import base64
 import http.client
 import json
 import os
-import signal
 import socket
 import statistics
 import subprocess
@@ -28,7 +27,7 @@ from django.db import connection, connections
 
 from ema_server.celery import app
 from ema_server.embedded.stack import free_port
-from ema_server.reports import tasks
+from ema_server.ledger import tasks
 from tests.world import FakePhone, live_study
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,25 +112,12 @@ def start(var: Path) -> Running:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> Iterator[Running]:
-    """Shared; a test that stops a part of it comes after those that only use it, and gets another."""
-    yield from started(tmp_path_factory.mktemp("stack") / "var")
-
-
-@pytest.fixture
-def own_stack(tmp_path: Path) -> Iterator[Running]:
-    yield from started(tmp_path / "var")
-
-
-def started(var: Path) -> Iterator[Running]:
     app.control.purge()
-    running = start(var)
+    running = start(tmp_path_factory.mktemp("stack") / "var")
     yield running
-    if running.process.poll() is not None:
-        return
-    children = psutil.Process(running.process.pid).children(recursive=True)
-    running.process.terminate()
-    running.process.wait(timeout=60)
-    eventually(lambda: not [each for each in children if each.is_running() and each.status() != psutil.STATUS_ZOMBIE])
+    if running.process.poll() is None:
+        running.process.terminate()
+        running.process.wait(timeout=60)
 
 
 @pytest.fixture
@@ -241,63 +227,37 @@ def test_its_log_names_routes_and_nothing_that_was_sent(stack: Running, phone: F
     assert '"route": "submissions"' in logs["web.log"]
 
 
-def blocked(watch: psycopg.Connection[Any]) -> bool:
-    query = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    return watch.execute(query).fetchone() is not None
+def waiting(watch: psycopg.Connection[Any], table: str) -> bool:
+    query = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = to_regclass(%s)"
+    return watch.execute(query, [table]).fetchone() is not None
 
 
-def test_a_worker_that_is_asked_to_stop_finishes_its_task(own_stack: Running) -> None:
-    stack = own_stack
-    worker = stack.part("celery", "analysis")
-    with psycopg.connect(stack.url, autocommit=True) as watch, psycopg.connect(stack.url) as busy:
-        busy.execute("LOCK TABLE studies_study IN ACCESS EXCLUSIVE MODE")
-        tasks.run_due_nights.delay()
-        eventually(lambda: blocked(watch))
-        worker.send_signal(signal.SIGTERM)
-        time.sleep(1)
-        assert worker.is_running()
-        assert worker.status() != psutil.STATUS_ZOMBIE
-        busy.rollback()
-    log = stack.var / "logs" / "analysis.log"
-    eventually(lambda: '"message": "task done"' in log.read_text())
-    eventually(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
-    # The stack notices that one of its processes has ended, says so, and stops the others.
-    eventually(lambda: stack.process.poll() is not None)
-    assert stack.process.returncode == 1
-
-
-def test_a_stack_that_is_asked_to_stop_ends_well_and_leaves_nothing(
-    tmp_path: Path, django_db_setup: None, transactional_db: None
-) -> None:
-    running = start(tmp_path / "var")
-    children = psutil.Process(running.process.pid).children(recursive=True)
-    assert len(children) >= 7
-    running.process.terminate()
-    assert running.process.wait(timeout=60) == 0
-    assert not [each for each in children if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
-
-
-def test_a_request_under_way_is_answered_when_web_is_stopped(own_stack: Running, phone: FakePhone) -> None:
-    running = own_stack
-    web = running.part("gunicorn", "--bind")
+def test_asked_to_stop_it_finishes_what_it_has_begun_and_leaves_nothing(stack: Running, phone: FakePhone) -> None:
+    """The last test: a request and a task are under way, each held up by a lock, when the whole server gets SIGTERM."""
     answers: list[int] = []
-    with psycopg.connect(running.url, autocommit=True) as watch, psycopg.connect(running.url) as busy:
-        busy.execute("LOCK TABLE responses_upload IN ACCESS EXCLUSIVE MODE")
-        sending = threading.Thread(
-            target=lambda: answers.append(
-                running.ask("POST", "/api/v1/submissions", batch(phone), Authorization=f"Bearer {phone.token}")[0]
-            )
-        )
+    children = psutil.Process(stack.process.pid).children(recursive=True)
+    assert len(children) >= 7
+
+    def send() -> None:
+        status, _, _ = stack.ask("POST", "/api/v1/submissions", batch(phone), Authorization=f"Bearer {phone.token}")
+        answers.append(status)
+
+    with psycopg.connect(stack.url, autocommit=True) as watch, psycopg.connect(stack.url) as busy:
+        busy.execute("LOCK TABLE responses_upload, ledger_job IN ACCESS EXCLUSIVE MODE")
+        sending = threading.Thread(target=send)
         sending.start()
-        eventually(lambda: blocked(watch))
-        web.send_signal(signal.SIGTERM)
+        tasks.sweep.apply_async(args=["analysis"], queue="analysis")
+        eventually(lambda: waiting(watch, "responses_upload") and waiting(watch, "ledger_job"))
+        stack.process.terminate()
         time.sleep(1)
-        assert web.is_running()
+        assert stack.process.poll() is None
         assert not answers
         busy.rollback()
     sending.join(timeout=30)
     assert answers == [200]
-    assert web.wait(timeout=30) in (0, None)
+    assert stack.process.wait(timeout=60) == 0
+    assert not [each for each in children if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    assert '"message": "task done"' in (stack.var / "logs" / "analysis.log").read_text()
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM responses_submission")
         assert cursor.fetchone() == (1,)

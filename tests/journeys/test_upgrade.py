@@ -90,21 +90,21 @@ def test_killed_in_a_slow_migration_it_is_finished_by_the_next_run(database: str
 
 
 def test_a_table_in_use_is_tried_again_and_told(database: str) -> None:
-    assert upgrade(database).wait(timeout=60) == 0
-    with psycopg.connect(database) as busy:
-        busy.execute("DELETE FROM django_migrations WHERE app = 'ledger'")
-        busy.commit()
+    with psycopg.connect(database, autocommit=True) as busy:
+        busy.execute("CREATE TABLE django_migrations (id bigint, app text, name text, applied timestamptz)")
+        busy.execute("BEGIN")
         busy.execute("LOCK TABLE django_migrations IN ACCESS EXCLUSIVE MODE")
         waiting = upgrade(database, "--attempts", "1")
         said = waiting.communicate(timeout=60)[1]
     assert waiting.returncode == 1
-    assert "was busy for 1 attempts. What was done is whole and stays" in said
+    assert "was busy at each of 1 attempts. What was done is whole and stays" in said
     assert "Traceback" not in said
 
 
 # A migration runs while the old code serves. These do what old code could not live with; each says why that harms nobody.
 FIRST = "older than the first release: no server has run the code before it"
 KNOWN = {
+    "ledger.0003_outbox": FIRST,
     "participants.0002_identity_and_keys": FIRST,
     "responses.0002_sealed_content": FIRST,
     "sampling.0002_sealed_note": FIRST,

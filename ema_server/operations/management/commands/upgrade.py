@@ -56,7 +56,7 @@ class Command(BaseCommand):
             finally:
                 connection.close()
         raise CommandError(
-            f"The {alias} database was busy for {attempts} attempts. What was done is whole and stays; run manage.py upgrade "
+            f"The {alias} database was busy at each of {attempts} attempts. What was done is whole and stays; run manage.py upgrade "
             "again at a quieter time, or look for a long transaction in pg_stat_activity."
         )
 
