@@ -262,6 +262,7 @@ SESSION_COOKIE_SAMESITE = "Lax"
 USERSESSIONS_TRACK_ACTIVITY = False
 
 MFA_ADAPTER = "ema_server.accounts.adapters.SecondFactorAdapter"
+MFA_FORMS = {"authenticate": "ema_server.accounts.forms.Code", "reauthenticate": "ema_server.accounts.forms.CodeAgain"}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "EMA server"
