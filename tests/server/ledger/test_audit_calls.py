@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
+from django.contrib.sessions.backends.db import SessionStore
+from django.http import HttpRequest
+from django.test import RequestFactory
 
+from ema_server.accounts import factors
+from ema_server.accounts import services as accounts
 from ema_server.accounts.models import User
 from ema_server.common import clock
 from ema_server.erasure.services import ask_for_erasure, erase
@@ -22,14 +28,19 @@ from ema_server.participants import services as participants
 from ema_server.participants.models import Device, Participant
 from ema_server.reports.services import publish_plan
 from ema_server.studies import services as studies
-from ema_server.studies.models import Membership, Study
+from ema_server.studies import team
+from ema_server.studies.models import Invitation, Membership, Study
 from tests.world import NOW, PLAN, SAMPLING, SURVEY, FakePhone, live_study, researcher
 
 ROOT = Path(__file__).resolve().parents[3] / "ema_server"
 
 # Public functions of services that write and leave no audit event, with the reason.
 NOT_AUDITED = {
-    "accounts": {},
+    "accounts": {
+        "end_sessions": "part of what closes an account, which is audited",
+        "end_session": "one's own session, as by logging out",
+        "ask_for_password_reset": "required work, a row of the outbox",
+    },
     "participants": {
         "update_device": "what a phone says of itself; the newest facts are kept with the phone",
         "hold": "locks, writes nothing",
@@ -95,6 +106,20 @@ def world() -> dict[str, Any]:
     return {"owner": owner, "study": study, "phone": phone, "person": Participant.objects.get(study=study)}
 
 
+def invite(study: Study, owner: User) -> Invitation:
+    return team.invite_member(study=study, email="new@example.org", role="viewer", invited_by=owner, now=clock.now())
+
+
+def viewer(study: Study) -> Membership:
+    return studies.add_member(study=study, user=researcher(), role=Membership.Role.VIEWER)
+
+
+def session_of(user: User) -> HttpRequest:
+    request = RequestFactory().get("/")
+    request.user, request.session = user, SessionStore()
+    return request
+
+
 Exercise = Callable[[Study, User, Participant], object]
 EXERCISES: dict[str, Exercise] = {
     "participant.invited": lambda s, u, p: participants.invite(study=s, pseudonym="P5", now=NOW, actor=u.audit_name),
@@ -118,6 +143,33 @@ EXERCISES: dict[str, Exercise] = {
     "sampling_plan.published": lambda s, u, p: studies.publish_sampling_plan(study=s, document=SAMPLING),
     "data.locked": lambda s, u, p: studies.lock_data(study=s, now=NOW, reason="complete"),
     "analysis_plan.published": lambda s, u, p: publish_plan(study=s, document={**PLAN, "notes": ["new"]}),
+    "member.invited": lambda s, u, p: invite(s, u),
+    "invitation.sent_again": lambda s, u, p: team.resend_invitation(
+        invitation=invite(s, u), actor=u.audit_name, now=clock.now()
+    ),
+    "invitation.revoked": lambda s, u, p: team.revoke_invitation(
+        invitation=invite(s, u), actor=u.audit_name, now=clock.now()
+    ),
+    "invitation.accepted": lambda s, u, p: team.accept_invitation(
+        invitation=invite(s, u), user=researcher("new@example.org"), now=clock.now()
+    ),
+    "member.changed": lambda s, u, p: team.change_role(member=viewer(s), role="analyst", actor=u.audit_name),
+    "member.removed": lambda s, u, p: team.remove_member(member=viewer(s), actor=u.audit_name),
+    "study.second_factor_required": lambda s, u, p: team.require_second_factor(
+        study=s, required=True, own_factor=True, actor=u.audit_name
+    ),
+    "account.created": lambda s, u, p: accounts.create_account(email="new@example.org", name="New", password=None),
+    "account.changed": lambda s, u, p: accounts.change_account(user=u, actor="server", changes={"is_staff": True}),
+    "account.disabled": lambda s, u, p: accounts.disable_account(user=u, actor="server", reason="left"),
+    "account.enabled": lambda s, u, p: accounts.enable_account(user=u, actor="server", reason="came back"),
+    "account.second_factor_taken_away": lambda s, u, p: accounts.remove_second_factor(user=u, actor="server"),
+    "account.second_factor_added": lambda s, u, p: factors.shown(
+        None, request=session_of(u), user=u, authenticator=Authenticator(pk=1, user=u, type="totp")
+    ),
+    "account.second_factor_removed": lambda s, u, p: factors.removed(
+        None, user=u, authenticator=Authenticator(user=u, type="totp")
+    ),
+    "account.recovery_codes_renewed": lambda s, u, p: factors.renewed(None, user=u),
     "participant.erasure_asked": lambda s, u, p: ask_for_erasure(participant=p, actor=u.audit_name, now=clock.now()),
     "participant.erased": lambda s, u, p: erase(participant=p, now=clock.now()),
 }
