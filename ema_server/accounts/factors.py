@@ -20,31 +20,25 @@ from ema_server.ledger import audit
 def shown(sender: Any, request: HttpRequest, user: User, authenticator: Authenticator, **more: Any) -> None:
     if authenticator.type in SECOND_FACTORS:
         record_authentication(request, user, "mfa", id=authenticator.pk, type=authenticator.type)
-    with transaction.atomic():
-        audit.record(
-            action="account.second_factor_added",
-            actor=user.audit_name,
-            study_id=None,
-            about=user.audit_name,
-            changes={"type": str(authenticator.type)},
-        )
+    _note("account.second_factor_added", user, authenticator)
 
 
 @receiver(authenticator_removed)
 def removed(sender: Any, user: User, authenticator: Authenticator, **more: Any) -> None:
+    _note("account.second_factor_removed", user, authenticator)
+
+
+@receiver(authenticator_reset)
+def renewed(sender: Any, user: User, authenticator: Authenticator, **more: Any) -> None:
+    _note("account.recovery_codes_renewed", user, authenticator)
+
+
+def _note(action: str, user: User, authenticator: Authenticator) -> None:
     with transaction.atomic():
         audit.record(
-            action="account.second_factor_removed",
+            action=action,
             actor=user.audit_name,
             study_id=None,
             about=user.audit_name,
             changes={"type": str(authenticator.type)},
-        )
-
-
-@receiver(authenticator_reset)
-def renewed(sender: Any, user: User, **more: Any) -> None:
-    with transaction.atomic():
-        audit.record(
-            action="account.recovery_codes_renewed", actor=user.audit_name, study_id=None, about=user.audit_name
         )

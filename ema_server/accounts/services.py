@@ -85,7 +85,7 @@ def remove_second_factor(*, user: User, actor: str) -> None:
     removed, _ = Authenticator.objects.filter(user=user).delete()
     end_sessions(user=user)
     audit.record(
-        action="account.second_factor_taken_away",
+        action="account.second_factor_removed",
         actor=actor,
         study_id=None,
         about=user.audit_name,

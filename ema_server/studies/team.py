@@ -85,13 +85,7 @@ def invite_member(
         study=study, email=email, role=role, site=site, invited_by=invited_by, expires_at=now + VALID_FOR
     )
     _ask_for_mail(invitation)
-    audit.record(
-        action="member.invited",
-        actor=invited_by.audit_name,
-        study_id=invitation.study_id,
-        about=invitation.audit_name,
-        changes={"role": role, "site": site},
-    )
+    _note("member.invited", invitation, invited_by.audit_name, {"role": role, "site": site})
     return invitation
 
 
@@ -102,13 +96,7 @@ def resend_invitation(*, invitation: Invitation, actor: str, now: datetime) -> I
     waiting.expires_at = now + VALID_FOR
     waiting.save(update_fields=["expires_at"])
     _ask_for_mail(waiting)
-    audit.record(
-        action="invitation.sent_again",
-        actor=actor,
-        study_id=waiting.study_id,
-        about=waiting.audit_name,
-        changes={"role": waiting.role, "site": waiting.site},
-    )
+    _note("invitation.sent_again", waiting, actor, {"role": waiting.role, "site": waiting.site})
     return waiting
 
 
@@ -117,12 +105,7 @@ def revoke_invitation(*, invitation: Invitation, actor: str, now: datetime) -> N
     waiting = _waiting(invitation)
     waiting.revoked_at = now
     waiting.save(update_fields=["revoked_at"])
-    audit.record(
-        action="invitation.revoked",
-        actor=actor,
-        study_id=waiting.study_id,
-        about=waiting.audit_name,
-    )
+    _note("invitation.revoked", waiting, actor)
 
 
 def mail_invitation(job: Job) -> None:
@@ -164,13 +147,7 @@ def accept_invitation(*, invitation: Invitation, user: User, now: datetime) -> M
     if member is None:
         role = Membership.Role(waiting.role)
         member = add_member(study=waiting.study, user=user, role=role, site=waiting.site, actor=user.audit_name)
-    audit.record(
-        action="invitation.accepted",
-        actor=user.audit_name,
-        study_id=waiting.study_id,
-        about=waiting.audit_name,
-        changes={"role": waiting.role, "site": waiting.site},
-    )
+    _note("invitation.accepted", waiting, user.audit_name, {"role": waiting.role, "site": waiting.site})
     return member
 
 
@@ -221,11 +198,10 @@ def require_second_factor(*, study: Study, required: bool, own_factor: bool, act
     Study.objects.filter(pk=study.pk).update(require_mfa=required)
     study.require_mfa = required
     audit.record(
-        action="study.second_factor_required",
+        action="study.second_factor_required" if required else "study.second_factor_not_required",
         actor=actor,
         study_id=study.pk,
         about=f"study:{study.pk}",
-        changes={"required": required},
     )
 
 
@@ -264,3 +240,7 @@ def _ask_for_mail(invitation: Invitation) -> None:
     key = f"invitation:{invitation.pk}:{invitation.expires_at.isoformat()}"
     ask_for(kind=INVITATION_MAIL, key=key, payload={"invitation": invitation.pk})
     outbox.ring(INVITATION_MAIL)
+
+
+def _note(action: str, invitation: Invitation, actor: str, changes: dict[str, str] | None = None) -> None:
+    audit.record(action=action, actor=actor, study_id=invitation.study_id, about=invitation.audit_name, changes=changes)
