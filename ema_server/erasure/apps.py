@@ -5,6 +5,9 @@ class ErasureConfig(AppConfig):
     name = "ema_server.erasure"
 
     def ready(self) -> None:
+        from ema_server.common.restoring import after_restore
+        from ema_server.erasure import services
         from ema_server.ledger import outbox
 
         outbox.handles("erasure", "ema_server.erasure.services.carry_out")
+        after_restore(services.replay_register)

@@ -5,12 +5,14 @@ The routes come from the URL configuration. One without an entry here fails the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import pytest
+from allauth.usersessions.models import UserSession
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django_scopes import scopes_disabled
@@ -55,11 +57,22 @@ STUDY_PAGES = {
     "erase": page("owner", about="person"),
     "certificate": page("owner", about="erased"),
     "audit": page("owner"),
+    "team": page("owner"),
 }
 PHONE = {"sync", "submissions", "prompt-events", "device"}  # need a phone's credential, and know no other study by it
-OPEN = {"enrolments", "schema", "live", "ready", "metrics", "login", "logout"}  # need none, or check their own
-RESEARCHER = {"home"}  # need a login, and show only one's own
-OF_LIBRARIES: tuple[str, ...] = ()  # prefixes of names whose pages belong to libraries, tested in their own rooms
+OPEN = {"enrolments", "schema", "live", "ready", "metrics", "invitation"}  # need none, or check their own
+DOORS = {  # how somebody gets in, or back in
+    "login", "account_login", "logout", "account_logout", "account_inactive", "account_reset_password",
+    "account_reset_password_done", "account_reset_password_from_key", "account_reset_password_from_key_done",
+    "mfa_authenticate", "mfa_login_webauthn", "account_set_password",
+}  # fmt: skip
+OWN = {  # need a login, and show one's own and nobody else's
+    "home", "account", "account_change_password", "account_reauthenticate", "mfa_index",
+    "mfa_reauthenticate", "mfa_activate_totp", "mfa_deactivate_totp", "mfa_view_recovery_codes",
+    "mfa_generate_recovery_codes", "mfa_download_recovery_codes", "mfa_list_webauthn", "mfa_add_webauthn",
+    "mfa_reauthenticate_webauthn", "mfa_remove_webauthn", "mfa_edit_webauthn", "usersessions_list", "end-session",
+}  # fmt: skip
+ADMIN = "admin:"  # operators alone
 
 
 def routes() -> Iterator[tuple[str, str]]:
@@ -78,11 +91,11 @@ def routes() -> Iterator[tuple[str, str]]:
 
 
 ROUTES = dict(routes())
-OURS = {name for name in ROUTES if not name.startswith(OF_LIBRARIES)} if OF_LIBRARIES else set(ROUTES)
+OURS = {name for name in ROUTES if not name.startswith(ADMIN)}
 
 
 def test_every_route_has_an_entry_and_every_entry_a_route() -> None:
-    entries = set(STUDY_PAGES) | PHONE | OPEN | RESEARCHER
+    entries = set(STUDY_PAGES) | PHONE | OPEN | DOORS | OWN
     assert OURS - entries == set(), "routes without an entry: say who may use them"
     assert entries - OURS == set(), "entries without a route"
 
@@ -239,6 +252,49 @@ def test_a_phones_token_opens_no_page_of_researchers() -> None:
     for name in STUDY_PAGES:
         answer = Client().get(world.address(name), headers={"Authorization": f"Bearer {phone.token}"})
         assert answer.status_code == 302, name
+
+
+def filled(path: str) -> str:
+    """A pattern as an address, with numbers and names that fit."""
+    path = re.sub(r"<(int|path):\w+>", "1", path)
+    return "/" + re.sub(r"<[^>]*>", "x", re.sub(r"\(\?P<.*", "x", path)).strip("^$")
+
+
+@pytest.mark.parametrize("name", sorted(OWN))
+def test_a_page_of_ones_own_asks_for_a_login(name: str) -> None:
+    for method in ("get", "post"):
+        answer = getattr(Client(), method)(filled(ROUTES[name]))
+        assert answer.status_code in {302, 405}, method
+        if answer.status_code == 302:
+            assert answer["Location"].startswith("/login/")
+
+
+def test_nobody_ends_a_session_of_somebody_else() -> None:
+    mine, theirs = Client(), Client()
+    for client in (mine, theirs):
+        client.post("/login/", {"username": researcher().email, "password": "correct horse battery"})
+        assert client.get("/account/sessions/").status_code == 200
+    other = UserSession.objects.get(session_key=theirs.session.session_key)
+    assert mine.post(f"/account/sessions/{other.pk}/end/").status_code == 404
+    assert theirs.get("/account/").status_code == 200
+
+
+def test_operators_pages_are_for_operators_alone() -> None:
+    owner = build("mine").people["owner"]
+    pages = [
+        path for name, path in ROUTES.items() if name.startswith(ADMIN) and not name.endswith((":login", ":logout"))
+    ]
+    assert len(pages) > 10
+    for path in pages:
+        for user in (None, owner):
+            for method in ("get", "post"):
+                assert status(user, filled(path), method) in {302, 403, 404, 405}, (path, user)
+                client = Client()
+                if user:
+                    client.force_login(user)
+                answer = getattr(client, method)(filled(path))
+                if answer.status_code == 302:
+                    assert answer["Location"].split("?")[0] in {"/login/", "/admin/login/"}, path
 
 
 def test_opening_an_identity_leaves_a_trace() -> None:
