@@ -20,28 +20,37 @@ def main() -> int:
 
 
 def with_servers() -> int:
+    from ema_server.common.env import SettingError
     from ema_server.embedded.commandline import ServersUnusable, servers
 
     try:
         if len(sys.argv) < 2 or sys.argv[1] in WITHOUT_SERVERS or "--help" in sys.argv:
             return run()
+        if servers_are_given():
+            read_settings()  # before their servers are tried, so that all that is wrong is named at once
         with servers():
             return run()
-    except ServersUnusable as error:
+    except (ServersUnusable, SettingError) as error:
         print(error, file=sys.stderr)
         return 2
+
+
+def servers_are_given() -> bool:
+    """Whether nothing embedded is used: both addresses are set, or must be."""
+    production = os.environ.get("EMA_PRODUCTION", "").strip().lower() not in {"", "0", "false", "no", "off"}
+    return production or bool(os.environ.get("DATABASE_URL") and os.environ.get("BROKER_URL"))
+
+
+def read_settings() -> None:
+    from django.conf import settings
+
+    _ = settings.INSTALLED_APPS  # reading one reads them all
 
 
 def run() -> int:
-    from ema_server.common.env import SettingError
+    from django.core.management import execute_from_command_line
 
-    try:
-        from django.core.management import execute_from_command_line
-
-        execute_from_command_line(sys.argv)
-    except SettingError as error:
-        print(error, file=sys.stderr)
-        return 2
+    execute_from_command_line(sys.argv)
     return 0
 
 

@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-from django.db import connection
-from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView
-
-
-def healthz(request: HttpRequest) -> HttpResponse:
-    """200 while this process can reach the database; an outage answers 503 by the middleware."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-    return HttpResponse("ok\n", content_type="text/plain")
-
 
 api: list[URLPattern | URLResolver] = [
     path("", include("ema_server.sampling.urls")),
@@ -23,7 +13,15 @@ api: list[URLPattern | URLResolver] = [
 
 urlpatterns = [
     path("api/v1/", include(api)),
-    path("healthz", healthz, name="healthz"),
+    path("", include("ema_server.operations.urls")),
     path("", include("ema_server.accounts.urls")),
+    path("", include("ema_server.studies.urls")),
+    path("", include("ema_server.participants.urls")),
     path("", include("ema_server.reports.urls")),
+    path("", include("ema_server.erasure.urls")),
 ]
+
+handler400 = "ema_server.common.problems.bad_request"
+handler403 = "ema_server.common.problems.permission_denied"
+handler404 = "ema_server.common.problems.not_found"
+handler500 = "ema_server.common.problems.server_error"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 from django.core.wsgi import get_wsgi_application
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ema_server.settings")
+from ema_server.common.start import read_settings
+
+read_settings(or_end_with=3)  # gunicorn's status for "worker failed to boot": its master ends, too
 
 application = get_wsgi_application()

@@ -127,7 +127,9 @@ class FakePhone:
         if self.token:
             headers = {"Authorization": f"Bearer {self.token}", **headers}
         data = raw if raw is not None else (json.dumps(body) if body is not None else "")
-        return Client().generic(method, f"/api/v1/{path}", data, content_type="application/json", headers=headers)
+        return Client(raise_request_exception=False).generic(
+            method, f"/api/v1/{path}", data, content_type="application/json", headers=headers
+        )
 
     def item(self, prompt: int | None = 0, *, minutes: float = 5, **more: Any) -> dict[str, Any]:
         """A filled-in questionnaire for the n-th prompt, answered some minutes after it came."""

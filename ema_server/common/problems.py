@@ -1,20 +1,19 @@
-"""Every error leaves as one shape: an RFC 9457 problem document with a stable `code`."""
+"""Every error leaves here. Below /api/ it is an RFC 9457 problem document with a stable `code`, elsewhere a plain page."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+import sys
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
 from rest_framework import exceptions
+from rest_framework.views import set_rollback
 
 from ema_server.common.errors import DomainError
-
-logger = logging.getLogger(__name__)
+from ema_server.common.outage import is_outage
 
 RETRY_AFTER_SECONDS = 10
 
@@ -32,9 +31,17 @@ def problem(status: int, code: str, title: str, detail: str, **more: Any) -> Jso
 
 
 def problem_response(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
-    """DRF's exception handler: domain errors, malformed bodies, missing credentials."""
+    """DRF's exception handler: domain errors, malformed bodies, missing credentials. An outage or a fault of ours goes
+    on to `server_error`."""
+    response = _problem_of(error)
+    if response is not None:
+        set_rollback()
+    return response
+
+
+def _problem_of(error: Exception) -> HttpResponse | None:
     if isinstance(error, DomainError):
-        return problem(error.status, error.code, "Not possible now", error.detail)
+        return _with_patience(problem(error.status, error.code, "Not possible now", error.detail))
     if isinstance(error, RequestDataTooBig):
         return too_large()
     if isinstance(error, RecursionError):
@@ -46,9 +53,11 @@ def problem_response(error: Exception, context: dict[str, Any]) -> HttpResponse 
             400, "invalid_body", "The body is not what this call takes", _first_fault(error.detail), errors=error.detail
         )
     if isinstance(error, exceptions.APIException):
-        response = problem(error.status_code, str(error.get_codes()), type(error).__name__, str(error.detail))
+        response = problem(error.status_code, str(error.get_codes()), _title_of(error), str(error.detail))
         if error.status_code == 401:
             response["WWW-Authenticate"] = 'Bearer realm="phone"'
+        if wait := getattr(error, "wait", None):
+            response["Retry-After"] = str(int(wait) + 1)
         return response
     return None
 
@@ -64,24 +73,85 @@ def too_large(limit: int | None = None) -> JsonResponse:
     )
 
 
-class OutageMiddleware:
-    """The database away means "later" (503 with Retry-After), never a 500: a phone keeps its answers and retries."""
+def unavailable(request: HttpRequest) -> HttpResponse:
+    """The database away means "later", never 500: a phone keeps its answers and sends them again."""
+    response = _answer(
+        request, 503, "unavailable", "Not available now", "Nothing was stored. Keep the answers and try again."
+    )
+    return _with_patience(response)
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
+def _with_patience(response: HttpResponse) -> HttpResponse:
+    """Whoever is told "not now" is told when to ask again."""
+    if response.status_code == 503:
+        response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
 
-    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        if isinstance(error, OperationalError | InterfaceError):
-            logger.warning("database away: %s", type(error).__name__)
-            response = problem(
-                503, "unavailable", "Not available now", "Nothing was stored. Keep the answers and try again."
-            )
-            response["Retry-After"] = str(RETRY_AFTER_SECONDS)
-            return response
-        return None
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """`handler400`: what Django refuses before a view sees it, such as a host that is not ours."""
+    if isinstance(exception, RequestDataTooBig):
+        return (
+            too_large()
+            if _for_a_program(request)
+            else _answer(request, 413, "too_large", "Too large", "Send less at once.")
+        )
+    return _answer(
+        request, 400, "bad_request", "Bad request", "This request cannot be read, or its host is not served here."
+    )
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _answer(request, 403, "permission_denied", "Not allowed", "Your role in this study does not allow this.")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """`CSRF_FAILURE_VIEW`: a form that was left open too long, or came from another site."""
+    return _answer(
+        request,
+        403,
+        "csrf_failed",
+        "This form has expired",
+        "Nothing was changed. Go back, load the page again and repeat.",
+    )
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _answer(request, 404, "not_found", "Not found", "There is nothing at this address for you.")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """`handler500`, called while the exception is handled, wherever it struck: middleware, view or template."""
+    error = sys.exc_info()[1]
+    if is_outage(error):
+        return unavailable(request)
+    if isinstance(error, DomainError):
+        return _with_patience(_answer(request, error.status, error.code, "Not possible now", error.detail))
+    return _answer(request, 500, "server_error", "This is our fault", "It was noted. Please try again later.")
+
+
+def _answer(request: HttpRequest, status: int, code: str, title: str, detail: str) -> HttpResponse:
+    if _for_a_program(request):
+        return problem(status, code, title, detail)
+    # Without the request: a page about an outage must not ask the database who is logged in.
+    page = render_to_string("problem.html", {"status": status, "title": title, "detail": detail})
+    return HttpResponse(page, status=status)
+
+
+def _for_a_program(request: HttpRequest) -> bool:
+    return request.path_info.startswith("/api/")
+
+
+def _title_of(error: exceptions.APIException) -> str:
+    return {
+        401: "No valid credential",
+        403: "Not allowed",
+        404: "Not found",
+        405: "Method not allowed",
+        406: "No such form of answer",
+        415: "Unsupported media type",
+        429: "Too many requests",
+    }.get(error.status_code, "The request cannot be served")
 
 
 def _first_fault(detail: Any, path: str = "") -> str:

@@ -9,11 +9,19 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from urllib.parse import urlsplit
 
 import psycopg
 import redis
 
+from ema_server.common.addresses import (
+    BROKER_ACCEPTED,
+    DATABASE_ACCEPTED,
+    AddressError,
+    broker_from_url,
+    database_from_url,
+    shown,
+    without_secrets,
+)
 from ema_server.embedded.attach import EmbeddedError, attach
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,11 +34,22 @@ class ServersUnusable(Exception):
 
 @contextmanager
 def servers() -> Iterator[None]:
-    """DATABASE_URL and BROKER_URL are set and answer while the block runs."""
+    """DATABASE_URL and BROKER_URL are set and answer while the block runs.
+
+    An address that cannot even be read is left to the settings, which name it together with all else that is wrong.
+    """
     signal.signal(signal.SIGTERM, _end)  # so that every `finally` runs
+    database, broker = os.environ.get("DATABASE_URL", "").strip(), os.environ.get("BROKER_URL", "").strip()
+    try:
+        if database:
+            database_from_url(database)
+        if broker:
+            broker_from_url(broker)
+    except AddressError:
+        yield
+        return
     try:
         with ExitStack() as stack:
-            database, broker = os.environ.get("DATABASE_URL"), os.environ.get("BROKER_URL")
             if database:
                 check_database(database)
             if broker:
@@ -45,33 +64,25 @@ def servers() -> Iterator[None]:
 
 
 def check_database(url: str) -> None:
-    accepted = "Accepted: postgresql://user:password@host:5432/name; unset it to use the embedded PostgreSQL."
-    if urlsplit(url).scheme not in {"postgres", "postgresql"}:
-        raise ServersUnusable(f"DATABASE_URL={_shown(url)} is no PostgreSQL address. {accepted}")
     try:
         psycopg.connect(url, connect_timeout=ANSWER_WITHIN).close()
     except (psycopg.Error, ValueError) as error:
         reason = str(error).strip().splitlines()[-1]
-        raise ServersUnusable(f"DATABASE_URL={_shown(url)} cannot be used: {reason}. {accepted}") from error
+        raise ServersUnusable(_unusable("DATABASE_URL", url, reason, DATABASE_ACCEPTED, "PostgreSQL")) from error
 
 
 def check_broker(url: str) -> None:
-    accepted = "Accepted: redis://:password@host:6379/0; unset it to use the embedded Valkey."
-    if urlsplit(url).scheme not in {"redis", "rediss"}:
-        raise ServersUnusable(f"BROKER_URL={_shown(url)} is no Valkey or Redis address. {accepted}")
     try:
         redis.Redis.from_url(url, socket_connect_timeout=ANSWER_WITHIN, socket_timeout=ANSWER_WITHIN).ping()
     except (redis.RedisError, ValueError) as error:
-        raise ServersUnusable(f"BROKER_URL={_shown(url)} cannot be used: {error}. {accepted}") from error
+        raise ServersUnusable(_unusable("BROKER_URL", url, str(error), BROKER_ACCEPTED, "Valkey")) from error
 
 
-def _shown(url: str) -> str:
-    """The address without its password."""
-    try:
-        password = urlsplit(url).password
-    except ValueError:
-        return "(not shown: it cannot be read)"
-    return url.replace(f":{password}@", ":…@") if password else url
+def _unusable(name: str, url: str, reason: str, accepted: str, embedded: str) -> str:
+    return (
+        f"{name}={shown(url)} cannot be used: {without_secrets(reason, url)}. "
+        f"Accepted: {accepted}; unset it to use the embedded {embedded}."
+    )
 
 
 def _end(signum: int, frame: FrameType | None) -> None:

@@ -103,7 +103,7 @@ class Stack:
             self.check()
             connection = http.client.HTTPConnection(HOST, self.port, timeout=2)
             try:
-                connection.request("GET", "/healthz")
+                connection.request("GET", "/livez")
                 if connection.getresponse().status == 200:
                     return
             except OSError:

@@ -6,5 +6,7 @@ class LedgerConfig(AppConfig):
 
     def ready(self) -> None:
         from ema_server.celery import app
+        from ema_server.ledger import outbox
 
         app.set_default()  # whoever rings a task rings it through our broker
+        outbox.handles("audit anchors", "ema_server.ledger.audit.anchor_for")

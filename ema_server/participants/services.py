@@ -196,6 +196,16 @@ def _enrol(
     return Enrolment(participant=participant, device=credential, token=token)
 
 
+def hold(participant: Participant) -> Participant:
+    """The person's row, held until the transaction ends: nothing is stored of somebody who is being erased."""
+    held = (
+        Participant.objects.select_for_update(no_key=True, of=("self",)).select_related("study").get(pk=participant.pk)
+    )
+    if held.state == Participant.State.ERASED:
+        raise PersonErased("This person was erased; nothing more can be stored about them.")
+    return held
+
+
 def update_device(*, device: Device, facts: dict[str, str]) -> None:
     """Keep what the phone says about itself: platform, versions, zone."""
     for name, value in facts.items():

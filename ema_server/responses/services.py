@@ -17,6 +17,7 @@ from ema_server.common.canonical import canonical_json
 from ema_server.common.nesting import deeper_than
 from ema_server.common.phone_time import believable, offset_minutes, parse_phone_time
 from ema_server.participants.models import Device
+from ema_server.participants.services import hold
 from ema_server.responses.content import split
 from ema_server.responses.models import Conflict, Quarantined, Submission, Upload
 from ema_server.sampling.models import Prompt
@@ -81,10 +82,11 @@ def record_submissions(*, device: Device, raw_items: Sequence[bytes], now: datet
 
 
 def _record(*, device: Device, raw_items: Sequence[bytes], now: datetime) -> list[Receipt]:
-    surveys = _surveys_of(device.study)
+    study = hold(device.participant).study
+    surveys = _surveys_of(study)
     judged = [_judge(raw, device=device, surveys=surveys) for raw in raw_items]
-    if Study.objects.get(pk=device.study.pk).state == Study.State.LOCKED:
-        judged = _without_news(judged, study=device.study)
+    if study.state == Study.State.LOCKED:
+        judged = _without_news(judged, study=study)
     judged, inserted = _store(judged, device=device, now=now)
     refused = [each for each in judged if isinstance(each, _Refused)]
     known = _digests_held(device.study, [each.item.client_id for each in judged if isinstance(each, _Accepted)])

@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 
-from ema_server.common import clock
+from ema_server.common import clock, counts
 from ema_server.common.batch import raw_parts
 from ema_server.common.openapi import schema_of
 from ema_server.common.problems import problem, too_large
@@ -67,4 +67,5 @@ class SubmissionsView(PhoneView):
                 413 if items else 400, "batch_size", "Wrong size of batch", detail, limit_items=services.MAX_ITEMS
             )
         receipts = services.record_submissions(device=self.device, raw_items=items, now=clock.now())
+        counts.intake("submission", (receipt.status for receipt in receipts))
         return HttpResponse(msgspec.json.encode(ReceiptsOut(receipts)), content_type="application/json")

@@ -16,7 +16,7 @@ from django_scopes import scope
 from ema_server.common.errors import DomainError
 from ema_server.common.phone_time import believable, parse_phone_time
 from ema_server.participants.models import Device, Participant
-from ema_server.participants.services import Enrolment, StudyClosed, enrol_participant, update_device
+from ema_server.participants.services import Enrolment, StudyClosed, enrol_participant, hold, update_device
 from ema_server.sampling.models import Prompt, PromptEvent
 from ema_server.sampling.plan import Draw, as_utc, draw_prompts
 from ema_server.studies.models import Study
@@ -101,7 +101,7 @@ def plan_prompts(*, participant: Participant) -> int:
 @transaction.atomic
 def change_device(*, device: Device, facts: dict[str, str], zone_since: datetime | None, now: datetime) -> int:
     """Keep the phone's facts; if its zone changed, later prompts move to the same wall time there. Returns how many."""
-    study = Study.objects.get(pk=device.study.pk)
+    study = hold(device.participant).study
     if study.state == Study.State.LOCKED:
         raise StudyClosed("The data of this study are locked; no prompt moves any more.")
     update_device(device=device, facts=facts)
@@ -119,7 +119,7 @@ def change_device(*, device: Device, facts: dict[str, str], zone_since: datetime
 @transaction.atomic
 def record_events(*, device: Device, raw_events: Sequence[bytes], now: datetime) -> list[EventReceipt]:
     """Keep what a phone saw happen to its prompts. Each event gets its own receipt; sent twice it is stored once."""
-    study = Study.objects.get(pk=device.study.pk)
+    study = hold(device.participant).study
     events = [_decoded(raw) for raw in raw_events]
     readable = [event for event in events if isinstance(event, EventIn)]
     asked = Prompt.objects.filter(participant=device.participant, id__in=[event.prompt for event in readable])

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from ema_server.common import clock
+from ema_server.common import clock, counts
 from ema_server.common.batch import raw_parts
 from ema_server.common.openapi import schema_of
 from ema_server.common.problems import problem, too_large
@@ -78,6 +78,7 @@ class PromptEventsView(PhoneView):
             detail = f"events: {len(events)} given; send at most {MAX_EVENTS}."
             return problem(413, "batch_size", "Wrong size of batch", detail, limit_items=MAX_EVENTS)
         receipts = services.record_events(device=self.device, raw_events=events, now=clock.now())
+        counts.intake("event", (receipt.status for receipt in receipts))
         return HttpResponse(msgspec.json.encode(EventReceiptsOut(receipts)), content_type="application/json")
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 from django.db.models import QuerySet
 from django_scopes import scopes_disabled
 
 from ema_server.accounts.models import User
+from ema_server.ledger.models import AuditEvent
 from ema_server.studies.models import Membership, SamplingPlan, Study, SurveyVersion
+from ema_server.vault.services import KeyDestroyed
 
 
 def studies_of(user: User) -> QuerySet[Study]:
@@ -23,6 +28,35 @@ def membership(user: User, slug: str) -> Membership | None:
 def role_in(user: User, study: Study) -> Membership | None:
     with scopes_disabled():
         return Membership.objects.filter(user=user, study=study).first()
+
+
+@dataclass(frozen=True, slots=True)
+class TrailLine:
+    """One audit event as people read it."""
+
+    event: AuditEvent
+    actor: str
+    reason: str
+
+
+def audit_events(study: Study) -> QuerySet[AuditEvent]:
+    """The study's events, newest first."""
+    return AuditEvent.objects.filter(study=study).order_by("-number")
+
+
+def trail_lines(events: Iterable[AuditEvent]) -> list[TrailLine]:
+    """A page of events with their actors' names and their reasons."""
+    found = list(events)
+    numbers = {int(each.actor.partition(":")[2]) for each in found if each.actor.startswith("user:")}
+    names = {f"user:{user.pk}": str(user) for user in User.objects.filter(pk__in=numbers)}
+    return [TrailLine(each, names.get(each.actor, each.actor), _reason_of(each)) for each in found]
+
+
+def _reason_of(event: AuditEvent) -> str:
+    try:
+        return event.reason or ""
+    except KeyDestroyed:
+        return "(erased with the person)"
 
 
 def current_surveys(study: Study) -> list[SurveyVersion]:

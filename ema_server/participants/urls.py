@@ -1,0 +1,9 @@
+from django.urls import path
+
+from ema_server.participants.views import IdentityView, ParticipantsView, ParticipantView
+
+urlpatterns = [
+    path("studies/<slug:slug>/participants/", ParticipantsView.as_view(), name="participants"),
+    path("studies/<slug:slug>/participants/<int:pk>/", ParticipantView.as_view(), name="participant"),
+    path("studies/<slug:slug>/participants/<int:pk>/identity/", IdentityView.as_view(), name="identity"),
+]
