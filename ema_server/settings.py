@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from celery.schedules import schedule
+from csp.constants import NONE, SELF
 
+from ema_server.common import single_sign_on
 from ema_server.common.addresses import BROKER_ACCEPTED, DATABASE_ACCEPTED, broker_from_url, database_from_url
 from ema_server.common.env import (
     env_address,
@@ -21,6 +27,8 @@ from ema_server.common.env import (
     refuse_faults,
 )
 from ema_server.common.logs import logging_settings
+from ema_server.common.mail_url import ACCEPTED as MAIL_ACCEPTED
+from ema_server.common.mail_url import mail_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = Path(env_text("EMA_VAR", str(BASE_DIR / "var"))).resolve()
@@ -42,6 +50,8 @@ if PRODUCTION and any("*" in host for host in ALLOWED_HOSTS):
 ALLOWED_HOSTS = list(dict.fromkeys([*ALLOWED_HOSTS, "localhost", "127.0.0.1"]))  # health and metrics are asked here
 
 INSTALLED_APPS = [
+    "unfold.apps.BasicAppConfig",
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -51,6 +61,13 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "django_celery_beat",
+    "csp",
+    "axes",
+    "allauth",
+    "allauth.account",
+    "allauth.socialaccount",
+    "allauth.mfa",
+    "allauth.usersessions",
     "ema_server.vault",
     "ema_server.ledger",
     "ema_server.accounts",
@@ -69,12 +86,15 @@ MIDDLEWARE = [
     "ema_server.common.requests.RequestLog",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",  # last: turns a lockout into its page, whatever the view answered
 ]
 
 ROOT_URLCONF = "ema_server.urls"
@@ -118,7 +138,6 @@ DATABASE_ROUTERS = ["ema_server.vault.router.KeyStoreRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
@@ -212,6 +231,129 @@ SESSION_COOKIE_HTTPONLY = True
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+
+# Accounts: allauth logs in by e-mail; axes counts guesses before a password is hashed.
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+ACCOUNT_ADAPTER = "ema_server.accounts.adapters.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]  # nobody signs up: the adapter is closed, and no route is mounted
+ACCOUNT_EMAIL_VERIFICATION = "none"  # an account's address is the one that was invited
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_EMAIL_NOTIFICATIONS = False
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60
+ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if TLS else "http"
+ACCOUNT_RATE_LIMITS = {
+    "login": "120/m/ip",  # a lab shares one address; axes counts passwords by account
+    "login_failed": "10/15m/key",  # one-time codes, by account
+}
+ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "django.contrib.auth.tokens.PasswordResetTokenGenerator"
+ACCOUNT_FORMS = {"login": "ema_server.accounts.forms.LogIn", "reset_password": "ema_server.accounts.forms.AskForReset"}
+PASSWORD_RESET_TIMEOUT = 2 * 60 * 60
+ALLAUTH_TRUSTED_PROXY_COUNT = 1 if TLS else 0
+SESSION_COOKIE_AGE = 14 * 24 * 60 * 60
+SESSION_COOKIE_SAMESITE = "Lax"
+USERSESSIONS_TRACK_ACTIVITY = False
+
+MFA_ADAPTER = "ema_server.accounts.adapters.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "EMA server"
+MFA_TOTP_TOLERANCE = 1  # the step before and the step after: phones' clocks differ
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not TLS  # browsers themselves allow it on localhost alone
+EMA_ADMIN_MFA = env_bool("EMA_ADMIN_MFA", default=True)
+
+AXES_HANDLER = "ema_server.accounts.guesses.CountFirst"
+AXES_LOCKOUT_PARAMETERS = ["username"]
+AXES_USERNAME_CALLABLE = "ema_server.accounts.guesses.account_of"
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_LOCKOUT_CALLABLE = "ema_server.accounts.views.locked_out"
+AXES_CLIENT_IP_CALLABLE = "ema_server.accounts.guesses.address_of"
+AXES_SENSITIVE_PARAMETERS = ["username", "login", "email", "ip_address", "code", "credential"]
+AXES_VERBOSE = False
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+SILENCED_SYSTEM_CHECKS = ["axes.W006"]  # the limit is by account on purpose: other addresses give no more guesses
+
+SINGLE_SIGN_ON = single_sign_on.from_environment(os.environ)
+for _name, _wrong, _accepted in SINGLE_SIGN_ON.faults:
+    fault(_name, _wrong, _accepted)
+INSTALLED_APPS += SINGLE_SIGN_ON.apps
+SOCIALACCOUNT_ADAPTER = "ema_server.accounts.sign_on.SignOnAdapter"
+SOCIALACCOUNT_PROVIDERS = SINGLE_SIGN_ON.providers
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_LOGIN_ON_GET = True
+SOCIALACCOUNT_OPENID_CONNECT_URL_PREFIX = ""
+
+# Rate limits and used one-time codes are shared by all processes: the broker's server, the database after the broker's.
+_broker = urlsplit(CELERY_BROKER_URL)
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": _broker._replace(path=f"/{int(_broker.path.strip('/') or 0) + 1}").geturl(),
+        "OPTIONS": {"socket_connect_timeout": 2, "socket_timeout": 2},
+    }
+}
+
+# Mail
+EMA_PUBLIC_URL = env_text(
+    "EMA_PUBLIC_URL",
+    f"https://{ALLOWED_HOSTS[0]}" if PRODUCTION else "http://localhost:8000",
+    pattern=r"https?://[^/\s]+/?",
+    accepted="where links in mail lead: https://ema.example.org",
+).rstrip("/")
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env_text("EMA_MAIL_FROM", "EMA server <ema-server@localhost>")
+EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"  # one file for each mail, where no server is named
+EMAIL_FILE_PATH = VAR / "mail"
+if _mail_url := env_text("EMA_MAIL_URL", ""):
+    _mail, _wrong = mail_settings(_mail_url)
+    if _wrong:
+        fault("EMA_MAIL_URL", _wrong, MAIL_ACCEPTED)
+    globals().update(_mail)
+
+# Content security policy: our own files alone. Single sign-on starts by a link, so that no form leads elsewhere.
+CONTENT_SECURITY_POLICY: dict[str, Any] = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+        "form-action": [SELF],
+    }
+}
+
+# Operators' records at /admin/
+UNFOLD = {
+    "SITE_TITLE": "EMA server",
+    "SITE_HEADER": "EMA server",
+    "SITE_SUBHEADER": "Operators’ records",
+    "SITE_URL": "/",
+    "SHOW_HISTORY": False,
+    "SHOW_BACK_BUTTON": True,
+    "COLORS": {
+        "base": {
+            "50": "#faf9f6", "100": "#f3f1ec", "200": "#e3e0d9", "300": "#cfcbc2", "400": "#959ba5", "500": "#6a707a",
+            "600": "#535963", "700": "#3a3e45", "800": "#2e3238", "900": "#1b1e22", "950": "#131518",
+        },
+        "primary": {
+            "50": "#eef5f2", "100": "#dcebe5", "200": "#bcd9cd", "300": "#84bba8", "400": "#5cc8ac", "500": "#45917d",
+            "600": "#0c6b58", "700": "#0a5a4a", "800": "#08493c", "900": "#063a30", "950": "#04261f",
+        },
+    },
+}  # fmt: skip
 CSRF_FAILURE_VIEW = "ema_server.common.problems.csrf_failure"
 
 BIND = env_text(

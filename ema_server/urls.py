@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, include, path
+from django.utils.module_loading import autodiscover_modules
 from drf_spectacular.views import SpectacularAPIView
+
+from ema_server.accounts import operators
+
+autodiscover_modules("admin")
 
 api: list[URLPattern | URLResolver] = [
     path("", include("ema_server.sampling.urls")),
@@ -14,6 +19,7 @@ api: list[URLPattern | URLResolver] = [
 urlpatterns = [
     path("api/v1/", include(api)),
     path("", include("ema_server.operations.urls")),
+    path("admin/", operators.site.urls),
     path("", include("ema_server.accounts.urls")),
     path("", include("ema_server.studies.urls")),
     path("", include("ema_server.participants.urls")),

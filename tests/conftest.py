@@ -22,6 +22,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _quick_passwords(settings: Any) -> None:
+    """A strong hash costs a third of a second for each researcher of a test."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
 def _every_study(request: pytest.FixtureRequest) -> Iterator[None]:
     """A test looks at the whole database; the requests that it makes begin without any scope, as in a server."""
     if request.node.get_closest_marker("scoped"):

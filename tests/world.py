@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from django.test import Client
+from django_scopes import scope
 
 from ema_server.accounts.models import User
 from ema_server.participants.services import invite
@@ -73,7 +74,14 @@ def researcher(email: str = "") -> User:
     return User.objects.create_user(email or f"researcher{next(_numbers)}@example.org", "correct horse battery")
 
 
-def live_study(owner: User | None = None, *, slug: str = "", plan: dict[str, Any] | None = None, **more: Any) -> Study:
+def live_study(
+    owner: User | None = None,
+    *,
+    slug: str = "",
+    plan: dict[str, Any] | None = None,
+    survey: dict[str, Any] | None = None,
+    **more: Any,
+) -> Study:
     """A study that collects, from Monday 2 March 2026 for two weeks, with questionnaire, sampling and analysis plan."""
     study = Study.objects.create(
         slug=slug or f"study-{next(_numbers)}",
@@ -84,11 +92,12 @@ def live_study(owner: User | None = None, *, slug: str = "", plan: dict[str, Any
         ends_on=MONDAY + timedelta(days=13),
         **more,
     )
-    if owner:
-        add_member(study=study, user=owner, role=Membership.Role.OWNER)
-    publish_survey(study=study, questionnaire="momentary", document=SURVEY)
-    publish_sampling_plan(study=study, document=SAMPLING)
-    publish_plan(study=study, document=plan or PLAN)
+    with scope(study=study):
+        if owner:
+            add_member(study=study, user=owner, role=Membership.Role.OWNER)
+        publish_survey(study=study, questionnaire="momentary", document=survey or SURVEY)
+        publish_sampling_plan(study=study, document=SAMPLING)
+        publish_plan(study=study, document=plan or PLAN)
     return study
 
 

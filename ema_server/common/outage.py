@@ -1,4 +1,4 @@
-"""Whether an error means "the database cannot serve now", wherever in a request it struck."""
+"""Whether an error means "the database (or the cache) cannot serve now", wherever in a request it struck."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import psycopg
 from django.db import DatabaseError, InterfaceError, OperationalError
+from redis.exceptions import ConnectionError as CacheAway
+from redis.exceptions import TimeoutError as CacheSlow
 
 # SQLSTATE classes and codes (PostgreSQL, appendix A): lost connections, no resources left (disk, memory, connections),
 # shut down or cancelled by the operator, errors of the system below, a conflict that a retry solves, a standby.
@@ -26,6 +28,8 @@ def sqlstate_of(error: BaseException | None) -> str | None:
 
 
 def _says_so(error: BaseException) -> bool:
+    if isinstance(error, CacheAway | CacheSlow):
+        return True
     if not isinstance(error, DatabaseError | InterfaceError | psycopg.Error):
         return False
     own = error if isinstance(error, psycopg.Error) else error.__cause__

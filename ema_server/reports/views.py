@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import Http404
 
+from ema_server.accounts.queries import session_has_second_factor
 from ema_server.reports import queries
 from ema_server.studies.pages import ResearcherPage, StudyPage
 
@@ -16,7 +17,12 @@ class HomeView(ResearcherPage):
     template_name = "reports/home.html"
 
     def get_context_data(self, **more: Any) -> dict[str, Any]:
-        return super().get_context_data(studies=queries.studies_with_reports(self.researcher), **more)
+        factor = session_has_second_factor(self.request)
+        studies = [
+            (study, report if factor or not study.require_mfa else None)
+            for study, report in queries.studies_with_reports(self.researcher)
+        ]
+        return super().get_context_data(studies=studies, second_factor=factor, **more)
 
 
 class ReportView(StudyPage):

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.models.functions import Lower
 from django_scopes import ScopedManager
 
 
@@ -47,6 +48,9 @@ class Study(models.Model):
     night_at = models.TimeField(default=time(2), help_text="Local time at which the night closes the day before.")
     secret = models.BinaryField(default=new_secret, editable=False, help_text="Seeds the draws of prompt times.")
     locked_at = models.DateTimeField(null=True, blank=True)
+    require_mfa = models.BooleanField(
+        default=False, db_default=False, help_text="Its pages open to sessions with a second factor alone."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -92,6 +96,41 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user}: {self.role} of {self.study}"
+
+
+class Invitation(models.Model):
+    """Who was asked by mail to join a study. The link's token exists in that mail alone; here lies its digest."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="invitations")
+    email = models.EmailField()
+    role = models.CharField(max_length=12, choices=Membership.Role)
+    site = models.CharField(max_length=40, blank=True, default="")
+    token_digest = models.CharField(max_length=64, unique=True, null=True, blank=True, help_text="SHA-256")
+    invited_by = models.ForeignKey("accounts.User", null=True, on_delete=models.SET_NULL, related_name="+")
+    invited_at = models.DateTimeField(auto_now_add=True)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    objects: ClassVar[models.Manager[Invitation]] = ScopedManager(study="study")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                "study",
+                Lower("email"),
+                name="one_open_invitation_per_address",
+                condition=models.Q(accepted_at__isnull=True, revoked_at__isnull=True),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"invitation {self.pk} to {self.study}"
+
+    @property
+    def audit_name(self) -> str:
+        return f"invitation:{self.pk}"
 
 
 class SurveyVersion(models.Model):

@@ -12,6 +12,8 @@ from django.views.generic import TemplateView
 from django_scopes import scope
 
 from ema_server.accounts.models import User
+from ema_server.accounts.pages import second_factor_first
+from ema_server.accounts.queries import session_has_second_factor
 from ema_server.studies import queries
 from ema_server.studies.models import Membership, Study
 
@@ -43,6 +45,9 @@ class StudyPage(ResearcherPage):
         self.member, self.study = member, member.study
         if not request.user.has_perm(self.permission, self.study):
             raise PermissionDenied
+        if self.study.require_mfa and not session_has_second_factor(request):
+            why = f"“{self.study.title}” opens to people who have shown a second factor: its owners require it."
+            return second_factor_first(request, request.get_full_path(), why)
         with scope(study=self.study):
             response = super().dispatch(request, *args, **kwargs)
             if isinstance(response, SimpleTemplateResponse):

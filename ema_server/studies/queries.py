@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
 
 from django.db.models import QuerySet
 from django_scopes import scopes_disabled
 
 from ema_server.accounts.models import User
+from ema_server.accounts.queries import with_second_factor
 from ema_server.ledger.models import AuditEvent
-from ema_server.studies.models import Membership, SamplingPlan, Study, SurveyVersion
+from ema_server.studies.models import Invitation, Membership, SamplingPlan, Study, SurveyVersion
 from ema_server.vault.services import KeyDestroyed
 
 
@@ -66,3 +69,30 @@ def current_surveys(study: Study) -> list[SurveyVersion]:
 
 def current_sampling_plan(study: Study) -> SamplingPlan | None:
     return study.sampling_plans.order_by("-number").first()
+
+
+def team(study: Study) -> list[tuple[Membership, bool]]:
+    """Every member, with whether they have set up a second factor."""
+    members = list(study.memberships.select_related("user").order_by("user__email"))
+    protected = with_second_factor([member.user_id for member in members])
+    return [(member, member.user_id in protected) for member in members]
+
+
+def waiting_invitations(study: Study) -> QuerySet[Invitation]:
+    """Neither accepted nor withdrawn, also such as have run out: those can be sent anew."""
+    return study.invitations.filter(accepted_at__isnull=True, revoked_at__isnull=True).order_by("email")
+
+
+def open_invitation(token: str, *, now: datetime) -> Invitation | None:
+    """The invitation of this token, while it can be accepted."""
+    with scopes_disabled():
+        return (
+            Invitation.objects.select_related("study", "invited_by")
+            .filter(
+                token_digest=sha256(token.encode()).hexdigest(),
+                accepted_at__isnull=True,
+                revoked_at__isnull=True,
+                expires_at__gt=now,
+            )
+            .first()
+        )

@@ -121,7 +121,10 @@ def test_phones_to_report(study: Study, worker: subprocess.Popen[bytes]) -> None
     client = Client()
     address = f"/studies/{study.slug}/report/"
     assert client.get(address).status_code == 302  # a stranger is sent to log in
-    assert client.login(username="owner@example.org", password="correct horse battery")
+    assert (
+        client.post("/login/", {"username": "owner@example.org", "password": "correct horse battery"}).status_code
+        == 302
+    )
     page = client.get(address).content.decode()
     for words in (
         model["within"]["sentence"],
@@ -134,7 +137,7 @@ def test_phones_to_report(study: Study, worker: subprocess.Popen[bytes]) -> None
 
     stranger = Client()
     User.objects.create_user("stranger@example.org", "correct horse battery")
-    assert stranger.login(username="stranger@example.org", password="correct horse battery")
+    stranger.post("/login/", {"username": "stranger@example.org", "password": "correct horse battery"})
     assert stranger.get(address).status_code == 404  # another's study answers like a missing one
 
 

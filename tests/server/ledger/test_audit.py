@@ -168,9 +168,14 @@ def test_a_chain_that_vanished_whole_is_missed(study: Study, tamperer: Any) -> N
 def test_an_event_belongs_into_the_transaction_of_its_change() -> None:
     study = live_study()
     before = AuditEvent.objects.count()
-    with pytest.raises(ValueError, match="later"), transaction.atomic():
+
+    @transaction.atomic
+    def change() -> None:
         audit.record(action="a.b", actor="server", study_id=study.pk, about="x")
         raise ValueError("something failed later")
+
+    with pytest.raises(ValueError, match="later"):
+        change()
     assert AuditEvent.objects.count() == before
     assert audit.verify(audit.chain_name(study.pk)) == []
 

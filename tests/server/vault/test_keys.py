@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -27,12 +26,12 @@ def _own_register(settings: Any, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def master(settings: Any) -> Iterator[dict[int, bytes]]:
+def master(settings: Any) -> Any:
     """A key store that knows no master key yet, and master keys of this test's own."""
     DataKey.objects.all().delete()
     MasterKey.objects.all().delete()
     settings.MASTER_KEYS = {1: sealing.new_key()}
-    yield settings.MASTER_KEYS
+    return settings.MASTER_KEYS
 
 
 def test_what_is_sealed_opens_in_its_own_place_alone() -> None:

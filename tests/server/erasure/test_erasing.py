@@ -1,0 +1,275 @@
+"""A person who is erased is found nowhere afterwards, in nothing that the server keeps or gives out."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+from uuid import uuid4
+
+import pytest
+import redis
+from django.conf import settings as configured
+from django.core.management import CommandError, call_command
+from django.db import connection, connections
+from django.test import Client
+
+from ema_server.common import clock
+from ema_server.erasure import services
+from ema_server.erasure.models import Certificate
+from ema_server.ledger import audit, outbox
+from ema_server.ledger.models import Job
+from ema_server.participants.models import Device, Participant, PersonTable
+from ema_server.participants.services import PersonErased, import_person_table, record_identity
+from ema_server.reports.models import Report
+from ema_server.reports.services import produce_report
+from ema_server.responses.models import Quarantined, Submission
+from ema_server.responses.services import record_submissions
+from ema_server.vault import services as vault
+from tests.server.reports.test_nights import answered_study
+from tests.world import SURVEY, FakePhone, researcher
+
+pytestmark = pytest.mark.django_db
+
+WITH_TEXT = {**SURVEY, "items": [*SURVEY["items"], {"name": "words", "type": "text", "text": "?", "required": False}]}
+
+
+@pytest.fixture(autouse=True)
+def _own_register(settings: Any, tmp_path: Path) -> None:
+    settings.VAR = tmp_path
+
+
+class Planted:
+    """Twenty texts, each telling, each put in another place of one person's life."""
+
+    def __init__(self) -> None:
+        self.texts = [f"planted{number:02d}{uuid4().hex[:12]}" for number in range(20)]
+        self._next = iter(self.texts)
+        self.sealed: list[str] = []  # those that are ciphertext from the beginning
+
+    def text(self, *, sealed: bool = True) -> str:
+        found = next(self._next)
+        if sealed:
+            self.sealed.append(found)
+        return found
+
+
+def plant() -> tuple[FakePhone, Planted]:
+    """A study with a report, in which one person has left twenty texts of theirs everywhere that a text can go."""
+    planted = Planted()
+    study = answered_study(survey=WITH_TEXT, owner=researcher()).study
+    open_ = planted.text
+    phone = FakePhone(study, pseudonym="P77")
+    body_device = {
+        "platform": open_(sealed=False),
+        "os_version": open_(sealed=False),
+        "app_version": open_(sealed=False),
+    }
+    with patch.object(FakePhone, "enrolment", lambda self, code: {
+        "code": code, "zone": self.zone, "device": body_device,
+        "consent": {"version": open_(sealed=False), "given_at": "2026-03-01T09:00:00+01:00"},
+    }):  # fmt: skip
+        phone.enrolled()
+    person = Participant.objects.get(pseudonym="P77")
+    facts = {name: planted.text() for name in ("name", "email", "phone", "note")}
+    record_identity(participant=person, facts=facts, actor="user:1")
+    record_identity(participant=person, facts={"name": planted.text()}, actor="user:1", reason=planted.text())
+    import_person_table(study=study, rows={"P77": {"nick": open_(sealed=False)}, "P1": {"nick": "other"}})
+    base = {"support": 50, "stress": 50}
+    said = phone.item(0, answers={**base, "words": planted.text()}, mood_board=planted.text(), zone=planted.text())
+    phone.submit(said)
+    phone.submit({**said, "answers": {**base, "words": planted.text()}})  # a conflict
+    phone.submit(phone.item(1, answers={**base, "words": planted.text(), planted.text(): 1}))  # an unknown item
+    phone.submit(phone.item(2, answered_at=planted.text()), phone.item(3, questionnaire=planted.text()))
+    phone.report(4, "dismissed", reason=planted.text() + " and more")
+    phone.submit(*(phone.item(n, answers={"support": n, "stress": 2 * n % 50}) for n in range(5, 20)))
+    assert list(planted._next) == [], "each of the twenty is planted"
+    assert (
+        Quarantined.objects.filter(participant=person).count(),
+        Submission.objects.filter(participant=person).count(),
+    ) == (3, 16)
+    produce_report(study=study, night=clock.now().date(), now=clock.now())
+    return phone, planted
+
+
+def everything() -> str:
+    """Every row of every table of both databases as text; bytes as hexadecimal, as PostgreSQL writes them."""
+    found = []
+    for alias in connections:
+        with connections[alias].cursor() as cursor:
+            for table in connections[alias].introspection.table_names(cursor):
+                cursor.execute(f'SELECT t::text FROM "{table}" t')
+                found += [row[0] for row in cursor.fetchall()]
+    return "\n".join(found)
+
+
+def holds(haystack: str, needle: str) -> bool:
+    return needle in haystack or needle.encode().hex() in haystack
+
+
+def test_identity_and_free_text_are_ciphertext_from_the_beginning() -> None:
+    _, planted = plant()
+    rows = everything()
+    assert len(planted.sealed) >= 14
+    assert [text for text in planted.sealed if holds(rows, text)] == []
+
+
+def test_twenty_planted_strings_are_found_nowhere_afterwards(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    phone, planted = plant()
+    person = Participant.objects.get(pseudonym="P77")
+    assert any(holds(everything(), text) for text in planted.texts), "what was never there proves nothing"
+    services.ask_for_erasure(participant=person, actor="user:1", now=clock.now(), reason="asked by e-mail")
+    assert outbox.run_due(queue="celery") >= 1
+    report = produce_report(study=phone.study, night=clock.now().date(), now=clock.now())
+    call_command("export_dataset", phone.study.slug, out=tmp_path / "rows.csv")
+    call_command("latest_report", phone.study.slug, json=True)
+
+    places = {
+        "tables": everything(),
+        "logs": caplog.text,
+        "exports": (tmp_path / "rows.csv").read_text() + capsys.readouterr().out,
+        "reports": str(report.results) + str(report.figures),
+        "cache": everything_in_valkey(),
+    }
+    for place, content in places.items():
+        assert [text for text in planted.texts if holds(content, text)] == [], place
+    assert Quarantined.objects.filter(participant=person).count() == 0
+
+
+def everything_in_valkey() -> str:
+    server = redis.Redis.from_url(configured.CELERY_BROKER_URL)
+    found = []
+    for database in range(4):
+        server = redis.Redis.from_url(configured.CELERY_BROKER_URL, db=database)
+        for key in server.scan_iter():
+            found += [repr(key), repr(server.dump(key))]
+    return "\n".join(found)
+
+
+def test_a_row_copied_away_before_cannot_be_opened_after() -> None:
+    plant()
+    person = Participant.objects.get(pseudonym="P77")
+    kept = Submission.objects.select_related("participant").get(participant=person, sealed__isnull=False)
+    services.erase(participant=person, now=clock.now())
+    with pytest.raises(vault.KeyDestroyed):
+        _ = kept.sealed
+
+
+def test_the_phone_is_closed_at_once_and_the_person_cannot_come_back() -> None:
+    phone, _ = plant()
+    person = Participant.objects.get(pseudonym="P77")
+    services.ask_for_erasure(participant=person, actor="user:1", now=clock.now())
+    assert phone.call("GET", "sync").status_code == 401
+    outbox.run_due(queue="celery")
+    assert phone.call("POST", "submissions", {"items": [phone.item(9)]}).status_code == 401
+    with pytest.raises(vault.KeyDestroyed):
+        vault.seal(b"x", owner=person.key_id, context="c")
+
+
+def test_an_answer_on_its_way_while_the_person_is_erased_is_not_stored() -> None:
+    plant()
+    device = Device.objects.select_related("participant__study").get(participant__pseudonym="P77")
+    services.erase(participant=device.participant, now=clock.now())
+    with pytest.raises(PersonErased):
+        record_submissions(device=device, raw_items=[b"{}"], now=clock.now())
+
+
+def test_others_keep_everything_and_reports_keep_what_they_say_of_all() -> None:
+    phone, _ = plant()
+    others = Submission.objects.exclude(participant__pseudonym="P77").count()
+    before = Report.objects.get()
+    assert "P77" in str(before.results)
+    services.erase(participant=Participant.objects.get(pseudonym="P77"), now=clock.now())
+    after = Report.objects.get()
+    assert "P77" not in str(after.results) + str(after.figures)
+    assert "P1" in str(after.results["models"][0]["persons"])
+    assert after.results["models"][0]["fixed"] == before.results["models"][0]["fixed"]
+    assert after.results["persons_erased"] == 1
+    assert Submission.objects.count() == others
+    assert PersonTable.objects.get().rows == {"P1": {"nick": "other"}}
+    assert audit.verify(audit.chain_name(phone.study.pk)) == []
+
+
+def test_the_certificate_proves_it_and_names_nobody() -> None:
+    _, planted = plant()
+    person = Participant.objects.get(pseudonym="P77")
+    services.erase(participant=person, now=clock.now())
+    certificate = Certificate.objects.get()
+    text = services.text_of(certificate)
+    assert certificate.removed["answers"] == 16
+    assert certificate.removed["quarantined items"] == 3
+    assert str(person.key_id) in text
+    assert [each for each in planted.texts if each in text] == []
+
+
+def test_erasing_twice_is_erasing_once() -> None:
+    plant()
+    person = Participant.objects.get(pseudonym="P77")
+    for _ in range(2):
+        services.ask_for_erasure(participant=person, actor="user:1", now=clock.now())
+        services.erase(participant=person, now=clock.now())
+    outbox.run_due(queue="celery")
+    assert Certificate.objects.count() == 1
+    assert Job.objects.get(kind="erasure").done_at is not None
+
+
+def test_a_crash_between_key_and_rows_is_finished_by_the_outbox() -> None:
+    plant()
+    person = Participant.objects.get(pseudonym="P77")
+    services.ask_for_erasure(participant=person, actor="user:1", now=clock.now())
+    with patch("ema_server.erasure.services.purge", side_effect=RuntimeError("killed")):
+        outbox.run_due(queue="celery")
+    assert Certificate.objects.count() == 0
+    with pytest.raises(vault.KeyDestroyed):
+        vault.seal(b"x", owner=person.key_id, context="c")  # the key is gone first
+    Job.objects.update(due_at=clock.now())
+    outbox.run_due(queue="celery")
+    assert Certificate.objects.count() == 1
+
+
+def test_the_register_is_replayed_on_a_database_that_knows_the_person_still() -> None:
+    plant()
+    person = Participant.objects.get(pseudonym="P77")
+    vault.destroy_key(
+        owner=person.key_id, now=clock.now()
+    )  # as a restored backup stands: rows there, key in the register
+    assert services.replay_register() == 1
+    assert Submission.objects.filter(participant=person).count() == 0
+    assert services.replay_register() == 0
+
+
+def test_an_owner_erases_on_the_page_by_typing_the_pseudonym() -> None:
+    phone, _ = plant()
+    owner = phone.study.memberships.get(role="owner").user
+    person = Participant.objects.get(pseudonym="P77")
+    client = Client()
+    client.force_login(owner)
+    address = f"/studies/{phone.study.slug}/participants/{person.pk}/"
+    refused = client.post(f"{address}erase/", {"pseudonym": "P78"})
+    assert refused.status_code == 400
+    assert "type P77 to confirm" in refused.content.decode()
+    assert client.get(f"{address}certificate/").status_code == 404
+    assert client.post(f"{address}erase/", {"pseudonym": "P77", "reason": "asked"}).status_code == 302
+    assert "is being erased" in client.get(f"{address}erase/").content.decode()
+    outbox.run_due(queue="celery")
+    page = client.get(f"{address}erase/").content.decode()
+    assert "P77 was erased" in page
+    certificate = client.get(f"{address}certificate/")
+    assert "CERTIFICATE OF ERASURE" in certificate.content.decode()
+    assert "attachment" in certificate["Content-Disposition"]
+
+
+def test_the_command_asks_before_it_erases(monkeypatch: pytest.MonkeyPatch) -> None:
+    phone, _ = plant()
+    monkeypatch.setattr("builtins.input", lambda: "P1")
+    with pytest.raises(CommandError, match="Nothing was erased"):
+        call_command("erase_participant", phone.study.slug, "P77")
+    call_command("erase_participant", phone.study.slug, "P77", yes=True)
+    assert Certificate.objects.get().pseudonym == "P77"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM participants_identity")
+        assert cursor.fetchone()[0] == 0
