@@ -197,7 +197,7 @@ def test_only_what_was_lost_is_restored_and_never_over_living_data(drill: Drill,
     assert fresh.rows("SELECT count(*) FROM ledger_auditevent") == events
 
     admin("DROP DATABASE drill_fresh WITH (FORCE)")
-    admin("CREATE DATABASE drill_fresh")  # without any table, beside the key store that is still there
+    admin("CREATE DATABASE drill_fresh TEMPLATE drill_template")  # the key store is still there
     (said,) = fresh.refusals(drill.both)
     assert "The key store is not empty" in said
     assert "Leave --keys out if this is the store that belongs to the backup." in said
