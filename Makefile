@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo test chaos check lint types contracts clean
+.PHONY: help demo stack test chaos check lint types contracts clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -17,6 +17,9 @@ help:  ## this list
 
 demo: $(VENV)/demo  ## all of it, with phones: PORT=8000, SERVE=0 ends after the report, DATA=PATH/fried2022.csv
 	@$(BIN)/python manage.py demo --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve) $(if $(DATA),--data "$(DATA)")
+
+stack: $(VENV)/demo  ## a whole server without containers, behind its proxy: PORT=8000
+	@$(BIN)/python manage.py stack --port $(PORT)
 
 test: $(VENV)/dev  ## everything that must hold
 	@$(BIN)/python -m pytest

@@ -134,6 +134,8 @@ DATABASES["keys"] = (
     if is_set("KEYS_DATABASE_URL")
     else {**DATABASES["default"], "NAME": f"{DATABASES['default']['NAME']}_keys"}
 )
+if all(DATABASES["keys"][part] == DATABASES["default"][part] for part in ("HOST", "PORT", "NAME")):
+    fault("KEYS_DATABASE_URL", "names the database of the answers", "another database, best on another server")
 DATABASE_ROUTERS = ["ema_server.vault.router.KeyStoreRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

@@ -119,8 +119,8 @@ def _fill(archives: dict[str, Archive], register: dict[UUID, datetime], progress
         done.rows[store] = archive.manifest.rows
         done.migrated += schema.migrate_forward(catalog.STORES[store])
     progress("erasing again who was erased since", 0, 0)
-    erasures = [Erasure(owner=owner, erased_at=at) for owner, at in register.items()]
-    Erasure.objects.bulk_create(erasures, ignore_conflicts=True)  # the store's own register may be older
+    erasures = [Erasure(owner=owner, erased_at=at) for owner, at in register.items()]  # the store's own may be older
+    Erasure.objects.bulk_create(erasures, ignore_conflicts=True)
     done.erased = len(register)
     with scopes_disabled():
         run_after_restore()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
@@ -14,6 +15,8 @@ from rest_framework.views import set_rollback
 
 from ema_server.common.errors import DomainError
 from ema_server.common.outage import is_outage
+
+logger = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 10
 
@@ -31,9 +34,11 @@ def problem(status: int, code: str, title: str, detail: str, **more: Any) -> Jso
 
 
 def problem_response(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
-    """DRF's exception handler: domain errors, malformed bodies, missing credentials. An outage or a fault of ours goes
-    on to `server_error`."""
+    """DRF's exception handler: domain errors, malformed bodies, missing credentials, an outage. A fault of
+    ours goes on to `server_error`."""
     response = _problem_of(error)
+    if response is None and is_outage(error):
+        response = unavailable(context["request"])
     if response is not None:
         set_rollback()
     return response
@@ -75,6 +80,7 @@ def too_large(limit: int | None = None) -> JsonResponse:
 
 def unavailable(request: HttpRequest) -> HttpResponse:
     """The database away means "later", never 500: a phone keeps its answers and sends them again."""
+    logger.warning("the database cannot serve", exc_info=True)
     response = _answer(
         request, 503, "unavailable", "Not available now", "Nothing was stored. Keep the answers and try again."
     )

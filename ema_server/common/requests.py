@@ -9,6 +9,7 @@ from collections.abc import Callable
 from uuid import uuid4
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.functional import LazyObject
 
 from ema_server.common import counts
 from ema_server.common.logs import request_id
@@ -16,6 +17,7 @@ from ema_server.common.logs import request_id
 logger = logging.getLogger("ema_server.access")
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 QUIET = {"live", "ready", "metrics", "static"}  # asked all the time; their lines are for who debugs them
+READ_ON = 16 * 1024 * 1024  # bytes of a body that is too large
 _UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}")
 
 
@@ -31,6 +33,8 @@ class RequestLog:
         began = time.perf_counter()
         try:
             response = self.get_response(request)
+            if response.status_code == 413:
+                _read_on(request)
             response["X-Request-ID"] = request_id.get()
             self._note(request, response, time.perf_counter() - began)
             return response
@@ -47,6 +51,17 @@ class RequestLog:
         logger.log(level, "request", extra={**said, **_who(request)})
 
 
+def _read_on(request: HttpRequest) -> None:
+    """Take what is left of a body that was refused, within reason: closing on a sender would cost it the answer."""
+    stream = getattr(request, "_stream", None)  # Django's own, which ends where the body does
+    left = READ_ON
+    try:
+        while stream is not None and left > 0 and (part := stream.read(65536)):
+            left -= len(part)
+    except (OSError, ValueError):
+        pass  # it has gone
+
+
 def _route_of(request: HttpRequest) -> str:
     if request.resolver_match is not None:
         return request.resolver_match.view_name or "unnamed"
@@ -56,6 +71,8 @@ def _route_of(request: HttpRequest) -> str:
 def _who(request: HttpRequest) -> dict[str, int]:
     """The number of the researcher or phone, if the request has looked it up by itself; nothing is looked up for a log."""
     known = getattr(request, "_cached_user", None) or request.__dict__.get("user")
+    if isinstance(known, LazyObject):  # not looked up yet; asking it for its number would
+        return {}
     meta, number = getattr(known, "_meta", None), getattr(known, "pk", None)
     if meta is None or not isinstance(number, int):
         return {}

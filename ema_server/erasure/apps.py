@@ -6,7 +6,8 @@ class ErasureConfig(AppConfig):
 
     def ready(self) -> None:
         from ema_server.common.restoring import after_restore
+        from ema_server.erasure import services
         from ema_server.ledger import outbox
 
-        after_restore("ema_server.erasure.services.replay_register")
         outbox.handles("erasure", "ema_server.erasure.services.carry_out")
+        after_restore(services.replay_register)

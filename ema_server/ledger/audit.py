@@ -110,6 +110,15 @@ def anchor_chains(*, now: datetime) -> int:
     return len(chains)
 
 
+def supersede_anchors() -> None:
+    """After a restore: the ends that the restored chains have not reached no longer bind. They stay, with the moment,
+    in the key store, where who can only write to the database cannot put them."""
+    with scopes_disabled():
+        for anchor in Anchor.objects.filter(superseded_at__isnull=True, length__gt=0):
+            if not AuditEvent.objects.filter(chain=anchor.chain, number=anchor.length, hash=anchor.head).exists():
+                Anchor.objects.filter(pk=anchor.pk).update(superseded_at=clock.now())
+
+
 def ask_for_anchors(*, now: datetime) -> None:
     """Make sure that today's ends of the chains are anchored."""
     ledger.ask_for(kind=ANCHORS, key=now.astimezone(UTC).date().isoformat(), payload={})
@@ -146,7 +155,7 @@ def _moment(chain: AuditChain) -> datetime:
 def _faults(name: str) -> Iterator[Fault]:
     key = server_key("audit")
     number, previous = 0, START
-    anchors = {anchor.length: anchor.head for anchor in Anchor.objects.filter(chain=name)}
+    anchors = {each.length: each.head for each in Anchor.objects.filter(chain=name, superseded_at__isnull=True)}
     for event in AuditEvent.objects.filter(chain=name).order_by("number", "id").iterator():
         number += 1
         if event.number != number:

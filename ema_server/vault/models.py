@@ -61,6 +61,7 @@ class Anchor(models.Model):
     length = models.PositiveBigIntegerField()
     head = models.CharField(max_length=64)
     anchored_at = models.DateTimeField()
+    superseded_at = models.DateTimeField(null=True, help_text="When a backup was restored that is older than this end.")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["chain", "length"], name="one_anchor_per_length")]

@@ -91,6 +91,24 @@ def test_two_users_share_one_pair_of_servers_and_the_last_one_out_stops_them(var
     assert eventually(lambda: not servers_of(var))
 
 
+def test_a_second_supervisor_in_a_folder_refuses_and_changes_nothing(var: Path) -> None:
+    with attach(var) as urls:
+        second = subprocess.run(
+            [sys.executable, "-m", "ema_server.embedded.supervisor", str(var)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert second.returncode == 75
+        assert "has a supervisor already" in second.stderr
+        assert "EMA_VAR" in second.stderr
+        psycopg.connect(urls.database).close()
+        with attach(var) as others:
+            assert others == urls
+
+
 def test_a_wrong_password_is_refused(var: Path) -> None:
     with attach(var) as urls:
         secret = json.loads((var / "servers.secret").read_text())["database"]
