@@ -76,8 +76,8 @@ INSTALLED_APPS = [
     "ema_server.sampling",
     "ema_server.responses",
     "ema_server.reports",
-    "ema_server.backup",
     "ema_server.erasure",
+    "ema_server.backup",
     "ema_server.operations",
     "ema_server.demo",
 ]

@@ -26,17 +26,19 @@ from ema_server.backup.services import REGISTER
 from ema_server.common import clock
 from ema_server.common.errors import DomainError
 from ema_server.common.restoring import run_after_restore
+from ema_server.erasure.models import Certificate
 from ema_server.ledger import audit
 from ema_server.vault import sealing
 from ema_server.vault.models import DataKey, Erasure, MasterKey, Store
 from ema_server.vault.services import SERVER, check_store, erased_owners
 
 LOCK = 0x454D4152  # any number that nothing else locks
-WAITS_FOR_TABLES = "10s"
+WAITS_FOR_TABLES = "5s"
 _DATA_KEYS = DataKey._meta.db_table
 _MASTER_KEYS = MasterKey._meta.db_table
 _ERASURES = Erasure._meta.db_table
 _STORES = Store._meta.db_table
+_CERTIFICATES = Certificate._meta.db_table
 _MIGRATIONS = "django_migrations"  # says which tables there are, and is right already
 
 UNREADABLE_WITHOUT_KEYS = (
@@ -102,8 +104,8 @@ def _restore(
                 progress(f"making the {catalog.NAMES[store]}'s tables", 0, 0)
                 schema.rebuild(archive.manifest, aliases[store])
         with ExitStack() as transactions:
-            for store in archives:  # the key store's ends first: rows without their keys would be of no use
-                transactions.enter_context(transaction.atomic(using=aliases[store]))
+            for alias in catalog.STORES.values():  # the key store's ends first: rows without keys are of no use
+                transactions.enter_context(transaction.atomic(using=alias))
             return _fill(archives, register, progress)
     finally:
         with connections[main_alias].cursor() as cursor:
@@ -278,16 +280,16 @@ def _set_sequence(alias: str, sequence: dict[str, object]) -> None:
 
 
 def _register(archives: dict[str, Archive], folders: set[Path]) -> dict[UUID, datetime]:
-    """Everybody who was erased, wherever that was written down: the key store, its backup, this server's own file, and
-    the copies beside the backups."""
+    """Everybody who was erased, wherever that was written down: the key store and its backup, the certificates, this
+    server's own file, and the copies beside the backups."""
     try:
         register = erased_owners()
     except DatabaseError:
         register = {}
-    if "keys" in archives:
-        for row in archives["keys"].rows(_ERASURES):
-            owner, at = row["owner"], row["erased_at"]
-            if owner is not None and at is not None:
+    for store, table, column in (("keys", _ERASURES, "owner"), ("main", _CERTIFICATES, "key_id")):
+        if store in archives and table in archives[store].manifest.tables:
+            for row in archives[store].rows(table):
+                owner, at = row[column] or b"", row["erased_at"] or b""
                 register.setdefault(UUID(owner.decode()), datetime.fromisoformat(at.decode()))
     for folder in folders:
         path = folder / REGISTER

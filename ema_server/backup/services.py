@@ -18,7 +18,7 @@ from django.db import Error as DatabaseError
 from django.db import connections, transaction
 
 from ema_server.backup import catalog
-from ema_server.backup.archive import Manifest, new_archive, remove_unfinished
+from ema_server.backup.archive import Manifest, new_archive, open_archive, remove_unfinished
 from ema_server.common.errors import DomainError
 from ema_server.common.version import code_version
 from ema_server.vault.services import KeyStoreFault, check_store, erased_owners
@@ -102,6 +102,12 @@ def prepare_folder(folder: Path) -> None:
         raise BackupFailed(
             f"{folder} cannot be used: {error.strerror}. Name a folder that you may write to."
         ) from error
+
+
+def read_back(taken: Taken, *, store: str) -> None:
+    """Read the file to its end and compare every digest, before an older one is removed for it."""
+    with open_archive(taken.path, store=store):
+        pass
 
 
 def remove_old(folder: Path, *, store: str, keep: timedelta, now: datetime) -> list[Path]:

@@ -29,11 +29,6 @@ def place(error: BaseException) -> str:
     return f"{shown}:{step.lineno} in {step.name}"
 
 
-def trail(error: BaseException) -> str:
-    """The steps that led there, as lines of code without values: for the log."""
-    return "".join(traceback.format_tb(error.__traceback__)).rstrip()
-
-
 def _inside(filename: str) -> bool:
     path = Path(filename)
     return path.is_relative_to(_ROOT) and ".venv" not in path.parts

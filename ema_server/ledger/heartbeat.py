@@ -39,7 +39,8 @@ def _beat(job: Job, lease: timedelta, at_most: timedelta, ended: threading.Event
     try:
         while not ended.wait(lease.total_seconds() / BEATS_PER_LEASE):
             if time.monotonic() > gives_up:
-                logger.error("%s %s has run for more than %s: its lease is kept no longer", job.kind, job.key, at_most)
+                hours = at_most.total_seconds() / 3600
+                logger.error("%s %s has run for %.1f hours: its lease is kept no longer", job.kind, job.key, hours)
                 return
             try:
                 if not services.renew(job, lease=lease):

@@ -21,7 +21,6 @@ from kombu.exceptions import OperationalError as BrokerError
 from redis.exceptions import RedisError
 
 from ema_server.ledger import services
-from ema_server.ledger.faults import in_words, trail
 from ema_server.ledger.heartbeat import heartbeat
 from ema_server.ledger.models import Job
 
@@ -129,9 +128,7 @@ def run_next(*, kind: str, now: datetime | None = None, key: str | None = None) 
         logger.warning("%s %s: the lease was lost; another worker has it", job.kind, job.key)
         raise
     except Exception as error:
-        logger.error(
-            "%s %s failed at attempt %d: %s\n%s", job.kind, job.key, job.attempts, in_words(error), trail(error)
-        )
+        logger.error("%s %s failed at attempt %d", job.kind, job.key, job.attempts, exc_info=error)
         services.fail(job, error, max_attempts=handler.max_attempts)
         raise
     return job

@@ -68,7 +68,7 @@ def claim(
                 Job.objects.filter(pk=job.pk).update(
                     dead_at=moment, deaths=deaths, leased_until=None, claims=F("claims") + 1, last_error=words
                 )
-                logger.error("%s %s is given up: %s", job.kind, job.key, words)
+                logger.error("%s %s is given up: its worker died %d times", job.kind, job.key, deaths)
                 continue
             Job.objects.filter(pk=job.pk).update(
                 leased_until=moment + lease,

@@ -22,7 +22,7 @@ from ema_server.reports.models import Report
 from ema_server.studies.models import Study
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-BACKUP_MARKER = "last-backup.json"  # in EMA_VAR, written by each backup that succeeded
+BACKUP_MARKER = "last-backup.json"  # in EMA_VAR, written anew by each backup that succeeded
 
 __all__ = ["CONTENT_TYPE", "counts", "exposition"]
 

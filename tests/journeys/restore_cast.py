@@ -16,10 +16,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ema_server.settings")
 django.setup()
 
 from django.conf import settings  # noqa: E402
-from django.core.management import call_command  # noqa: E402
+from django.core.management import CommandError, call_command  # noqa: E402
 from django_scopes import scopes_disabled  # noqa: E402
 
+from ema_server.common import clock  # noqa: E402
 from ema_server.common.restoring import after_restore  # noqa: E402
+from ema_server.erasure import services  # noqa: E402
 from ema_server.ledger import audit  # noqa: E402
 from ema_server.participants.models import Participant  # noqa: E402
 from ema_server.responses.models import Submission  # noqa: E402
@@ -29,8 +31,8 @@ from tests.world import FakePhone, live_study, researcher  # noqa: E402
 settings.ALLOWED_HOSTS = ["testserver"]
 
 
-def build() -> dict[str, Any]:
-    """Three people answer; one phone sends something that is refused, so that every kind of row is there."""
+def build(folder: str) -> dict[str, Any]:
+    """Three people answer, one phone sends something that is refused, and all of it is backed up."""
     study = live_study(researcher(), slug="drill")
     phones = [FakePhone(study, pseudonym=f"P{n}").enrolled() for n in range(3)]
     items = [phone.item(n, answers={"support": 10 * n, "stress": 5}) for phone in phones for n in range(4)]
@@ -40,7 +42,9 @@ def build() -> dict[str, Any]:
     refused = phones[0].submit(phones[0].item(6, answers={"support": "Ünïcode \t\\N \n'"}))
     assert refused[0]["status"] == "rejected"
     keys = {person.pseudonym: str(person.key_id) for person in Participant.objects.all()}
-    return {"token": phones[0].token, "item": items[0], "keys": keys}
+    call_command("backup", "--to", folder + "/main", "--keys-to", folder + "/keys")
+    planned = phones[0].call("GET", "sync").json()["prompts"]
+    return {"prompts": len(planned), "token": phones[0].token, "item": items[0], "keys": keys}
 
 
 def ask(token: str, item: str) -> dict[str, Any]:
@@ -54,8 +58,26 @@ def ask(token: str, item: str) -> dict[str, Any]:
         "again": again[0]["status"],
         "new": new[0]["status"],
         "submissions": Submission.objects.count(),
-        "audit_faults": [str(fault) for fault in audit.verify(every=True)],
+        "audit_faults": [str(fault) for chain in audit.chains() for fault in audit.verify(chain)],
     }
+
+
+def refusals(*restores: str) -> list[str]:
+    """What each of these restores is refused with; arguments within one are parted by a line break."""
+    said = []
+    for arguments in restores:
+        try:
+            call_command("restore", *arguments.split("\n"))
+        except CommandError as error:
+            said.append(str(error))
+        else:
+            raise AssertionError(f"{arguments} was restored")
+    return said
+
+
+def erase(pseudonym: str) -> dict[str, Any]:
+    services.erase(participant=Participant.objects.get(pseudonym=pseudonym), now=clock.now())
+    return {}
 
 
 def restore_with_a_room_that_fails(main: str, keys: str) -> dict[str, Any]:
@@ -68,14 +90,27 @@ def restore_with_a_room_that_fails(main: str, keys: str) -> dict[str, Any]:
 
     after_restore(fails)
     try:
-        call_command("restore", main, keys=keys)
+        call_command("restore", main, "--keys", keys)
     except RuntimeError:
         return {"seen": seen}
     raise AssertionError("it went on")
 
 
+def migrate() -> dict[str, Any]:
+    for database in ("default", "keys"):
+        call_command("migrate", database=database, verbosity=0)
+    return {}
+
+
 def main(verb: str, *arguments: str) -> None:
-    verbs = {"build": build, "ask": ask, "fail": restore_with_a_room_that_fails}
+    verbs = {
+        "migrate": migrate,
+        "build": build,
+        "ask": ask,
+        "erase": erase,
+        "refusals": refusals,
+        "fail": restore_with_a_room_that_fails,
+    }
     with scopes_disabled():
         print(json.dumps(verbs[verb](*arguments)))
 

@@ -17,6 +17,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
 from ema_server.common.errors import DomainError
+from ema_server.common.logs import SafeLine
 from ema_server.ledger import outbox, queries, services, tasks
 from ema_server.ledger.models import Job
 
@@ -54,6 +55,7 @@ def test_a_sweep_does_all_that_is_due_on_its_queue_and_nothing_else() -> None:
 
 @pytest.mark.django_db
 def test_one_that_fails_stops_no_other_and_its_error_names_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.handler.setFormatter(SafeLine())  # as a server writes its lines
     logging.getLogger("ema_server").addHandler(caplog.handler)
     outbox.handles("bad", refuse)
     outbox.handles("good", lambda job: None)
@@ -66,7 +68,7 @@ def test_one_that_fails_stops_no_other_and_its_error_names_nobody(caplog: pytest
     job = Job.objects.get(kind="bad")
     assert job.last_error.startswith("ValueError at tests/server/ledger/test_running.py:")
     assert job.last_error.endswith("in refuse")
-    assert "bad a failed at attempt 1" in caplog.text
+    assert "bad a failed at attempt 1 exception=builtins.ValueError at=" in caplog.text
     assert SECRET not in caplog.text
 
 

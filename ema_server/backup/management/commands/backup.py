@@ -66,6 +66,8 @@ class Command(BaseCommand):
                     line, description=table, completed=before + rows, total=max(before + rows, total)
                 ),
             )
+            bar.update(line, description="Reading it back")
+            services.read_back(taken, store=store)
         services.copy_register(folder)
         removed = services.remove_old(folder, store=store, keep=keep, now=now)
         self.stdout.write(f"{taken.path}: {taken.rows:,} rows, {taken.bytes / 1e6:,.1f} MB")

@@ -48,7 +48,8 @@ class Command(BaseCommand):
                 )
         except DomainError as error:
             raise CommandError(error.detail) from error
-        restoring.finish_schema()
+        if done.migrated:
+            restoring.finish_schema()
         rows = sum(done.rows.values())
         self.stdout.write(
             f"Restored {rows:,} rows in {time.monotonic() - started:.1f} s"
