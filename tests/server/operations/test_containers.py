@@ -123,6 +123,8 @@ def variables_read() -> set[str]:
                 and isinstance(node.slice, ast.Constant)
             ):
                 found.add(str(node.slice.value))
+            if isinstance(node, ast.Constant) and re.fullmatch(r"EMA_(OIDC|SAML)_[A-Z_]*[A-Z]", str(node.value)):
+                found.add(node.value)  # read as a group, from a mapping
     return found - {"PATH", "EMA_REFERENCE"}
 
 
