@@ -265,6 +265,7 @@ SESSION_COOKIE_SAMESITE = "Lax"
 USERSESSIONS_TRACK_ACTIVITY = False
 
 MFA_ADAPTER = "ema_server.accounts.adapters.SecondFactorAdapter"
+MFA_FORMS = {"authenticate": "ema_server.accounts.forms.Code", "reauthenticate": "ema_server.accounts.forms.CodeAgain"}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "EMA server"
@@ -273,7 +274,7 @@ MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not TLS  # browsers themselves allow it on 
 EMA_ADMIN_MFA = env_bool("EMA_ADMIN_MFA", default=True)
 
 AXES_HANDLER = "ema_server.accounts.guesses.CountFirst"
-AXES_LOCKOUT_PARAMETERS = ["username"]
+AXES_LOCKOUT_PARAMETERS = "ema_server.accounts.guesses.by_account"
 AXES_USERNAME_CALLABLE = "ema_server.accounts.guesses.account_of"
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = timedelta(minutes=15)
@@ -285,7 +286,6 @@ AXES_SENSITIVE_PARAMETERS = ["username", "login", "email", "ip_address", "code",
 AXES_VERBOSE = False
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
-SILENCED_SYSTEM_CHECKS = ["axes.W006"]  # the limit is by account on purpose: other addresses give no more guesses
 
 SINGLE_SIGN_ON = single_sign_on.from_environment(os.environ)
 for _name, _wrong, _accepted in SINGLE_SIGN_ON.faults:

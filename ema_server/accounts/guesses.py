@@ -79,6 +79,11 @@ def account_of(request: HttpRequest, credentials: dict[str, Any] | None) -> str:
     return unicodedata.normalize("NFKC", str(name)).upper().casefold().strip()[:255]
 
 
+def by_account(request: HttpRequest, credentials: dict[str, Any] | None) -> list[str]:
+    """What axes counts by: the account alone, since other addresses give no more guesses."""
+    return ["username"]
+
+
 def address_of(request: HttpRequest) -> str | None:
     """Who asks: the proxy's word for it where a proxy speaks TLS (EMA_TLS), the connection's other end elsewhere."""
     try:

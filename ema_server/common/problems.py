@@ -82,7 +82,13 @@ def unavailable(request: HttpRequest) -> HttpResponse:
     """The database away means "later", never 500: a phone keeps its answers and sends them again."""
     logger.warning("the database cannot serve", exc_info=True)
     response = _answer(
-        request, 503, "unavailable", "Not available now", "Nothing was stored. Keep the answers and try again."
+        request,
+        503,
+        "unavailable",
+        "Not available now",
+        "Nothing was stored. Keep the answers and try again."
+        if _for_a_program(request)
+        else "The database does not answer. Nothing was changed; please try again in a minute.",
     )
     return _with_patience(response)
 

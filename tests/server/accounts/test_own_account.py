@@ -10,6 +10,7 @@ import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value, yield_hotp_counters_from_time
 from django.core import mail
+from django.core.cache import cache
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
@@ -64,6 +65,26 @@ def test_an_app_is_set_up_and_asked_for_at_the_next_login() -> None:
     again.post("/login/", {"username": owner.email, "password": PASSWORD})
     answer = again.post("/account/mfa/authenticate/", {"code": code(secret)})
     assert answer.status_code == 200, "a code works once"
+
+
+def test_a_code_works_once_for_as_long_as_it_is_tolerated() -> None:
+    owner = researcher()
+    _, secret = with_app(owner)
+    newest = code(secret, step=2)
+    for status in (302, 200):
+        other = Client()
+        other.post("/login/", {"username": owner.email, "password": PASSWORD})
+        assert other.post("/account/mfa/authenticate/", {"code": newest}).status_code == status
+        cache.delete(f"allauth.mfa.totp.used?user={owner.pk}&code={newest}")  # as after one step
+
+
+def test_a_changed_password_ends_the_other_sessions() -> None:
+    owner = researcher()
+    here, there = logged_in(owner), logged_in(owner)
+    new = {"oldpassword": PASSWORD, "password1": "another horse battery", "password2": "another horse battery"}
+    assert here.post("/account/password/", new)["Location"] == "/account/"
+    assert here.get("/account/").status_code == 200
+    assert there.get("/account/").status_code == 302
 
 
 @pytest.mark.django_db(transaction=True)
