@@ -26,13 +26,14 @@ from ema_server.ledger import audit  # noqa: E402
 from ema_server.participants.models import Participant  # noqa: E402
 from ema_server.responses.models import Submission  # noqa: E402
 from ema_server.studies.models import Study  # noqa: E402
-from tests.world import FakePhone, live_study, researcher  # noqa: E402
 
 settings.ALLOWED_HOSTS = ["testserver"]
 
 
 def build(folder: str) -> dict[str, Any]:
     """Three people answer, one phone sends something that is refused, and all of it is backed up."""
+    from tests.world import FakePhone, live_study, researcher  # loads the engine, which the other verbs do without
+
     study = live_study(researcher(), slug="drill")
     phones = [FakePhone(study, pseudonym=f"P{n}").enrolled() for n in range(3)]
     items = [phone.item(n, answers={"support": 10 * n, "stress": 5}) for phone in phones for n in range(4)]
@@ -49,6 +50,8 @@ def build(folder: str) -> dict[str, Any]:
 
 def ask(token: str, item: str) -> dict[str, Any]:
     """What the phone hears when it syncs, sends its first answer again, and sends another."""
+    from tests.world import FakePhone
+
     phone = FakePhone(Study.objects.get(slug="drill"), token=token)
     phone.prompts = phone.call("GET", "sync").json()["prompts"]
     again = phone.submit(json.loads(item))
