@@ -31,10 +31,12 @@ settings.ALLOWED_HOSTS = ["testserver"]
 
 
 def build(folder: str) -> dict[str, Any]:
-    """Three people answer, one phone sends something that is refused, and all of it is backed up."""
-    from tests.world import FakePhone, live_study, researcher  # loads the engine, which the other verbs do without
+    """Four people answer, one of them with texts that tell who they are, and all of it is backed up."""
+    from tests.planted import WITH_TEXT, plant_in  # loads the engine, which the other verbs do without
+    from tests.world import FakePhone, live_study, researcher
 
-    study = live_study(researcher(), slug="drill")
+    study = live_study(researcher(), slug="drill", survey=WITH_TEXT)
+    _, planted = plant_in(study)
     phones = [FakePhone(study, pseudonym=f"P{n}").enrolled() for n in range(3)]
     items = [phone.item(n, answers={"support": 10 * n, "stress": 5}) for phone in phones for n in range(4)]
     for place, phone in enumerate(phones):
@@ -45,7 +47,8 @@ def build(folder: str) -> dict[str, Any]:
     keys = {person.pseudonym: str(person.key_id) for person in Participant.objects.all()}
     call_command("backup", "--to", folder + "/main", "--keys-to", folder + "/keys")
     planned = phones[0].call("GET", "sync").json()["prompts"]
-    return {"prompts": len(planned), "token": phones[0].token, "item": items[0], "keys": keys}
+    return {"prompts": len(planned), "token": phones[0].token, "item": items[0], "keys": keys,
+        "texts": planted.texts, "sealed": planted.sealed}  # fmt: skip
 
 
 def ask(token: str, item: str) -> dict[str, Any]:
@@ -63,6 +66,14 @@ def ask(token: str, item: str) -> dict[str, Any]:
         "submissions": Submission.objects.count(),
         "audit_faults": [str(fault) for chain in audit.chains() for fault in audit.verify(chain)],
     }
+
+
+def find(*texts: str) -> dict[str, Any]:
+    """Which of these texts stand anywhere in the two databases."""
+    from tests.planted import everything, holds
+
+    rows = everything()
+    return {"found": [text for text in texts if holds(rows, text)]}
 
 
 def refusals(*restores: str) -> list[str]:
@@ -111,6 +122,7 @@ def main(verb: str, *arguments: str) -> None:
         "build": build,
         "ask": ask,
         "erase": erase,
+        "find": find,
         "refusals": refusals,
         "fail": restore_with_a_room_that_fails,
     }

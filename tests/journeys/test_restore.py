@@ -29,6 +29,8 @@ from ema_server.backup.archive import Manifest, new_archive, open_archive
 
 ROOT = Path(__file__).resolve().parents[2]
 MASTER_KEY = base64.b64encode(secrets.token_bytes(32)).decode()
+OF_THE_PLANTED = 16  # answers of the person with the telling texts
+ANSWERS = 3 * 4 + OF_THE_PLANTED
 TOLD_OF_A_RESTORE = {"ledger_auditchain", "ledger_auditevent"}
 
 
@@ -172,7 +174,7 @@ def test_the_drill(drill: Drill, fresh: Server, tmp_path: Path) -> None:
         "prompts": drill.phone["prompts"],
         "again": "duplicate",
         "new": "stored",
-        "submissions": 13,
+        "submissions": ANSWERS + 1,
         "audit_faults": [],
     }
     ((action, about),) = fresh.rows("SELECT action, about FROM ledger_auditevent ORDER BY id DESC LIMIT 1")
@@ -254,7 +256,7 @@ def test_without_the_key_store_the_rest_comes_back_if_that_is_meant(drill: Drill
     code, said = fresh.manage("restore", str(drill.main), "--without-keys")
     assert code == 0, said
     assert "Without the key store these cannot be read: participants' identity" in said
-    assert fresh.rows("SELECT count(*) FROM responses_submission") == [(12,)]
+    assert fresh.rows("SELECT count(*) FROM responses_submission") == [(ANSWERS,)]
 
 
 def test_an_older_backup_is_brought_up_to_this_version(drill: Drill, fresh: Server, tmp_path: Path) -> None:
@@ -298,18 +300,19 @@ def test_a_restore_that_is_killed_midway_leaves_nothing_and_can_be_done_again(dr
         assert fresh.is_empty
     code, said = fresh.manage("restore", *drill.both)
     assert code == 0, said
-    assert fresh.rows("SELECT count(*) FROM responses_submission") == [(12,)]
+    assert fresh.rows("SELECT count(*) FROM responses_submission") == [(ANSWERS,)]
 
 
 def test_a_room_that_cannot_erase_again_stops_the_restore(drill: Drill, fresh: Server) -> None:
-    assert fresh.cast("fail", str(drill.main), str(drill.keys)) == {"seen": [12]}
+    assert fresh.cast("fail", str(drill.main), str(drill.keys)) == {"seen": [ANSWERS]}
     assert fresh.is_empty
 
 
 def test_somebody_who_was_erased_since_stays_erased(drill: Drill, fresh: Server) -> None:
-    gone, stays = drill.phone["keys"]["P1"], drill.phone["keys"]["P2"]
+    gone, stays = drill.phone["keys"]["P77"], drill.phone["keys"]["P2"]
     assert fresh.manage("restore", *drill.both)[0] == 0
-    fresh.cast("erase", "P1")
+    assert len(fresh.cast("find", *drill.phone["texts"])["found"]) > 3, "what was never there proves nothing"
+    fresh.cast("erase", "P77")
     for database in ("drill_fresh", "drill_fresh_keys"):  # both are lost; the register's file, or its copy, is not
         admin(f"DROP DATABASE {database} WITH (FORCE)")
         admin(f"CREATE DATABASE {database} TEMPLATE drill_template{database.removeprefix('drill_fresh')}")
@@ -320,8 +323,16 @@ def test_somebody_who_was_erased_since_stays_erased(drill: Drill, fresh: Server)
     assert stays in owners
     assert gone not in owners
     assert fresh.rows("SELECT owner::text FROM vault_erasure", keys=True) == [(gone,)]
-    assert fresh.rows("SELECT pseudonym FROM erasure_certificate") == [("P1",)]
-    assert fresh.rows("SELECT count(*) FROM responses_submission") == [(8,)]
+    assert fresh.rows("SELECT pseudonym FROM erasure_certificate") == [("P77",)]
+    assert fresh.rows("SELECT count(*) FROM responses_submission") == [(ANSWERS - OF_THE_PLANTED,)]
+    assert fresh.cast("find", *drill.phone["texts"])["found"] == []
+
+
+def test_a_backup_holds_no_identity_and_no_free_text_in_clear(drill: Drill) -> None:
+    with open_archive(drill.main, store="main") as archive:
+        content = b"".join(chunk for table in archive.manifest.tables for chunk in archive.chunks(table)).decode()
+    assert len(drill.phone["sealed"]) >= 14
+    assert [text for text in drill.phone["sealed"] if text in content or text.encode().hex() in content] == []
 
 
 def test_tables_that_somebody_holds_are_waited_for_and_then_refused(drill: Drill, fresh: Server) -> None:

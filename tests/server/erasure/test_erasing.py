@@ -6,13 +6,12 @@ import logging
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
-from uuid import uuid4
 
 import pytest
 import redis
 from django.conf import settings as configured
 from django.core.management import CommandError, call_command
-from django.db import connection, connections
+from django.db import connection
 from django.test import Client
 
 from ema_server.common import clock
@@ -21,18 +20,17 @@ from ema_server.erasure.models import Certificate
 from ema_server.ledger import audit, outbox
 from ema_server.ledger.models import Job
 from ema_server.participants.models import Device, Participant, PersonTable
-from ema_server.participants.services import PersonErased, import_person_table, record_identity
+from ema_server.participants.services import PersonErased
 from ema_server.reports.models import Report
 from ema_server.reports.services import produce_report
 from ema_server.responses.models import Quarantined, Submission
 from ema_server.responses.services import record_submissions
 from ema_server.vault import services as vault
+from tests.planted import WITH_TEXT, Planted, everything, holds, plant_in
 from tests.server.reports.test_nights import answered_study
-from tests.world import SURVEY, FakePhone, researcher
+from tests.world import FakePhone, researcher
 
 pytestmark = pytest.mark.django_db
-
-WITH_TEXT = {**SURVEY, "items": [*SURVEY["items"], {"name": "words", "type": "text", "text": "?", "required": False}]}
 
 
 @pytest.fixture(autouse=True)
@@ -40,72 +38,12 @@ def _own_register(settings: Any, tmp_path: Path) -> None:
     settings.VAR = tmp_path
 
 
-class Planted:
-    """Twenty texts, each telling, each put in another place of one person's life."""
-
-    def __init__(self) -> None:
-        self.texts = [f"planted{number:02d}{uuid4().hex[:12]}" for number in range(20)]
-        self._next = iter(self.texts)
-        self.sealed: list[str] = []  # those that are ciphertext from the beginning
-
-    def text(self, *, sealed: bool = True) -> str:
-        found = next(self._next)
-        if sealed:
-            self.sealed.append(found)
-        return found
-
-
 def plant() -> tuple[FakePhone, Planted]:
-    """A study with a report, in which one person has left twenty texts of theirs everywhere that a text can go."""
-    planted = Planted()
+    """A study with a report, in which one person has left their twenty texts."""
     study = answered_study(survey=WITH_TEXT, owner=researcher()).study
-    open_ = planted.text
-    phone = FakePhone(study, pseudonym="P77")
-    body_device = {
-        "platform": open_(sealed=False),
-        "os_version": open_(sealed=False),
-        "app_version": open_(sealed=False),
-    }
-    with patch.object(FakePhone, "enrolment", lambda self, code: {
-        "code": code, "zone": self.zone, "device": body_device,
-        "consent": {"version": open_(sealed=False), "given_at": "2026-03-01T09:00:00+01:00"},
-    }):  # fmt: skip
-        phone.enrolled()
-    person = Participant.objects.get(pseudonym="P77")
-    facts = {name: planted.text() for name in ("name", "email", "phone", "note")}
-    record_identity(participant=person, facts=facts, actor="user:1")
-    record_identity(participant=person, facts={"name": planted.text()}, actor="user:1", reason=planted.text())
-    import_person_table(study=study, rows={"P77": {"nick": open_(sealed=False)}, "P1": {"nick": "other"}})
-    base = {"support": 50, "stress": 50}
-    said = phone.item(0, answers={**base, "words": planted.text()}, mood_board=planted.text(), zone=planted.text())
-    phone.submit(said)
-    phone.submit({**said, "answers": {**base, "words": planted.text()}})  # a conflict
-    phone.submit(phone.item(1, answers={**base, "words": planted.text(), planted.text(): 1}))  # an unknown item
-    phone.submit(phone.item(2, answered_at=planted.text()), phone.item(3, questionnaire=planted.text()))
-    phone.report(4, "dismissed", reason=planted.text() + " and more")
-    phone.submit(*(phone.item(n, answers={"support": n, "stress": 2 * n % 50}) for n in range(5, 20)))
-    assert list(planted._next) == [], "each of the twenty is planted"
-    assert (
-        Quarantined.objects.filter(participant=person).count(),
-        Submission.objects.filter(participant=person).count(),
-    ) == (3, 16)
+    phone, planted = plant_in(study)
     produce_report(study=study, night=clock.now().date(), now=clock.now())
     return phone, planted
-
-
-def everything() -> str:
-    """Every row of every table of both databases as text; bytes as hexadecimal, as PostgreSQL writes them."""
-    found = []
-    for alias in connections:
-        with connections[alias].cursor() as cursor:
-            for table in connections[alias].introspection.table_names(cursor):
-                cursor.execute(f'SELECT t::text FROM "{table}" t')
-                found += [row[0] for row in cursor.fetchall()]
-    return "\n".join(found)
-
-
-def holds(haystack: str, needle: str) -> bool:
-    return needle in haystack or needle.encode().hex() in haystack
 
 
 def test_identity_and_free_text_are_ciphertext_from_the_beginning() -> None:

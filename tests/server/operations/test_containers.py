@@ -146,3 +146,9 @@ def test_compose_and_image_set_only_what_the_guide_explains() -> None:
     assert asked <= known
     assert given <= known
     assert image <= known
+
+
+def test_the_image_is_linted() -> None:
+    linter = Path(sys.executable).with_name("hadolint")
+    answer = subprocess.run([linter, ROOT / "docker" / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stdout + answer.stderr) == (0, "")
