@@ -13,11 +13,13 @@ from django_scopes import scope
 from ema_server.accounts.models import User
 from ema_server.common.errors import DomainError
 from ema_server.demo.script import DemoStudy, Person
+from ema_server.ledger import audit
 from ema_server.ledger.models import Job
 from ema_server.participants.services import import_person_table, invite
 from ema_server.reports.services import publish_plan
-from ema_server.studies.models import Membership, Study
-from ema_server.studies.services import add_member, publish_sampling_plan, publish_survey
+from ema_server.studies.models import Study
+from ema_server.studies.services import create_study, publish_sampling_plan, publish_survey
+from ema_server.vault.services import discard_keys
 
 RESEARCHER = "researcher@example.org"
 DEMO_LOCK = 0x454D4144  # any number that nothing else locks
@@ -74,11 +76,15 @@ def start_clean(demo: DemoStudy) -> None:
         raise NotTheDemos(
             f"There is a study {demo.slug!r} here that the demo did not make. Use another database (unset DATABASE_URL)."
         )
+    with scope(study=study):
+        keys = list(study.participants.values_list("key_id", flat=True))
+        audit.record(action="study.removed", actor="server", study_id=study.pk, about=f"study:{study.pk}")
     with connection.cursor() as cursor:
         for statement in _OWNED:
             cursor.execute(statement, {"study": study.pk})
     Job.objects.filter(kind="night", key__startswith=f"{demo.slug}:").delete()
     study.delete()
+    transaction.on_commit(lambda: discard_keys(owners=keys))
 
 
 @transaction.atomic
@@ -86,7 +92,10 @@ def set_up(
     demo: DemoStudy, *, researcher: User, now: datetime, each: Callable[[], None] = lambda: None
 ) -> list[Invited]:
     """The study, live: questionnaire, sampling and analysis plan, person table, one single-use code for each person."""
-    study = Study(
+    secret = {} if demo.secret is None else {"secret": demo.secret}
+    study = create_study(
+        owner=researcher,
+        actor=researcher.audit_name,
         slug=demo.slug,
         title=demo.title,
         description=demo.description,
@@ -96,26 +105,29 @@ def set_up(
         ends_on=demo.ends_on,
         state=Study.State.LIVE,
         simulated_truth=demo.simulated_truth,
+        **secret,
     )
-    if demo.secret is not None:
-        study.secret = demo.secret
-    study.save()
     with scope(study=study):
         return _fill(study, demo, researcher=researcher, now=now, each=each)
 
 
 def _fill(study: Study, demo: DemoStudy, *, researcher: User, now: datetime, each: Callable[[], None]) -> list[Invited]:
-    add_member(study=study, user=researcher, role=Membership.Role.OWNER)
-    publish_survey(study=study, questionnaire=demo.questionnaire, document=demo.survey)
-    publish_sampling_plan(study=study, document=demo.sampling)
-    publish_plan(study=study, document=demo.plan)
+    actor = researcher.audit_name
+    publish_survey(study=study, questionnaire=demo.questionnaire, document=demo.survey, actor=actor)
+    publish_sampling_plan(study=study, document=demo.sampling, actor=actor)
+    publish_plan(study=study, document=demo.plan, actor=actor)
     covariates = {person.pseudonym: person.covariates for person in demo.people if person.covariates}
     if covariates:
-        import_person_table(study=study, rows=covariates)
+        import_person_table(study=study, rows=covariates, actor=actor)
     invited = []
     for person in demo.people:
         _, code = invite(
-            study=study, pseudonym=person.pseudonym, now=now, first_day=person.first_day, last_day=person.last_day
+            study=study,
+            pseudonym=person.pseudonym,
+            now=now,
+            actor=actor,
+            first_day=person.first_day,
+            last_day=person.last_day,
         )
         invited.append(Invited(person, code))
         each()

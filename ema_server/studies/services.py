@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django_scopes import scope
 
 from ema_server.accounts.models import User
 from ema_server.common.canonical import digest
@@ -22,6 +23,25 @@ class InvalidSurvey(DomainError):
 class SiteNotForRole(DomainError):
     code = "site_not_for_role"
     status = 400
+
+
+class SlugTaken(DomainError):
+    code = "slug_taken"
+
+
+@transaction.atomic
+def create_study(*, owner: User, actor: str, **facts: Any) -> Study:
+    """A new study with its first owner; `facts` are the study's own fields."""
+    if Study.objects.filter(slug=facts["slug"]).exists():
+        raise SlugTaken(f"slug: there is a study {facts['slug']!r} already; choose another short name.")
+    study = Study.objects.create(**facts)
+    about = f"study:{study.pk}"
+    audit.record(
+        action="study.created", actor=actor, study_id=study.pk, about=about, changes={"state": str(study.state)}
+    )
+    with scope(study=study):
+        add_member(study=study, user=owner, role=Membership.Role.OWNER, actor=actor)
+    return study
 
 
 @transaction.atomic

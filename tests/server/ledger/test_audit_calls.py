@@ -138,6 +138,9 @@ EXERCISES: dict[str, Exercise] = {
     "analysis_plan.published": lambda s, u, p: publish_plan(study=s, document={**PLAN, "notes": ["new"]}),
     "participant.erasure_asked": lambda s, u, p: ask_for_erasure(participant=p, actor=u.audit_name, now=clock.now()),
     "participant.erased": lambda s, u, p: erase(participant=p, now=clock.now()),
+    "study.created": lambda s, u, p: studies.create_study(
+        owner=u, actor=u.audit_name, slug="another", title="Another", starts_on=NOW.date(), ends_on=NOW.date()
+    ),
     "account.created": lambda s, u, p: accounts.create_account(
         email="new@example.org", name="New", password="a long enough phrase"
     ),
@@ -169,7 +172,8 @@ EXERCISES: dict[str, Exercise] = {
         for required in (True, False)
     ],
 }
-ELSEWHERE = {  # what only a browser or a whole restore brings about
+ELSEWHERE = {  # what only a browser, a whole restore or the demo brings about
+    "study.removed": "tests/server/demo/test_start_clean.py",
     "account.second_factor_added": "tests/server/accounts/test_own_account.py",
     "server.restored": "tests/journeys/test_restore.py",
 }
