@@ -39,6 +39,7 @@ class TrailLine:
 
     event: AuditEvent
     actor: str
+    changes: list[str]
     reason: str
 
 
@@ -52,7 +53,19 @@ def trail_lines(events: Iterable[AuditEvent]) -> list[TrailLine]:
     found = list(events)
     numbers = {int(each.actor.partition(":")[2]) for each in found if each.actor.startswith("user:")}
     names = {f"user:{user.pk}": str(user) for user in User.objects.filter(pk__in=numbers)}
-    return [TrailLine(each, names.get(each.actor, each.actor), _reason_of(each)) for each in found]
+    return [TrailLine(each, names.get(each.actor, each.actor), _changes_of(each), _reason_of(each)) for each in found]
+
+
+def _changes_of(event: AuditEvent) -> list[str]:
+    """`role: viewer`, or for what was and is `state: live → locked`; digests are shortened."""
+    lines = []
+    for name, value in event.changes.items():
+        parts = value if isinstance(value, list) else [value]
+        arrow = " → " if len(parts) == 2 and name != "fields" else ", "
+        shown = arrow.join(str(part)[:12] + "…" if len(str(part)) == 64 else str(part) for part in parts)
+        if shown:
+            lines.append(f"{name.replace('_', ' ')}: {shown}")
+    return lines
 
 
 def _reason_of(event: AuditEvent) -> str:

@@ -94,7 +94,7 @@ class Command(BaseCommand):
                 receipts = replay(study.slug, invited, address=address, each=lambda: progress.advance(bar))
             except ServerRefused as error:
                 raise CommandError(f"A phone of {study.slug} was refused: {error}") from error
-        lock_data(study=Study.objects.get(slug=study.slug), now=clock.now())
+        lock_data(study=Study.objects.get(slug=study.slug), now=clock.now(), actor=researcher.audit_name)
         return receipts
 
     def _night(self, demo: DemoStudy) -> Report:
