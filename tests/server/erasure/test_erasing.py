@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import logging
 import threading
 from pathlib import Path
@@ -372,3 +373,17 @@ def test_the_command_asks_before_it_erases(monkeypatch: pytest.MonkeyPatch) -> N
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM participants_identity")
         assert cursor.fetchone()[0] == 0
+
+
+@pytest.mark.parametrize("pseudonym", ["Ward 3: A", "O'Neil \"x\" <1&2>"])
+def test_an_odd_pseudonym_leaves_no_mark_in_a_report(pseudonym: str) -> None:
+    study = answered_study(owner=researcher()).study
+    Participant.objects.filter(pseudonym="P3").update(pseudonym=pseudonym)
+    produce_report(study=study, night=clock.now().date(), now=clock.now())
+    before = Report.objects.get()
+    assert pseudonym in html.unescape("".join(before.figures.values()))
+    services.erase(participant=Participant.objects.get(pseudonym=pseudonym), now=clock.now())
+    after = Report.objects.get()
+    assert pseudonym not in html.unescape("".join(after.figures.values()))
+    assert pseudonym not in {row["person"] for row in after.results["models"][0]["persons"]}
+    assert 'data-person="P2"' in str(after.figures)
