@@ -106,7 +106,7 @@ def anchor_chains(*, now: datetime) -> int:
     chains = list(AuditChain.objects.all())
     for chain in chains:
         Anchor.objects.get_or_create(
-            chain=chain.name, length=chain.length, defaults={"head": chain.head, "anchored_at": now}
+            chain=chain.name, length=chain.length, head=chain.head, defaults={"anchored_at": now}
         )
     return len(chains)
 

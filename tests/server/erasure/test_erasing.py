@@ -375,7 +375,7 @@ def test_the_command_asks_before_it_erases(monkeypatch: pytest.MonkeyPatch) -> N
         assert cursor.fetchone()[0] == 0
 
 
-@pytest.mark.parametrize("pseudonym", ["Ward 3: A", "O'Neil \"x\" <1&2>"])
+@pytest.mark.parametrize("pseudonym", ["Ward 3: A", 'O\'Neil "x" <1&2>'])
 def test_an_odd_pseudonym_leaves_no_mark_in_a_report(pseudonym: str) -> None:
     study = answered_study(owner=researcher()).study
     Participant.objects.filter(pseudonym="P3").update(pseudonym=pseudonym)

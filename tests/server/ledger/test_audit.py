@@ -19,6 +19,7 @@ from ema_server.ledger.models import AuditChain, AuditEvent
 from ema_server.participants.models import EnrolmentCode
 from ema_server.studies import team
 from ema_server.studies.models import Study
+from ema_server.vault import services as vault
 from ema_server.vault.models import Anchor
 from tests.world import live_study
 
@@ -138,6 +139,23 @@ def test_who_holds_a_chain_and_who_changes_its_study_do_not_wait_for_each_other_
     for thread in threads:
         thread.join()
     assert faults == []
+
+
+def test_after_a_restore_a_chain_of_the_same_length_is_anchored_anew(study: Study, tamperer: Any) -> None:
+    chain = AuditChain.objects.get(name=audit.chain_name(study.pk))
+    Anchor.objects.create(chain=chain.name, length=chain.length, head="f" * 64, anchored_at=clock.now())
+    assert audit.verify(chain.name) != []
+    audit.supersede_anchors()
+    audit.anchor_chains(now=clock.now())
+    assert audit.verify(chain.name) == []
+    earlier = AuditEvent.objects.get(chain=chain.name, number=chain.length - 1)
+    tamperer.execute("DELETE FROM ledger_auditevent WHERE chain = %s AND number = %s", [chain.name, chain.length])
+    chain.length, chain.head, chain.last_at = earlier.number, earlier.hash, earlier.at
+    chain.proof = audit._proof(chain, vault.server_key("audit"))  # as its record was before, kept by who cut the end
+    chain.save()
+    assert [fault.detail for fault in audit.verify(chain.name)] == [
+        f"event {chain.length + 1} was anchored in the key store and is missing here."
+    ]
 
 
 def test_an_untouched_chain_holds(study: Study) -> None:
