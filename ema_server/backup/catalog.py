@@ -18,8 +18,10 @@ LEFT_OUT = {
     "django_celery_beat_": "the schedule comes from the settings when beat starts; the rest is its bookkeeping",
     "axes_": "failed logins with the addresses they came from: kept for days, and of no use afterwards",
 }
-# Written by `migrate` itself, so that a database that holds nothing else is empty.
-FILLED_BY_MIGRATE = {"django_migrations", "django_content_type", "auth_permission", "django_site"}
+# Written by `migrate` itself, or by looking at the key store, so that a database that holds nothing else is empty.
+FILLED_BY_MIGRATE = {
+    "django_migrations", "django_content_type", "auth_permission", "django_site", "ledger_keystorebond",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,8 +36,11 @@ def ask_for_erasure(*, participant: Participant, actor: str, now: datetime, reas
             study_id=person.study_id,
             about=person.audit_name,
             reason=reason,
+            person=person.key_id,
         )
-    job = ledger.ask_for(kind=ERASURE, key=str(person.key_id), payload={"participant": person.pk})
+    job = ledger.ask_for(  # asked again, one that was given up is begun again
+        kind=ERASURE, key=str(person.key_id), payload={"participant": person.pk}, again=True
+    )
     outbox.ring(ERASURE)
     return job
 

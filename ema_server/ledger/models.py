@@ -96,3 +96,13 @@ class AuditChain(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.length} events"
+
+
+class KeyStoreBond(models.Model):
+    """The one row that says which key store opens what is sealed here."""
+
+    only = models.BooleanField(primary_key=True, default=True, editable=False)
+    store = models.UUIDField()
+
+    def __str__(self) -> str:
+        return f"bound to key store {self.store}"

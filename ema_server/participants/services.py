@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import F
 from django_scopes import scope, scopes_disabled
 
-from ema_server.common.canonical import digest
+from ema_server.common.canonical import canonical_json, digest
 from ema_server.common.errors import DomainError
 from ema_server.ledger import audit
 from ema_server.participants.models import Consent, Device, EnrolmentCode, Identity, Participant, PersonTable
@@ -108,9 +108,7 @@ def record_identity(*, participant: Participant, facts: dict[str, str], actor: s
     unknown = set(facts) - set(Identity.FIELDS)
     if unknown:
         raise InvalidIdentity(f"{min(unknown)}: is no part of an identity; there are {', '.join(Identity.FIELDS)}.")
-    if participant.state == Participant.State.ERASED:
-        raise PersonErased("This person was erased; nothing more can be stored about them.")
-    Participant.objects.select_for_update().get(pk=participant.pk)
+    hold(participant)
     identity = Identity.objects.filter(participant=participant).first() or Identity(participant=participant)
     before = {name: getattr(identity, name) or "" for name in facts}
     changed = sorted(name for name, text in facts.items() if text.strip() != before[name])
@@ -175,7 +173,10 @@ def _enrol(
     study = row.study
     if study.state != Study.State.LIVE:
         raise StudyClosed(f"The study is {study.state}; it takes no new phones.")
-    participant = row.participant or _next_participant(study)
+    if row.participant is None:
+        participant = _next_participant(study)
+    else:  # held and read anew: an erasure that was asked for meanwhile is not overwritten
+        participant = Participant.objects.select_for_update().get(pk=row.participant.pk)
     today = now.astimezone(ZoneInfo(zone)).date()
     if participant.state in {Participant.State.WITHDRAWN, Participant.State.ERASED}:
         raise StudyClosed("This person has left the study; a new invitation is needed.")
@@ -218,7 +219,11 @@ def import_person_table(
     *, study: Study, rows: dict[str, dict[str, Any]], actor: str = "server", reason: str = ""
 ) -> PersonTable:
     """A new version of the baseline covariates, by pseudonym."""
-    Study.objects.select_for_update().get(pk=study.pk)
+    people = Participant.objects.select_for_update(no_key=True).filter(study=study, pseudonym__in=list(rows))
+    erased = [person.pseudonym for person in people.order_by("pk") if person.state == Participant.State.ERASED]
+    if erased:
+        raise PersonErased(f"rows: {', '.join(erased)} was erased; leave them out. Nothing was imported.")
+    Study.objects.select_for_update(no_key=True).get(pk=study.pk)
     newest = study.person_tables.order_by("-number").first()
     table = PersonTable.objects.create(
         study=study, number=newest.number + 1 if newest else 1, rows=rows, digest=digest(rows)
@@ -228,10 +233,15 @@ def import_person_table(
         actor=actor,
         study_id=study.pk,
         about=f"person_table:{table.number}",
-        changes={"people": len(rows), "digest": table.digest},
+        changes={"people": len(rows), "digest": _audited_digest(rows)},
         reason=reason,
     )
     return table
+
+
+def _audited_digest(rows: dict[str, dict[str, Any]]) -> str:
+    """Keyed, since the trail keeps it for ever: who knows the others' rows would find an erased person's by trying."""
+    return keyed_digest(canonical_json(rows), key=server_key("person tables"))
 
 
 def _new_code(*, study: Study, participant: Participant | None, max_uses: int, now: datetime) -> str:
@@ -248,7 +258,7 @@ def _new_code(*, study: Study, participant: Participant | None, max_uses: int, n
 
 def _next_participant(study: Study) -> Participant:
     """P001, P002 … in order of enrolment; the study's row is locked so that two phones get two numbers."""
-    Study.objects.select_for_update().get(pk=study.pk)
+    Study.objects.select_for_update(no_key=True).get(pk=study.pk)
     taken = set(study.participants.values_list("pseudonym", flat=True))
     number = next(n for n in range(1, len(taken) + 2) if f"P{n:03d}" not in taken)
     return Participant.objects.create(study=study, pseudonym=f"P{number:03d}")

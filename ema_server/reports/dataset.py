@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ema_server.participants.models import PersonTable
+from ema_server.participants.models import Participant, PersonTable
 from ema_server.reports.columns import derive
 from ema_server.responses.models import Submission
 from ema_server.sampling.models import Prompt, PromptEvent
@@ -35,6 +35,9 @@ def load(study: Study, cutoff: datetime, plan: Mapping[str, Any]) -> pd.DataFram
     """
     prompts = list(
         Prompt.objects.filter(study=study, scheduled_at__lte=cutoff, participant__enrolled_at__lte=cutoff)
+        .exclude(
+            participant__state=Participant.State.ERASED
+        )  # asked to be erased: read no more, even before it is done
         .order_by("participant__pseudonym", "scheduled_at", "rule")
         .values_list(*PROMPT_FIELDS)
     )

@@ -20,6 +20,7 @@ from ema_server.common.version import code_version
 from ema_server.ledger import audit, outbox
 from ema_server.ledger import services as ledger
 from ema_server.ledger.models import Job
+from ema_server.participants.models import Participant
 from ema_server.reports import dataset, queries
 from ema_server.reports.models import AnalysisPlan, Report
 from ema_server.responses.queries import upload_counts
@@ -36,7 +37,7 @@ class NoAnalysisPlan(DomainError):
 @transaction.atomic
 def publish_plan(*, study: Study, document: dict[str, Any], actor: str = "server") -> AnalysisPlan:
     """A new version of what the nights fit; the same document again is the version that is there."""
-    Study.objects.select_for_update().get(pk=study.pk)
+    Study.objects.select_for_update(no_key=True).get(pk=study.pk)
     newest = queries.current_plan(study)
     if newest and newest.digest == digest(document):
         return newest
@@ -129,19 +130,29 @@ def produce_report(
         progress=progress,
     )
     with transaction.atomic():
-        row, _ = Report.objects.get_or_create(
-            study=study,
-            **inputs,
-            defaults={
-                "plan": plan,
-                "cutoff": cutoff,
-                "n_rows": len(frame),
-                "results": report.results,
-                "figures": report.figures,
-                "seconds": time.perf_counter() - started,
-            },
-        )
-    return row
+        if not _erased_since(study, set(frame["person"])):
+            row, _ = Report.objects.get_or_create(
+                study=study,
+                **inputs,
+                defaults={
+                    "plan": plan,
+                    "cutoff": cutoff,
+                    "n_rows": len(frame),
+                    "results": report.results,
+                    "figures": report.figures,
+                    "seconds": time.perf_counter() - started,
+                },
+            )
+            return row
+    progress("somebody was erased meanwhile: reading again")
+    return produce_report(study=study, night=night, now=now, progress=progress)
+
+
+def _erased_since(study: Study, persons: set[str]) -> bool:
+    """Whether one of them was erased while the models were fitted. Their rows are held until the transaction ends, so
+    that an erasure that comes now finds the report."""
+    people = Participant.objects.select_for_update(no_key=True).filter(study=study).order_by("pk")
+    return any(person.state == Participant.State.ERASED and person.pseudonym in persons for person in people)
 
 
 def compile_note() -> str | None:

@@ -68,7 +68,7 @@ def publish_survey(
     faults = items.document_faults(document)
     if faults:
         raise InvalidSurvey(" ".join(faults))
-    Study.objects.select_for_update().get(pk=study.pk)
+    Study.objects.select_for_update(no_key=True).get(pk=study.pk)
     newest = study.survey_versions.filter(questionnaire=questionnaire).order_by("-number").first()
     if newest and newest.digest == digest(document):
         return newest
@@ -92,7 +92,7 @@ def publish_survey(
 @transaction.atomic
 def publish_sampling_plan(*, study: Study, document: dict[str, Any], actor: str = "server") -> SamplingPlan:
     """Make the next version of the sampling plan."""
-    Study.objects.select_for_update().get(pk=study.pk)
+    Study.objects.select_for_update(no_key=True).get(pk=study.pk)
     newest = study.sampling_plans.order_by("-number").first()
     plan = SamplingPlan.objects.create(
         study=study, number=newest.number + 1 if newest else 1, document=document, digest=digest(document)

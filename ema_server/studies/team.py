@@ -214,13 +214,13 @@ def _role(role: str) -> str:
 def _site_fits(role: str, site: str) -> None:
     if site and role != Membership.Role.COORDINATOR:
         raise SiteNotForRole(f"site: only a coordinator can be of one site; {role} sees the whole study.")
-    if len(site) > 40:
-        raise SiteNotForRole("site: at most 40 characters.")
+    if len(site) > 40 or not site.isprintable():
+        raise SiteNotForRole("site: at most 40 characters, and no control characters.")
 
 
 def _locked(study: Study) -> None:
     """One change of a study's team at a time: two owners cannot remove each other at once."""
-    Study.objects.select_for_update().get(pk=study.pk)
+    Study.objects.select_for_update(no_key=True).get(pk=study.pk)
 
 
 def _waiting(invitation: Invitation) -> Invitation:

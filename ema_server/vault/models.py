@@ -64,7 +64,7 @@ class Anchor(models.Model):
     superseded_at = models.DateTimeField(null=True, help_text="When a backup was restored that is older than this end.")
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["chain", "length"], name="one_anchor_per_length")]
+        constraints = [models.UniqueConstraint(fields=["chain", "length", "head"], name="one_anchor_per_end")]
 
     def __str__(self) -> str:
         return f"{self.chain} at {self.length}"

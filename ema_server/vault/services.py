@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import ProgrammingError, transaction
 
 from ema_server.common.errors import DomainError
 from ema_server.vault import sealing
@@ -22,6 +22,8 @@ from ema_server.vault.router import KEYS
 SERVER = UUID(int=0)  # the owner of what belongs to no study
 _PROOF = b"the master key that seals this is the right one"
 _held: ContextVar[dict[UUID, bytes] | None] = ContextVar("held_keys", default=None)
+_binds: Callable[[UUID | None], UUID | None] | None = None
+_store_was_checked = False  # by this process: another store comes with another KEYS_DATABASE_URL, so with a new start
 
 
 class KeyStoreFault(DomainError):
@@ -80,9 +82,10 @@ def holding_keys() -> Iterator[None]:
 def destroy_key(*, owner: UUID, now: datetime) -> None:
     """Write the owner into the register of erasures and destroy their key. Done twice it is done once."""
     _append_to_register_file(owner, now)
-    with transaction.atomic(using=KEYS):
-        Erasure.objects.get_or_create(owner=owner, defaults={"erased_at": now})
-        DataKey.objects.filter(owner=owner).delete()
+    Erasure.objects.get_or_create(
+        owner=owner, defaults={"erased_at": now}
+    )  # seen by all before the key goes: see `_made`
+    DataKey.objects.filter(owner=owner).delete()
 
 
 def discard_keys(*, owners: Iterable[UUID]) -> None:
@@ -116,20 +119,58 @@ def rotate_master_key(*, batch: int = 500) -> int:
 
 
 def check_store() -> UUID:
-    """The store's name, once every master key that it knows is proven right. Raises WrongMasterKey."""
+    """The store's name, once it is the one that belongs to the main database and every master key that it needs is
+    proven right. Raises KeyStoreMissing or WrongMasterKey."""
+    store = _own_store()
     for known in MasterKey.objects.all():
         if known.number in settings.MASTER_KEYS:
             _open_proof(known)
+        elif DataKey.objects.filter(master=known.number).exists():
+            raise WrongMasterKey(_left_out(known.number))
     _prove_master(_newest_master())
-    store, _ = Store.objects.get_or_create(only=True)
+    return store
+
+
+def bound_by(binds: Callable[[UUID | None], UUID | None]) -> None:
+    """Register where the main database keeps the name of its key store: called with None it says which it knows, called
+    with a name it keeps that one if it knows none."""
+    global _binds
+    _binds = binds
+
+
+def _own_store() -> UUID:
+    """The store's name. Raises KeyStoreMissing, with nothing written, if the main database belongs to another store: an
+    empty one put in the lost one's place would else fill with new keys, and nothing would fit together again."""
+    try:
+        store = Store.objects.first()
+    except ProgrammingError as error:
+        raise KeyStoreMissing(_no_tables()) from error
+    expected = _binds(None) if _binds else None
+    if expected is None:
+        store = store or Store.objects.get_or_create(only=True)[0]
+        expected = (_binds(store.id) if _binds else None) or store.id
+    if store is None or store.id != expected:
+        what = "is empty" if store is None else f"is {store.id}"
+        raise KeyStoreMissing(
+            f"This database belongs to the key store {expected}, but the one that is set {what}. Nothing was changed. Set "
+            "KEYS_DATABASE_URL to the store that belongs here. If it was lost, restore both from their backups: "
+            "manage.py restore FILE --keys FILE."
+        )
     return store.id
 
 
 def _key(owner: UUID, *, make: bool) -> bytes:
+    global _store_was_checked
     held = _held.get()
     if held is not None and owner in held:
         return held[owner]
-    row = DataKey.objects.filter(owner=owner).first()
+    if not _store_was_checked:
+        _own_store()
+        _store_was_checked = True
+    try:
+        row = DataKey.objects.filter(owner=owner).first()
+    except ProgrammingError as error:
+        raise KeyStoreMissing(_no_tables()) from error
     if row is None:
         row = _made(owner) if make else None
     if row is None:
@@ -149,10 +190,14 @@ def _made(owner: UUID) -> DataKey:
     """A new key, unless its owner was erased. Two who need it at once get the same one."""
     if Erasure.objects.filter(owner=owner).exists():
         raise KeyDestroyed("This person was erased; nothing more can be stored about them.")
+    _own_store()
     master = _newest_master()
     _prove_master(master)
     wrapped = _wrap(sealing.new_key(), owner=owner, master=master)
     row, _ = DataKey.objects.get_or_create(owner=owner, defaults={"master": master, "wrapped": wrapped})
+    if Erasure.objects.filter(owner=owner).exists():  # written down meanwhile: `destroy_key` may not have seen this key
+        DataKey.objects.filter(owner=owner).delete()
+        raise KeyDestroyed("This person was erased; nothing more can be stored about them.")
     return row
 
 
@@ -182,14 +227,28 @@ def _wrap(plain: bytes, *, owner: UUID, master: int) -> bytes:
 def _unwrap(row: DataKey) -> bytes:
     master = settings.MASTER_KEYS.get(row.master)
     if master is None:
-        raise WrongMasterKey(
-            f"EMA_MASTER_KEY has no key number {row.master}, which wraps keys in the store. Keep the old key beside the "
-            f"new one (2:…,1:…) until manage.py rotate_keys has ended."
-        )
+        raise WrongMasterKey(_left_out(row.master))
     try:
+        if sealing.key_id_of(bytes(row.wrapped)) != row.owner:
+            raise sealing.CannotOpen("this key was wrapped for another owner")
         return sealing.unseal(bytes(row.wrapped), key=master, context=f"data-key|{row.master}")
     except sealing.CannotOpen as error:
         raise WrongMasterKey(_wrong(row.master)) from error
+
+
+def _left_out(number: int) -> str:
+    return (
+        f"EMA_MASTER_KEY has no key number {number}, which wraps keys in the store. Keep the old key beside the new one "
+        "(2:…,1:…) until manage.py rotate_keys has ended and no process uses the old one any more; if one has made keys "
+        "since, run rotate_keys again."
+    )
+
+
+def _no_tables() -> str:
+    return (
+        "The key store has no tables: KEYS_DATABASE_URL names an empty database. Set it to the store that belongs to this "
+        "database; on a new server, run manage.py upgrade."
+    )
 
 
 def _wrong(number: int) -> str:
@@ -206,13 +265,12 @@ def _register_file() -> Path:
 def _append_to_register_file(owner: UUID, now: datetime) -> None:
     path = _register_file()
     path.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps({"owner": str(owner), "erased_at": now.astimezone(UTC).isoformat()})
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        line = {"owner": str(owner), "erased_at": now.astimezone(UTC).isoformat()}
-        os.write(descriptor, json.dumps(line).encode() + b"\n")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(f"\n{line}\n".encode())  # on a line of its own, whatever a full disk left before it
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _register_lines() -> list[dict[str, str]]:
@@ -220,4 +278,4 @@ def _register_lines() -> list[dict[str, str]]:
         text = _register_file().read_text()
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in text.splitlines() if line.endswith("}")]  # a torn last line is no entry
+    return [json.loads(line) for line in text.splitlines() if line.endswith("}")]  # a torn line is no entry

@@ -252,11 +252,31 @@ def test_a_wrong_master_key_is_refused(drill: Drill, fresh: Server) -> None:
     assert fresh.is_empty
 
 
+def test_a_master_key_that_was_rotated_out_is_not_needed_any_more(drill: Drill, fresh: Server, tmp_path: Path) -> None:
+    assert fresh.manage("restore", *drill.both)[0] == 0
+    newer = base64.b64encode(secrets.token_bytes(32)).decode()
+    fresh.master_key = f"2:{newer},1:{MASTER_KEY}"
+    assert fresh.manage("rotate_keys")[0] == 0
+    fresh.master_key = f"2:{newer}"
+    assert fresh.manage("backup", "--to", str(tmp_path / "m"), "--keys-to", str(tmp_path / "k"))[0] == 0
+    (main,), (keys,) = (tmp_path / "m").glob("*.backup"), (tmp_path / "k").glob("*.backup")
+    another = Server.new("drill_another", tmp_path / "another")
+    another.master_key = fresh.master_key
+    try:
+        code, said = another.manage("restore", str(main), "--keys", str(keys))
+        assert code == 0, said
+        heard = another.cast("ask", drill.phone["token"], json.dumps(drill.phone["item"]))
+    finally:
+        another.drop()
+    assert (heard["again"], heard["audit_faults"]) == ("duplicate", [])
+
+
 def test_without_the_key_store_the_rest_comes_back_if_that_is_meant(drill: Drill, fresh: Server) -> None:
     code, said = fresh.manage("restore", str(drill.main), "--without-keys")
     assert code == 0, said
     assert "Without the key store these cannot be read: participants' identity" in said
     assert fresh.rows("SELECT count(*) FROM responses_submission") == [(ANSWERS,)]
+    assert fresh.cast("ask", drill.phone["token"], json.dumps(drill.phone["item"]))["new"] == "stored"
 
 
 def test_an_older_backup_is_brought_up_to_this_version(drill: Drill, fresh: Server, tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import logging
+import threading
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+from zoneinfo import ZoneInfo
 
 import pytest
 import redis
@@ -13,22 +16,26 @@ from django.conf import settings as configured
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
+from django_scopes import scopes_disabled
 
+import analysis.report
 from ema_server.common import clock
+from ema_server.common.canonical import digest
 from ema_server.erasure import services
 from ema_server.erasure.models import Certificate
 from ema_server.ledger import audit, outbox
-from ema_server.ledger.models import Job
+from ema_server.ledger.models import AuditEvent, Job
 from ema_server.participants.models import Device, Participant, PersonTable
-from ema_server.participants.services import PersonErased
+from ema_server.participants.services import PersonErased, import_person_table, invite
 from ema_server.reports.models import Report
 from ema_server.reports.services import produce_report
 from ema_server.responses.models import Quarantined, Submission
 from ema_server.responses.services import record_submissions
+from ema_server.sampling.services import start_participation
 from ema_server.vault import services as vault
 from tests.planted import WITH_TEXT, Planted, everything, holds, plant_in
 from tests.server.reports.test_nights import answered_study
-from tests.world import FakePhone, researcher
+from tests.world import FakePhone, live_study, researcher
 
 pytestmark = pytest.mark.django_db
 
@@ -132,6 +139,99 @@ def test_others_keep_everything_and_reports_keep_what_they_say_of_all() -> None:
     assert audit.verify(audit.chain_name(phone.study.pk)) == []
 
 
+def test_somebody_who_is_erased_while_a_night_runs_is_not_in_its_report() -> None:
+    phone, _ = plant()
+    person, build, runs = Participant.objects.get(pseudonym="P77"), analysis.report.build, []
+    Report.objects.all().delete()
+
+    def slow(frame: Any, *given: Any, **more: Any) -> Any:
+        runs.append("P77" in set(frame["person"]))
+        found = build(frame, *given, **more)
+        if len(runs) == 1:
+            services.erase(participant=person, now=clock.now())
+        return found
+
+    with patch("analysis.report.build", slow):
+        report = produce_report(study=phone.study, night=clock.now().date(), now=clock.now())
+    assert runs == [True, False], "it was read again"
+    assert "P77" not in str(report.results) + str(report.figures)
+    assert Report.objects.count() == 1
+
+
+def test_who_asked_to_be_erased_is_read_no_more_even_while_the_erasure_waits() -> None:
+    phone, _ = plant()
+    services.ask_for_erasure(participant=Participant.objects.get(pseudonym="P77"), actor="user:1", now=clock.now())
+    report = produce_report(study=phone.study, night=clock.now().date(), now=clock.now())
+    assert "P77" not in str(report.results) + str(report.figures)
+
+
+def test_the_reason_of_an_erasure_goes_with_the_person() -> None:
+    plant()
+    person = Participant.objects.get(pseudonym="P77")
+    services.ask_for_erasure(participant=person, actor="user:1", now=clock.now(), reason="Jo Doe wrote to us")
+    assert AuditEvent.objects.get(action="participant.erasure_asked").reason == "Jo Doe wrote to us"
+    outbox.run_due(queue="celery")
+    with pytest.raises(vault.KeyDestroyed):
+        _ = AuditEvent.objects.get(action="participant.erasure_asked").reason
+
+
+def test_an_erasure_that_was_given_up_begins_again_when_it_is_asked_for_again() -> None:
+    plant()
+    person = Participant.objects.get(pseudonym="P77")
+    services.ask_for_erasure(participant=person, actor="user:1", now=clock.now())
+    Job.objects.filter(kind="erasure").update(dead_at=clock.now())
+    services.ask_for_erasure(participant=person, actor="user:1", now=clock.now())
+    outbox.run_due(queue="celery")
+    assert Certificate.objects.count() == 1
+
+
+def test_baseline_data_do_not_bring_an_erased_person_back_nor_let_them_be_guessed_from_the_trail() -> None:
+    phone, _ = plant()
+    services.erase(participant=Participant.objects.get(pseudonym="P77"), now=clock.now())
+    with pytest.raises(PersonErased, match="P77 was erased; leave them out"):
+        import_person_table(study=phone.study, rows={"P77": {"sex": "f"}, "P1": {"sex": "m"}})
+    rows = {"P1": {"sex": "m"}}
+    import_person_table(study=phone.study, rows=rows)
+    assert digest(rows) not in str(AuditEvent.objects.values_list("changes", flat=True))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_phone_that_enrols_while_its_person_is_erased_does_not_bring_them_back() -> None:
+    study = live_study(researcher())
+    person, code = invite(study=study, pseudonym="P1", now=clock.now())
+    inside, started = threading.Event(), threading.Event()
+
+    def erase() -> None:
+        try:
+            inside.wait(10)
+            started.set()
+            with scopes_disabled():
+                services.ask_for_erasure(participant=person, actor="user:1", now=clock.now())
+        finally:
+            connections.close_all()
+
+    def slow_zone(name: str) -> ZoneInfo:
+        inside.set()
+        started.wait(10)
+        thread.join(0.5)  # time for the erasure to be written down, unless it waits for us
+        return ZoneInfo(name)
+
+    thread = threading.Thread(target=erase)
+    thread.start()
+    with patch("ema_server.participants.services.ZoneInfo", slow_zone):
+        start_participation(
+            code=code,
+            zone="Europe/Amsterdam",
+            consent_version="1",
+            consented_at=clock.now(),
+            device={},
+            now=clock.now(),
+        )
+    thread.join()
+    assert Participant.objects.get().state == Participant.State.ERASED
+    assert Device.objects.get().revoked_at is not None
+
+
 def test_the_certificate_proves_it_and_names_nobody() -> None:
     _, planted = plant()
     person = Participant.objects.get(pseudonym="P77")
@@ -211,3 +311,17 @@ def test_the_command_asks_before_it_erases(monkeypatch: pytest.MonkeyPatch) -> N
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM participants_identity")
         assert cursor.fetchone()[0] == 0
+
+
+@pytest.mark.parametrize("pseudonym", ["Ward 3: A", 'O\'Neil "x" <1&2>'])
+def test_an_odd_pseudonym_leaves_no_mark_in_a_report(pseudonym: str) -> None:
+    study = answered_study(owner=researcher()).study
+    Participant.objects.filter(pseudonym="P3").update(pseudonym=pseudonym)
+    produce_report(study=study, night=clock.now().date(), now=clock.now())
+    before = Report.objects.get()
+    assert pseudonym in html.unescape("".join(before.figures.values()))
+    services.erase(participant=Participant.objects.get(pseudonym=pseudonym), now=clock.now())
+    after = Report.objects.get()
+    assert pseudonym not in html.unescape("".join(after.figures.values()))
+    assert pseudonym not in {row["person"] for row in after.results["models"][0]["persons"]}
+    assert 'data-person="P2"' in str(after.figures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -9,12 +10,16 @@ from unittest.mock import patch
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, connection, connections, transaction
+from django_scopes import scopes_disabled
 
 from ema_server.common import clock
 from ema_server.ledger import audit
 from ema_server.ledger.models import AuditChain, AuditEvent
+from ema_server.participants.models import EnrolmentCode
+from ema_server.studies import team
 from ema_server.studies.models import Study
+from ema_server.vault import services as vault
 from ema_server.vault.models import Anchor
 from tests.world import live_study
 
@@ -63,6 +68,94 @@ def test_the_database_refuses_to_change_the_trail(study: Study, statement: str) 
     with pytest.raises(DatabaseError, match="only grows"), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement)
     assert AuditEvent.objects.count() == before
+
+
+@pytest.mark.parametrize(
+    "changes", [{10: "ten", 9: "nine"}, {"both": ("a", 2)}, {"huge": 10**40}, {"text": "ß\u2028\U0001f600"}]
+)
+def test_what_json_spells_in_another_way_is_no_tampering(changes: dict[Any, Any]) -> None:
+    study = live_study()
+    audit.record(action="thing.changed", actor="server", study_id=study.pk, about="thing:1", changes=changes)
+    assert audit.verify(audit.chain_name(study.pk)) == []
+
+
+@pytest.mark.parametrize("number", [1e22, -0.0, 1.5])
+def test_a_number_that_the_database_spells_anew_is_refused_before_it_is_hashed(number: float) -> None:
+    with pytest.raises(TypeError, match="write it as a text"):
+        audit.record(action="x", actor="server", study_id=None, about="y", changes={"a": [{"b": number}]})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_chain_that_grows_while_it_is_read_is_not_taken_for_altered() -> None:
+    study = live_study()
+    chain, ended = audit.chain_name(study.pk), threading.Event()
+
+    def write() -> None:
+        try:
+            while not ended.is_set():
+                with transaction.atomic():
+                    audit.record(action="thing.changed", actor="server", study_id=study.pk, about="thing:1")
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        found = [fault for _ in range(60) for fault in audit.verify(chain)]
+    finally:
+        ended.set()
+        thread.join()
+    assert found == []
+    assert AuditChain.objects.get(name=chain).length > 30, "it grew meanwhile"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_holds_a_chain_and_who_changes_its_study_do_not_wait_for_each_other_in_a_ring() -> None:
+    study = live_study()
+    held, faults = threading.Barrier(2, timeout=10), []
+
+    def chain_then_study() -> None:
+        audit.record(action="study_code.opened", actor="server", study_id=study.pk, about="study:1")
+        held.wait()
+        EnrolmentCode.objects.create(study=study, digest="x", expires_at=clock.now())
+
+    def study_then_chain() -> None:
+        team._locked(study)
+        held.wait()
+        audit.record(action="member.changed", actor="server", study_id=study.pk, about="user:1")
+
+    def run(work: Any) -> None:
+        try:
+            with scopes_disabled(), transaction.atomic():
+                work()
+        except Exception as error:
+            faults.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=[work]) for work in (chain_then_study, study_then_chain)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+
+
+def test_after_a_restore_a_chain_of_the_same_length_is_anchored_anew(study: Study, tamperer: Any) -> None:
+    chain = AuditChain.objects.get(name=audit.chain_name(study.pk))
+    Anchor.objects.create(chain=chain.name, length=chain.length, head="f" * 64, anchored_at=clock.now())
+    assert audit.verify(chain.name) != []
+    audit.supersede_anchors()
+    audit.anchor_chains(now=clock.now())
+    assert audit.verify(chain.name) == []
+    earlier = AuditEvent.objects.get(chain=chain.name, number=chain.length - 1)
+    tamperer.execute("DELETE FROM ledger_auditevent WHERE chain = %s AND number = %s", [chain.name, chain.length])
+    chain.length, chain.head, chain.last_at = earlier.number, earlier.hash, earlier.at
+    chain.proof = audit._proof(chain, vault.server_key("audit"))  # as its record was before, kept by who cut the end
+    chain.save()
+    assert [fault.detail for fault in audit.verify(chain.name)] == [
+        f"event {chain.length + 1} was anchored in the key store and is missing here."
+    ]
 
 
 def test_an_untouched_chain_holds(study: Study) -> None:

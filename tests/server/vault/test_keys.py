@@ -14,7 +14,7 @@ from ema_server.common import clock
 from ema_server.participants.models import Identity, Participant
 from ema_server.participants.services import record_identity
 from ema_server.vault import sealing, services
-from ema_server.vault.models import DataKey, Erasure, MasterKey
+from ema_server.vault.models import DataKey, Erasure, MasterKey, Store
 from tests.world import live_study
 
 pytestmark = pytest.mark.django_db
@@ -137,6 +137,67 @@ def test_a_lost_key_store_is_told_from_an_erased_person() -> None:
         services.unseal(sealed, context="c")
 
 
+@pytest.mark.parametrize("put_there", ["nothing", "another store"])
+def test_another_key_store_put_in_the_place_of_the_lost_one_is_refused_and_left_as_it_is(put_there: str) -> None:
+    participant = Participant.objects.create(study=live_study(), pseudonym="P1")
+    record_identity(participant=participant, facts={"name": "Jo"}, actor="user:1")
+    for model in (DataKey, MasterKey, Store):
+        model.objects.all().delete()
+    if put_there == "another store":
+        Store.objects.create()
+    stores = list(Store.objects.all())
+    for attempt in (
+        services.check_store,
+        lambda: services.seal(b"x", owner=uuid4(), context="c"),
+        lambda: services.owner_key(participant.key_id, "answer digests"),
+        lambda: services.server_key("audit"),
+        lambda: record_identity(participant=participant, facts={"email": "jo@example.org"}, actor="user:1"),
+    ):
+        with pytest.raises(services.KeyStoreMissing, match="KEYS_DATABASE_URL"):
+            attempt()
+    assert (DataKey.objects.count(), MasterKey.objects.count(), list(Store.objects.all())) == (0, 0, stores)
+
+
+def test_a_key_that_an_older_process_made_after_rotation_is_told_before_its_master_key_is_missed(
+    master: dict[int, bytes], settings: Any
+) -> None:
+    both = {2: sealing.new_key(), **master}
+    settings.MASTER_KEYS = both
+    services.rotate_master_key()
+    settings.MASTER_KEYS = {1: master[1]}  # a process that was started before
+    services.seal(b"x", owner=uuid4(), context="c")
+    settings.MASTER_KEYS = {2: both[2]}
+    with pytest.raises(services.WrongMasterKey, match="run rotate_keys again"):
+        services.check_store()
+    settings.MASTER_KEYS = both
+    assert services.rotate_master_key() == 1
+    settings.MASTER_KEYS = {2: both[2]}
+    services.check_store()
+
+
+def test_a_wrapped_key_serves_no_other_owner() -> None:
+    first, second = uuid4(), uuid4()
+    for owner in (first, second):
+        services.seal(b"x", owner=owner, context="c")
+    DataKey.objects.filter(owner=second).update(wrapped=DataKey.objects.get(owner=first).wrapped)
+    with pytest.raises(services.WrongMasterKey):
+        services.seal(b"x", owner=second, context="c")
+
+
+def test_a_key_that_is_made_while_its_owner_is_erased_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    owner, wrap = uuid4(), services._wrap
+
+    def erased_meanwhile(*given: Any, **more: Any) -> bytes:
+        monkeypatch.undo()
+        services.destroy_key(owner=owner, now=clock.now())
+        return wrap(*given, **more)
+
+    monkeypatch.setattr(services, "_wrap", erased_meanwhile)
+    with pytest.raises(services.KeyDestroyed):
+        services.seal(b"x", owner=owner, context="c")
+    assert not DataKey.objects.filter(owner=owner).exists()
+
+
 def test_a_destroyed_key_is_never_made_again() -> None:
     owner = uuid4()
     services.seal(b"x", owner=owner, context="c")
@@ -156,6 +217,9 @@ def test_the_register_outlives_its_table_and_a_torn_line(settings: Any) -> None:
     with register.open("a") as file:
         file.write('{"owner": "torn')
     assert set(services.erased_owners()) == {owner}
+    services.destroy_key(owner=(later := uuid4()), now=clock.now())
+    Erasure.objects.all().delete()
+    assert set(services.erased_owners()) == {owner, later}, "what was torn takes nobody after it along"
 
 
 def test_keys_are_held_for_a_batch_and_not_longer(django_assert_num_queries: Any) -> None:
