@@ -14,7 +14,7 @@ import pytest
 import redis
 from django.conf import settings as configured
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, connections
 from django.test import Client
 from django_scopes import scopes_disabled
 
