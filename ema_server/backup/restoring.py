@@ -301,9 +301,15 @@ def _register(archives: dict[str, Archive], folders: set[Path]) -> dict[UUID, da
                 register.setdefault(UUID(owner.decode()), datetime.fromisoformat(at.decode()))
     for folder in folders:
         path = folder / REGISTER
-        for line in path.read_text().splitlines() if path.exists() else ():
-            entry = json.loads(line)
-            register.setdefault(UUID(entry["owner"]), datetime.fromisoformat(entry["erased_at"]))
+        for number, line in enumerate(path.read_text().splitlines() if path.exists() else (), 1):
+            try:
+                entry = json.loads(line)
+                register.setdefault(UUID(entry["owner"]), datetime.fromisoformat(entry["erased_at"]))
+            except (ValueError, KeyError, TypeError) as error:
+                raise RestoreRefused(
+                    f"{path}, line {number} names nobody: this copy of the register of erasures is damaged, and without it "
+                    "somebody who was erased could come back. Nothing was changed. Copy it again from where it was whole."
+                ) from error
     return register
 
 

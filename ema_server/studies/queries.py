@@ -14,6 +14,7 @@ from ema_server.accounts.models import User
 from ema_server.accounts.queries import with_second_factor
 from ema_server.ledger.models import AuditEvent
 from ema_server.studies.models import Invitation, Membership, SamplingPlan, Study, SurveyVersion
+from ema_server.vault.sealing import CannotOpen
 from ema_server.vault.services import KeyDestroyed
 
 
@@ -51,7 +52,8 @@ def audit_events(study: Study) -> QuerySet[AuditEvent]:
 def trail_lines(events: Iterable[AuditEvent]) -> list[TrailLine]:
     """A page of events with their actors' names and their reasons."""
     found = list(events)
-    numbers = {int(each.actor.partition(":")[2]) for each in found if each.actor.startswith("user:")}
+    actors = (each.actor.removeprefix("user:") for each in found)
+    numbers = {int(number) for number in actors if number.isdecimal() and len(number) < 19}
     names = {f"user:{user.pk}": str(user) for user in User.objects.filter(pk__in=numbers)}
     return [TrailLine(each, names.get(each.actor, each.actor), _changes_of(each), _reason_of(each)) for each in found]
 
@@ -73,6 +75,8 @@ def _reason_of(event: AuditEvent) -> str:
         return event.reason or ""
     except KeyDestroyed:
         return "(erased with the person)"
+    except CannotOpen:  # the page must open all the more: it says which event does not hold
+        return "(cannot be opened: this is not what was written)"
 
 
 def current_surveys(study: Study) -> list[SurveyVersion]:

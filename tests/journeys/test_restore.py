@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -325,6 +326,14 @@ def test_a_restore_that_is_killed_midway_leaves_nothing_and_can_be_done_again(dr
 
 def test_a_room_that_cannot_erase_again_stops_the_restore(drill: Drill, fresh: Server) -> None:
     assert fresh.cast("fail", str(drill.main), str(drill.keys)) == {"seen": [ANSWERS]}
+    assert fresh.is_empty
+
+
+def test_a_damaged_register_of_erasures_stops_the_restore(drill: Drill, fresh: Server, tmp_path: Path) -> None:
+    main, keys = (shutil.copy(path, tmp_path) for path in (drill.main, drill.keys))
+    (tmp_path / "erasures.jsonl").write_text('{"owner": "5b6c')
+    (said,) = fresh.refusals([main, "--keys", keys])
+    assert "line 1 names nobody: this copy of the register of erasures is damaged" in said
     assert fresh.is_empty
 
 

@@ -11,6 +11,7 @@ from unittest.mock import patch
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, connections, transaction
+from django.test import Client
 from django_scopes import scopes_disabled
 
 from ema_server.common import clock
@@ -18,10 +19,11 @@ from ema_server.ledger import audit
 from ema_server.ledger.models import AuditChain, AuditEvent
 from ema_server.participants.models import EnrolmentCode
 from ema_server.studies import team
-from ema_server.studies.models import Study
+from ema_server.studies.models import Membership, Study
+from ema_server.studies.services import add_member
 from ema_server.vault import services as vault
 from ema_server.vault.models import Anchor
-from tests.world import live_study
+from tests.world import live_study, researcher
 
 pytestmark = pytest.mark.django_db
 
@@ -156,6 +158,19 @@ def test_after_a_restore_a_chain_of_the_same_length_is_anchored_anew(study: Stud
     assert [fault.detail for fault in audit.verify(chain.name)] == [
         f"event {chain.length + 1} was anchored in the key store and is missing here."
     ]
+
+
+@pytest.mark.parametrize("tampering", ["reason = '\\x00'", "actor = 'user:nobody'", f"actor = 'user:{'9' * 40}'"])
+def test_the_page_of_the_trail_opens_when_the_trail_was_altered(study: Study, tamperer: Any, tampering: str) -> None:
+    owner = researcher()
+    add_member(study=study, user=owner, role=Membership.Role.OWNER)
+    client = Client()
+    client.force_login(owner)
+    tamperer.execute(f"UPDATE ledger_auditevent SET {tampering} WHERE study_id = %s AND number = 40", [study.pk])
+    page = client.get(f"/studies/{study.slug}/audit/?verify")
+    assert page.status_code == 200
+    assert "Event 40 is not what was written" in page.content.decode()
+    assert page["Cache-Control"] == "no-store, private"
 
 
 def test_an_untouched_chain_holds(study: Study) -> None:

@@ -260,3 +260,16 @@ def test_every_change_of_the_team_leaves_a_trace_without_an_address() -> None:
     wanted += ["member.removed", "member.invited", "invitation.revoked", "study.second_factor_required"]
     assert actions == wanted
     assert "@" not in str([event.changes for event in events])
+
+
+@pytest.mark.parametrize("site", ["North\x00", "a\nb", "x" * 41])
+def test_a_site_that_cannot_be_kept_is_refused_in_words(site: str) -> None:
+    owner = researcher()
+    study = live_study(owner)
+    client = Client()
+    client.force_login(owner)
+    given = {"do": "invite", "email": "new@example.org", "role": "coordinator", "site": site}
+    page = client.post(f"/studies/{study.slug}/team/", given)
+    assert page.status_code == 400
+    assert "site: at most 40 characters" in page.content.decode()
+    assert not Invitation.objects.exists()
