@@ -40,6 +40,8 @@ class TrailLine:
     event: AuditEvent
     actor: str
     reason: str
+    changes: list[tuple[str, str]]
+    person: int | None  # the participant whom it is about
 
 
 def audit_events(study: Study) -> QuerySet[AuditEvent]:
@@ -52,7 +54,30 @@ def trail_lines(events: Iterable[AuditEvent]) -> list[TrailLine]:
     found = list(events)
     numbers = {int(each.actor.partition(":")[2]) for each in found if each.actor.startswith("user:")}
     names = {f"user:{user.pk}": str(user) for user in User.objects.filter(pk__in=numbers)}
-    return [TrailLine(each, names.get(each.actor, each.actor), _reason_of(each)) for each in found]
+    return [
+        TrailLine(
+            each,
+            names.get(each.actor, each.actor),
+            _reason_of(each),
+            [(name, _in_words(name, value)) for name, value in each.changes.items()],
+            _participant_of(each),
+        )
+        for each in found
+    ]
+
+
+def _in_words(name: str, value: object) -> str:
+    """A change as people read it: before → after; the fields that were written; counts by their names."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {count}" for key, count in value.items() if count) or "nothing"
+    if isinstance(value, list):
+        return (", " if name == "fields" else " → ").join(str(each) or "none" for each in value)
+    return str(value)
+
+
+def _participant_of(event: AuditEvent) -> int | None:
+    kind, _, number = event.about.partition(":")
+    return int(number) if kind == "participant" and number.isdecimal() else None
 
 
 def _reason_of(event: AuditEvent) -> str:
