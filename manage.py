@@ -21,6 +21,7 @@ def main() -> int:
 
 def with_servers() -> int:
     from ema_server.common.env import SettingError
+    from ema_server.common.errors import DomainError
     from ema_server.embedded.commandline import ServersUnusable, servers
 
     try:
@@ -33,6 +34,9 @@ def with_servers() -> int:
     except (ServersUnusable, SettingError) as error:
         print(error, file=sys.stderr)
         return 2
+    except DomainError as error:  # a sentence for whoever typed the command, for instance a wrong master key
+        print(error.detail, file=sys.stderr)
+        return 1
 
 
 def servers_are_given() -> bool:

@@ -42,7 +42,7 @@ class Stack:
         return f"http://{HOST}:{self.port}"
 
     def __enter__(self) -> Stack:
-        self._refuse_a_port_in_use()
+        self.refuse_a_port_in_use()
         self.logs.mkdir(parents=True, exist_ok=True)
         try:
             commands = self._commands()
@@ -132,7 +132,7 @@ class Stack:
     def _log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
 
-    def _refuse_a_port_in_use(self) -> None:
+    def refuse_a_port_in_use(self) -> None:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

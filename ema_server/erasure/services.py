@@ -92,8 +92,9 @@ def text_of(certificate: Certificate) -> str:
         f"Key destroyed: {certificate.key_id}",
         "Removed:",
         *(f"  {count} {kind}" for kind, count in certificate.removed.items()),
-        "Everything that was sealed under the key cannot be read any more, in any backup either. Statistics over all",
-        "participants that were issued before stay as issued.",
+        "What was sealed under the key cannot be read any more, and in backups not after those of the keys have run out",
+        "(7 days, unless the operator chose otherwise). Statistics over all participants that were issued before stay",
+        "as issued.",
         f"SHA-256: {certificate.digest}",
     ]
     return "\n".join(lines) + "\n"

@@ -40,8 +40,9 @@ class TrailLine:
 
     event: AuditEvent
     actor: str
-    changes: list[str]
     reason: str
+    changes: list[tuple[str, str]]
+    person: int | None  # the participant whom it is about
 
 
 def audit_events(study: Study) -> QuerySet[AuditEvent]:
@@ -55,19 +56,42 @@ def trail_lines(events: Iterable[AuditEvent]) -> list[TrailLine]:
     actors = (each.actor.removeprefix("user:") for each in found)
     numbers = {int(number) for number in actors if number.isdecimal() and len(number) < 19}
     names = {f"user:{user.pk}": str(user) for user in User.objects.filter(pk__in=numbers)}
-    return [TrailLine(each, names.get(each.actor, each.actor), _changes_of(each), _reason_of(each)) for each in found]
+    return [
+        TrailLine(
+            each,
+            names.get(each.actor, each.actor),
+            _reason_of(each),
+            _changes_of(each),
+            _participant_of(each),
+        )
+        for each in found
+    ]
 
 
-def _changes_of(event: AuditEvent) -> list[str]:
-    """`role: viewer`, or for what was and is `state: live → locked`; digests are shortened."""
-    lines = []
-    for name, value in event.changes.items():
-        parts = value if isinstance(value, list) else [value]
-        arrow = " → " if len(parts) == 2 and name != "fields" else ", "
-        shown = arrow.join(str(part)[:12] + "…" if len(str(part)) == 64 else str(part) for part in parts)
-        if shown:
-            lines.append(f"{name.replace('_', ' ')}: {shown}")
-    return lines
+def _changes_of(event: AuditEvent) -> list[tuple[str, str]]:
+    """Each change with its name. Whoever altered the trail can have put anything here; the page opens all the same."""
+    changes = event.changes if isinstance(event.changes, dict) else {"changes": event.changes}
+    return [(name.replace("_", " "), _in_words(name, value)) for name, value in changes.items()]
+
+
+def _in_words(name: str, value: object) -> str:
+    """A change as people read it: before → after; the fields that were written; counts by their names."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {count}" for key, count in value.items() if count) or "nothing"
+    if isinstance(value, list):
+        return (", " if name == "fields" else " → ").join(_short(each) for each in value)
+    return _short(value)
+
+
+def _short(value: object) -> str:
+    """A digest is known by its beginning; nothing at all has a word of its own."""
+    text = str(value)
+    return f"{text[:12]}…" if len(text) == 64 and " " not in text else text or "none"
+
+
+def _participant_of(event: AuditEvent) -> int | None:
+    kind, _, number = event.about.partition(":")
+    return int(number) if kind == "participant" and number.isdecimal() else None
 
 
 def _reason_of(event: AuditEvent) -> str:

@@ -5,60 +5,63 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Erasure',
+            name="Erasure",
             fields=[
-                ('owner', models.UUIDField(primary_key=True, serialize=False)),
-                ('erased_at', models.DateTimeField()),
+                ("owner", models.UUIDField(primary_key=True, serialize=False)),
+                ("erased_at", models.DateTimeField()),
             ],
         ),
         migrations.CreateModel(
-            name='MasterKey',
+            name="MasterKey",
             fields=[
-                ('number', models.PositiveIntegerField(primary_key=True, serialize=False)),
-                ('proof', models.BinaryField()),
-                ('first_used_at', models.DateTimeField(auto_now_add=True)),
+                ("number", models.PositiveIntegerField(primary_key=True, serialize=False)),
+                ("proof", models.BinaryField()),
+                ("first_used_at", models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.CreateModel(
-            name='Store',
+            name="Store",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('only', models.BooleanField(default=True, editable=False, unique=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("only", models.BooleanField(default=True, editable=False, unique=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.CreateModel(
-            name='Anchor',
+            name="Anchor",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('chain', models.CharField(max_length=40)),
-                ('length', models.PositiveBigIntegerField()),
-                ('head', models.CharField(max_length=64)),
-                ('anchored_at', models.DateTimeField()),
-                ('superseded_at', models.DateTimeField(help_text='When a backup was restored that is older than this end.', null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("chain", models.CharField(max_length=40)),
+                ("length", models.PositiveBigIntegerField()),
+                ("head", models.CharField(max_length=64)),
+                ("anchored_at", models.DateTimeField()),
+                (
+                    "superseded_at",
+                    models.DateTimeField(
+                        help_text="When a backup was restored that is older than this end.", null=True
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('chain', 'length', 'head'), name='one_anchor_per_end')],
+                "constraints": [models.UniqueConstraint(fields=("chain", "length", "head"), name="one_anchor_per_end")],
             },
         ),
         migrations.CreateModel(
-            name='DataKey',
+            name="DataKey",
             fields=[
-                ('owner', models.UUIDField(primary_key=True, serialize=False)),
-                ('master', models.PositiveIntegerField(help_text='Number of the master key that wraps it.')),
-                ('wrapped', models.BinaryField()),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("owner", models.UUIDField(primary_key=True, serialize=False)),
+                ("master", models.PositiveIntegerField(help_text="Number of the master key that wraps it.")),
+                ("wrapped", models.BinaryField()),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'indexes': [models.Index(fields=['master'], name='keys_by_master')],
+                "indexes": [models.Index(fields=["master"], name="keys_by_master")],
             },
         ),
     ]

@@ -1,4 +1,4 @@
-"""`manage.py verify_audit [STUDY]`: whether the audit trail is as it was written."""
+"""`manage.py verify_audit [--chain NAME]`: whether the audit trail is as it was written."""
 
 from __future__ import annotations
 

@@ -23,9 +23,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # asked to stop, it stops all and has done well
-        call_command("upgrade", verbosity=options["verbosity"])
+        whole = Stack(port=options["port"], logs=settings.VAR / "logs", whole=True, progress=self._say)
         try:
-            with Stack(port=options["port"], logs=settings.VAR / "logs", whole=True, progress=self._say) as stack:
+            whole.refuse_a_port_in_use()  # before the database is touched, which may be another server's
+            call_command("upgrade", verbosity=options["verbosity"])
+            with whole as stack:
                 self._say(f"Serving on {stack.address}; logs are in {settings.VAR / 'logs'}. Ctrl-C stops it.")
                 stack.wait()
         except EmbeddedError as error:

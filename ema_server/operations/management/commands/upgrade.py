@@ -29,6 +29,8 @@ class Command(BaseCommand):
         parser.add_argument("--attempts", type=int, default=ATTEMPTS, help="how often a busy table is tried again")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["attempts"] < 1:
+            raise CommandError(f"--attempts {options['attempts']} is none; write a whole number from 1.")
         with self._alone():
             for alias in sorted(connections, key=lambda alias: alias == "default"):  # the key store first
                 self._migrate(alias, options["attempts"], options["verbosity"])

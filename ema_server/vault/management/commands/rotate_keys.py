@@ -20,6 +20,9 @@ class Command(BaseCommand):
         except services.KeyStoreFault as error:
             raise CommandError(error.detail) from error
         newest = next(iter(settings.MASTER_KEYS))
+        if count == 0:
+            self.stdout.write(f"Nothing to do: every data key is wrapped by master key {newest}, the newest, already.")
+            return
         self.stdout.write(
             f"{count} data keys are now wrapped by master key {newest}. "
             f"Once no process uses the older keys any more, leave {newest}:… alone in EMA_MASTER_KEY."
