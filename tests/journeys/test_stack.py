@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -199,10 +199,8 @@ def test_the_end_of_a_large_body_is_never_taken_for_another_request(
 
         listening = threading.Thread(target=listen)
         listening.start()
-        try:
+        with suppress(OSError):  # refused before its end
             to.sendall(head + sent)
-        except OSError:
-            pass  # refused before its end
         listening.join()
     assert heard.count(b"HTTP/1.1 ") == 1
     assert b"alive" not in heard
