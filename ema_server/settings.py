@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import timedelta
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,6 +49,13 @@ ALLOWED_HOSTS = env_list(
 )
 if PRODUCTION and any("*" in host for host in ALLOWED_HOSTS):
     fault(f"EMA_HOSTS={','.join(ALLOWED_HOSTS)!r}", "answers to any name", "full names: ema.example.org")
+for _host in ALLOWED_HOSTS:
+    if not re.fullmatch(r"\*|\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]", _host):
+        fault(
+            f"EMA_HOSTS={_host!r}", "is no name of a server", "names alone, without https:// or a port: ema.example.org"
+        )
+    elif PRODUCTION and _host.startswith("."):
+        fault(f"EMA_HOSTS={_host!r}", "answers to any name below it", "full names: ema.example.org")
 ALLOWED_HOSTS = list(dict.fromkeys([*ALLOWED_HOSTS, "localhost", "127.0.0.1"]))  # health and metrics are asked here
 
 INSTALLED_APPS = [
@@ -311,10 +320,14 @@ CACHES = {
 EMA_PUBLIC_URL = env_text(
     "EMA_PUBLIC_URL",
     f"https://{ALLOWED_HOSTS[0]}" if PRODUCTION else "http://localhost:8000",
-    pattern=r"https?://[^/\s]+/?",
+    pattern=r"https?://[^/\s?#@]+/?",
     accepted="where links in mail lead: https://ema.example.org",
 ).rstrip("/")
+if PRODUCTION and not EMA_PUBLIC_URL.startswith("https://"):
+    fault("EMA_PUBLIC_URL", "sends the secrets of mailed links in the clear", "https://ema.example.org")
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env_text("EMA_MAIL_FROM", "EMA server <ema-server@localhost>")
+if not re.fullmatch(r"[^\s@<>,]+@[^\s@<>,]+", parseaddr(DEFAULT_FROM_EMAIL)[1]) or not DEFAULT_FROM_EMAIL.isprintable():
+    fault(f"EMA_MAIL_FROM={DEFAULT_FROM_EMAIL!r}", "is no sender of mail", "one address: EMA server <ema@example.org>")
 EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"  # one file for each mail, where no server is named
 EMAIL_FILE_PATH = VAR / "mail"
 if _mail_url := env_text("EMA_MAIL_URL", ""):
@@ -362,6 +375,8 @@ BIND = env_text(
     "EMA_BIND", "127.0.0.1:8000", pattern=r"\S+:\d{1,5}|unix:/\S+", accepted="127.0.0.1:8000 or unix:/run/ema.sock"
 )
 WEB_WORKERS = env_int("EMA_WEB_WORKERS", 2, at_least=1, at_most=64)
+if not BIND.startswith("unix:") and not 0 < int(BIND.rpartition(":")[2]) < 65536:
+    fault(f"EMA_BIND={BIND!r}", "has a port that is no number from 1 to 65535", "127.0.0.1:8000")
 METRICS_TOKEN = env_secret("EMA_METRICS_TOKEN", None, at_least=20)  # empty: this machine alone may read /metrics
 LOG_FORMAT = env_choice("EMA_LOG", "json" if PRODUCTION else "plain", ["json", "plain"])
 LOGGING = logging_settings(LOG_FORMAT, debug=DEBUG)

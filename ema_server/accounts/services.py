@@ -23,6 +23,11 @@ class PasswordTooWeak(DomainError):
     code = "password_too_weak"
 
 
+class NameUnusable(DomainError):
+    code = "name_unusable"
+    status = 400
+
+
 class AccountExists(DomainError):
     code = "account_exists"
 
@@ -36,6 +41,10 @@ def create_account(*, email: str, name: str, password: str | None) -> User:
     """An account for an address that its owner has proved; without a password it is opened by single sign-on."""
     if User.objects.filter(email__iexact=email).exists():
         raise AccountExists(f"There is an account for {email} already. Log in with it.")
+    if "\x00" in name:
+        raise NameUnusable(f"name: {name!r} has a character of code 0; write it in letters.")
+    if password is not None and "\x00" in password:
+        raise PasswordTooWeak("The password has a character of code 0, which no form can send. Choose another one.")
     if password is not None:
         try:
             validate_password(password, User(email=email, name=name))

@@ -59,7 +59,7 @@ class SignOnAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         if invited.get("email") != email.lower() or invited.get("until", 0) < time.time():
             return None
         given = sociallogin.account.extra_data.get("userinfo") or {}
-        name = str(given.get("name") or "")[:150] if isinstance(given, dict) else ""
+        name = str(given.get("name") or "").replace("\x00", "")[:150] if isinstance(given, dict) else ""
         return create_account(email=email, name=name, password=None)
 
 

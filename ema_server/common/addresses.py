@@ -23,9 +23,11 @@ class AddressError(ValueError):
 
 
 def shown(url: str) -> str:
-    """The address without user, password or secret option, however badly it is written."""
+    """The address without user, password or an option's value, however badly it is written."""
+    if "://" not in url:
+        return "…"
     url = re.sub(r"//.*@", "//…@", url, flags=re.DOTALL)
-    return re.sub(r"((?:ssl)?password=)[^&]*", r"\1…", url, flags=re.IGNORECASE)
+    return re.sub(r"([?&][^=&]*=)[^&]*", r"\1…", url)
 
 
 def without_secrets(text: str, url: str) -> str:

@@ -8,6 +8,8 @@ from django.contrib.auth.mixins import LoginRequiredMixin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.template.response import SimpleTemplateResponse
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
 from django.views.generic import TemplateView
 from django_scopes import scope
 
@@ -18,8 +20,9 @@ from ema_server.studies import queries
 from ema_server.studies.models import Membership, Study
 
 
+@method_decorator(never_cache, name="dispatch")
 class ResearcherPage(LoginRequiredMixin, TemplateView):
-    """A page for who is logged in."""
+    """A page for who is logged in. No browser keeps it: the next person at the same computer does not see it."""
 
     @property
     def researcher(self) -> User:

@@ -26,6 +26,7 @@ from ema_server.studies.services import SiteNotForRole, add_member
 
 VALID_FOR = timedelta(days=7)
 INVITATION_MAIL = "invitation-mail"
+LONGEST_ADDRESS = 254
 
 
 class NotAnAddress(DomainError):
@@ -58,6 +59,10 @@ class LastOwner(DomainError):
     code = "last_owner"
 
 
+class NoMember(DomainError):
+    code = "no_member"
+
+
 class OwnSecondFactorFirst(DomainError):
     code = "own_second_factor_first"
 
@@ -72,6 +77,8 @@ def invite_member(
         validate_email(email)
     except ValidationError as error:
         raise NotAnAddress(f"email: {email!r} is no e-mail address; write one like name@university.edu.") from error
+    if len(email) > LONGEST_ADDRESS:
+        raise NotAnAddress(f"email: at most {LONGEST_ADDRESS} characters; this address has {len(email)}.")
     _site_fits(role, site)
     _locked(study)
     if study.memberships.filter(user__email__iexact=email).exists():
@@ -156,7 +163,7 @@ def change_role(*, member: Membership, role: str, site: str = "", actor: str) ->
     role, site = _role(role), site.strip()
     _site_fits(role, site)
     _locked(member.study)
-    current = Membership.objects.get(pk=member.pk)
+    current = _still(member)
     if role != Membership.Role.OWNER:
         _keep_an_owner(current)
     before = {"role": current.role, "site": current.site}
@@ -176,7 +183,7 @@ def change_role(*, member: Membership, role: str, site: str = "", actor: str) ->
 def remove_member(*, member: Membership, actor: str) -> None:
     """Take somebody out of the study. What they did stays recorded; their account stays."""
     _locked(member.study)
-    current = Membership.objects.get(pk=member.pk)
+    current = _still(member)
     _keep_an_owner(current)
     current.delete()
     audit.record(
@@ -221,6 +228,14 @@ def _site_fits(role: str, site: str) -> None:
 def _locked(study: Study) -> None:
     """One change of a study's team at a time: two owners cannot remove each other at once."""
     Study.objects.select_for_update(no_key=True).get(pk=study.pk)
+
+
+def _still(member: Membership) -> Membership:
+    """The membership as it is now: another owner may have been faster."""
+    current = Membership.objects.filter(pk=member.pk).first()
+    if current is None:
+        raise NoMember("This person is no member any more. Load the page again.")
+    return current
 
 
 def _waiting(invitation: Invitation) -> Invitation:

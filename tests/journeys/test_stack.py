@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,6 +175,35 @@ def test_a_body_that_is_too_large_gets_a_413_that_the_phone_receives(
         assert headers["content-type"] == "application/problem+json"
         assert json.loads(answer)["code"] == "too_large"
         assert json.loads(answer)["limit_bytes"] == settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+
+
+@pytest.mark.parametrize("megabytes", [7, 12])
+@pytest.mark.parametrize("says_its_length", [True, False])
+def test_the_end_of_a_large_body_is_never_taken_for_another_request(
+    stack: Running, megabytes: int, says_its_length: bool
+) -> None:
+    hidden = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    body = b"1" * (6 * 1024 * 1024) + b"\r\n\r\n" + hidden * ((megabytes - 6) * 1024 * 1024 // len(hidden))
+    length = f"Content-Length: {len(body)}" if says_its_length else "Transfer-Encoding: chunked"
+    head = f"POST /login/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n{length}\r\n\r\n".encode()
+    sent = body if says_its_length else b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    heard = bytearray()
+    with socket.create_connection(("127.0.0.1", stack.port), timeout=1) as to:
+
+        def listen() -> None:
+            try:
+                while part := to.recv(65536):
+                    heard.extend(part)
+            except OSError:
+                pass  # nothing more comes
+
+        listening = threading.Thread(target=listen)
+        listening.start()
+        with suppress(OSError):  # refused before its end
+            to.sendall(head + sent)
+        listening.join()
+    assert heard.count(b"HTTP/1.1 ") == 1
+    assert b"alive" not in heard
 
 
 def test_what_is_for_operators_is_not_there_from_outside(stack: Running) -> None:

@@ -97,6 +97,28 @@ def test_production_names_what_is_missing_and_starts_no_server_of_its_own(tmp_pa
     assert not (tmp_path / "var").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("EMA_HOSTS", "https://ema.example.org"),
+        ("EMA_HOSTS", "ema.example.org:8000"),
+        ("EMA_HOSTS", ".example.org"),
+        ("EMA_PUBLIC_URL", "http://ema.example.org"),
+        ("EMA_PUBLIC_URL", "https://ema.example.org?here"),
+        ("EMA_MAIL_FROM", "no address"),
+        ("EMA_MAIL_FROM", "ema@example.org\nBcc: all@example.org"),
+        ("EMA_BIND", "127.0.0.1:99999"),
+        ("DATABASE_URL", "onlyapassword"),
+        ("DATABASE_URL", "postgresql://db.example.org/ema?option=onlyapassword"),
+    ],
+)
+def test_what_would_fail_only_later_is_named_at_the_start(name: str, value: str) -> None:
+    answer = run("manage.py", "check", **{**PRODUCTION, name: value})
+    assert answer.returncode == 2
+    assert answer.stderr.startswith(f"One setting of the environment cannot be used:\n  {name}")
+    assert "onlyapassword" not in answer.stderr
+
+
 def faults() -> str:
     with pytest.raises(env.SettingError) as raised:
         env.refuse_faults()

@@ -94,6 +94,17 @@ def test_a_weak_password_is_told_and_nothing_is_made() -> None:
     assert not User.objects.filter(email="new@example.org").exists()
 
 
+@pytest.mark.parametrize("given", [{"name": "New\x00"}, {"password": "a long enough\x00 phrase"}])
+def test_what_no_account_can_hold_is_told_and_nothing_is_made(given: dict[str, str]) -> None:
+    owner = researcher()
+    study = live_study(owner)
+    _, place = invited(study, owner)
+    answer = Client().post(place, {**NEW, **given})
+    assert answer.status_code in (400, 409)
+    assert "code 0" in answer.content.decode()
+    assert not User.objects.filter(email="new@example.org").exists()
+
+
 def test_used_withdrawn_replaced_expired_and_unknown_answer_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     owner = researcher()
     study = live_study(owner)
@@ -161,6 +172,8 @@ def test_mail_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None
         ({"email": "no address"}, "not_an_address"),
         ({"role": "king"}, "unknown_role"),
         ({"role": "viewer", "site": "Leiden"}, "site_not_for_role"),
+        ({"role": "coordinator", "site": "Lei\x00den"}, "site_not_for_role"),
+        ({"email": "new@" + "a." * 130 + "example"}, "not_an_address"),
     ],
 )
 def test_bad_input_is_named(given: dict[str, str], code: str) -> None:
@@ -212,6 +225,25 @@ def test_only_owners_see_the_team_and_only_their_own() -> None:
     assert act(client, study, "change", id=theirs.pk, role="viewer").status_code == 404
     for wrong in ("", "x", "9" * 30):
         assert act(client, study, "remove", id=wrong).status_code == 404
+
+
+def test_whoever_another_owner_was_faster_to_remove_is_told_so() -> None:
+    owner = researcher()
+    study = live_study(owner)
+    member = add_member(study=study, user=researcher("second@example.org"), role=Membership.Role.VIEWER)
+    Membership.objects.filter(pk=member.pk).delete()
+    with pytest.raises(team.NoMember):
+        team.remove_member(member=member, actor=owner.audit_name)
+    with pytest.raises(team.NoMember):
+        team.change_role(member=member, role="analyst", actor=owner.audit_name)
+
+
+def test_no_browser_keeps_a_page_of_a_study() -> None:
+    owner = researcher()
+    study = live_study(owner)
+    client = logged_in(owner)
+    for place in ("/", f"/studies/{study.slug}/team/", f"/studies/{study.slug}/participants/"):
+        assert "no-store" in client.get(place)["Cache-Control"], place
 
 
 def test_whoever_is_removed_is_out_at_once() -> None:
