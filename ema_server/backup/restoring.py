@@ -60,6 +60,7 @@ class Restored:
     rows: dict[str, int] = field(default_factory=dict)
     migrated: int = 0
     erased: int = 0
+    register_from: str = ""  # the backup's moment, where no later register of erasures was to be had
 
 
 Progress = Callable[[str, int, int], None]
@@ -126,6 +127,8 @@ def _fill(
     erasures = [Erasure(owner=owner, erased_at=at) for owner, at in register.items()]  # the store's own may be older
     Erasure.objects.bulk_create(erasures, ignore_conflicts=True)
     done.erased = len(register)
+    if "keys" in archives and not (Path(settings.VAR) / REGISTER).exists():
+        done.register_from = main.moment
     with scopes_disabled():
         run_after_restore()
         changes = {"rows": main.rows, "code": main.code}

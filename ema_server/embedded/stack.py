@@ -6,6 +6,7 @@ beat: what `docker/compose.yaml` runs, with the same Caddyfile.
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import os
 import shutil
@@ -44,6 +45,7 @@ class Stack:
     def __enter__(self) -> Stack:
         self.refuse_a_port_in_use()
         self.logs.mkdir(parents=True, exist_ok=True)
+        self._refuse_a_second()
         try:
             commands = self._commands()
             self.progress(f"Starting {', '.join(commands)} …")
@@ -55,6 +57,17 @@ class Stack:
             self._stop()
             raise
         return self
+
+    def _refuse_a_second(self) -> None:
+        """One stack for each folder: two would share worker names, logs and the beat. The lock ends with this process."""
+        self._lock = os.open(self.logs / "stack.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise EmbeddedError(
+                f"A stack or a demo is running in {self.logs.parent} already. Stop it first, or set EMA_VAR to another folder."
+            ) from None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -164,6 +177,7 @@ class Stack:
         before = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGTERM)}
         try:
             stop(list(self.processes.values()), by=signal.SIGTERM, within=STOPS_WITHIN)
+            os.close(self._lock)
         finally:
             for each, handler in before.items():
                 signal.signal(each, handler)

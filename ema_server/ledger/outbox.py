@@ -87,6 +87,10 @@ def handler_of(kind: str) -> Handler:
         ) from None
 
 
+def kinds() -> list[str]:
+    return sorted(_handlers)
+
+
 def is_handled(kind: str) -> bool:
     return kind in _handlers
 

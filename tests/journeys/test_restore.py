@@ -159,6 +159,7 @@ def test_the_drill(drill: Drill, fresh: Server, tmp_path: Path) -> None:
     code, said = fresh.manage("restore", *drill.both)
     print(f"\nrestored in {time.monotonic() - started:.1f} s: {said.strip()}")
     assert code == 0, said
+    assert "may be back: the register of erasures came with the backup" in said, "no later register is there"
 
     code, said = fresh.manage("backup", "--to", str(tmp_path / "main"), "--keys-to", str(tmp_path / "keys"))
     assert code == 0, said
@@ -348,6 +349,7 @@ def test_somebody_who_was_erased_since_stays_erased(drill: Drill, fresh: Server)
     code, said = fresh.manage("restore", *drill.both)
     assert code == 0, said
     assert "1 who were erased stay erased" in said
+    assert "may be back" not in said, "the register's file knows of all"
     owners = {str(owner) for (owner,) in fresh.rows("SELECT owner FROM vault_datakey", keys=True)}
     assert stays in owners
     assert gone not in owners

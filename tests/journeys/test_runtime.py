@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ import psycopg
 import pytest
 
 from ema_server.embedded import EmbeddedError, attach
-from ema_server.embedded.stack import Stack
+from ema_server.embedded.stack import Stack, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 30.0  # seconds
@@ -185,6 +186,18 @@ def test_a_port_in_use_is_told_with_the_way_out(tmp_path: Path) -> None:
         port = other.getsockname()[1]
         with pytest.raises(EmbeddedError, match=rf"Port {port} .*make demo PORT="), Stack(port=port, logs=tmp_path):
             pass
+
+
+def test_a_second_stack_in_a_folder_is_refused_and_the_first_ones_logs_are_left(tmp_path: Path) -> None:
+    holder = os.open(tmp_path / "stack.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    (tmp_path / "web.log").write_text("the first one's")
+    try:
+        with pytest.raises(EmbeddedError, match=r"running in .* already"), Stack(port=free_port(), logs=tmp_path):
+            pass
+    finally:
+        os.close(holder)
+    assert (tmp_path / "web.log").read_text() == "the first one's"
 
 
 def test_an_old_python_is_told_which_one_is_needed(tmp_path: Path) -> None:

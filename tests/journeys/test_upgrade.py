@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import signal
@@ -169,3 +170,21 @@ def test_the_scan_sees_what_it_should() -> None:
         "NOT VALID",
         hazards(migrations.AddConstraint("thing", models.UniqueConstraint(fields=["a"], name="b")), set())[0],
     )
+
+
+def test_a_wrong_master_key_is_told_before_anything_serves(database: str) -> None:
+    assert upgrade(database).communicate(timeout=60) is not None
+    wrong = base64.b64encode(os.urandom(32)).decode()
+    answer = subprocess.run(
+        [sys.executable, "manage.py", "upgrade"],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": database, "EMA_MASTER_KEY": wrong},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert answer.returncode != 0
+    assert "is not the key that sealed this key store" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert wrong not in answer.stderr

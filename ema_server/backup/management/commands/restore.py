@@ -57,6 +57,12 @@ class Command(BaseCommand):
             + (f"; {done.erased} who were erased stay erased" if done.erased else "")
             + ". The service may be started."
         )
+        if done.register_from:
+            self.stderr.write(
+                f"Who was erased after {done.register_from} may be back: the register of erasures came with the backup. If the "
+                "lost server's erasures.jsonl (in its EMA_VAR) can still be had, put it beside the backup and restore again into "
+                "empty databases; else erase them again."
+            )
         if options["without_keys"]:
             self.stderr.write(f"Without the key store these cannot be read: {restoring.UNREADABLE_WITHOUT_KEYS}.")
 

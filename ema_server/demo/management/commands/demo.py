@@ -52,8 +52,7 @@ class Command(BaseCommand):
             raise CommandError(
                 "Another demo is running on this database. Stop it first (Ctrl-C there), then start again."
             )
-        for database in ("keys", "default"):
-            call_command("migrate", database=database, verbosity=0)
+        call_command("upgrade", verbosity=0)
         with Stack(port=options["port"], logs=settings.VAR / "logs", progress=self._say) as stack:
             if note := compile_note():
                 self._say(f"Meanwhile in the worker: {note}")

@@ -22,6 +22,8 @@ class Command(BaseCommand):
         if options["retry"]:
             self._retry(options["retry"], options["kind"])
             return
+        if options["kind"] is not None and not outbox.is_handled(options["kind"]):
+            raise CommandError(f"There is no kind {options['kind']!r}; there are: {', '.join(outbox.kinds())}.")
         rows = [row for row in queries.standings() if options["kind"] in (None, row.job.kind)]
         if not rows:
             self.stdout.write("Nothing waits, nothing runs, nothing was given up.")

@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections
 
 from ema_server.common.outage import sqlstate_of
+from ema_server.vault.services import check_store
 
 LOCK = 0x656D61  # "ema", the advisory lock's number
 LOCK_TIMEOUT = "5s"  # a migration that waits for a table makes everybody behind it wait, too
@@ -34,6 +35,7 @@ class Command(BaseCommand):
         with self._alone():
             for alias in sorted(connections, key=lambda alias: alias == "default"):  # the key store first
                 self._migrate(alias, options["attempts"], options["verbosity"])
+        check_store()  # a wrong master key or another key store is told here, before anything serves
         if options["verbosity"]:
             self.stdout.write("Both databases are as this release needs them.")
 
