@@ -33,6 +33,10 @@ class UserAdmin(ModelAdmin):  # type: ignore[misc]
         more = () if getattr(request.user, "is_superuser", False) else ("is_staff", "is_superuser")
         return (*self.readonly_fields, *more)
 
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """No search by a password's digest, which would tell it letter by letter."""
+        return not lookup.startswith("password") and bool(super().lookup_allowed(lookup, value, request))
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # by invitation, or by `manage.py createsuperuser`
 
@@ -44,32 +48,40 @@ class UserAdmin(ModelAdmin):  # type: ignore[misc]
         services.change_account(user=obj, actor=_actor(request), changes=changed)
 
     @action(  # type: ignore[untyped-decorator]
-        description="Close the accounts and end their sessions"
+        description="Close the accounts and end their sessions",
+        permissions=["change"],
     )
     def disable(self, request: HttpRequest, users: QuerySet[User]) -> None:
-        for user in users.exclude(pk=_me(request).pk):
+        for user in _within_reach(request, users).exclude(pk=_me(request).pk):
             services.disable_account(user=user, actor=_actor(request), reason="by an operator, at /admin/")
         if users.filter(pk=_me(request).pk).exists():
             messages.warning(request, "Your own account stays open: another operator can close it.")
 
     @action(  # type: ignore[untyped-decorator]
-        description="Open the accounts again"
+        description="Open the accounts again",
+        permissions=["change"],
     )
     def enable(self, request: HttpRequest, users: QuerySet[User]) -> None:
-        for user in users:
+        for user in _within_reach(request, users):
             services.enable_account(user=user, actor=_actor(request), reason="by an operator, at /admin/")
 
     @action(  # type: ignore[untyped-decorator]
-        description="Take the second factor away (phone and recovery codes lost)"
+        description="Take the second factor away (phone and recovery codes lost)",
+        permissions=["change"],
     )
     def remove_second_factor(self, request: HttpRequest, users: QuerySet[User]) -> None:
-        for user in users.exclude(pk=_me(request).pk):
+        for user in _within_reach(request, users).exclude(pk=_me(request).pk):
             services.remove_second_factor(user=user, actor=_actor(request))
 
 
 def _me(request: HttpRequest) -> User:
     assert isinstance(request.user, User)
     return request.user
+
+
+def _within_reach(request: HttpRequest, users: QuerySet[User]) -> QuerySet[User]:
+    """Superusers are for superusers to close, open and strip of their second factor."""
+    return users if _me(request).is_superuser else users.filter(is_superuser=False)
 
 
 def _actor(request: HttpRequest) -> str:

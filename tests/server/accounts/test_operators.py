@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from allauth.mfa.models import Authenticator
+from django.contrib.auth.models import Permission
 from django.test import Client
 
 from ema_server.accounts.models import User
@@ -89,3 +91,24 @@ def test_operators_see_memberships_and_change_none() -> None:
     assert client.get(f"/admin/studies/membership/{member.pk}/change/").status_code == 200
     for address in (f"/admin/studies/membership/{member.pk}/delete/", "/admin/studies/membership/add/"):
         assert client.post(address).status_code == 403
+
+
+@pytest.mark.parametrize(("may", "done"), [("view_user", []), ("change_user", ["colleague"])])
+def test_an_operator_acts_within_what_they_were_given(may: str, done: list[str]) -> None:
+    helper = User.objects.create_user("helper@example.org", "correct horse battery", is_staff=True)
+    helper.user_permissions.set(Permission.objects.filter(codename__in=["view_user", may]))
+    accounts = {"colleague": researcher(), "superuser": operator()}
+    for user in accounts.values():
+        Authenticator.objects.create(user=user, type=Authenticator.Type.TOTP, data={})
+    client, _ = with_app(helper)
+    chosen = [user.pk for user in accounts.values()]
+    for action in ("remove_second_factor", "disable"):
+        client.post("/admin/accounts/user/", {"action": action, "_selected_action": chosen})
+    closed = [name for name, user in accounts.items() if not User.objects.get(pk=user.pk).is_active]
+    stripped = [name for name, user in accounts.items() if not Authenticator.objects.filter(user=user).exists()]
+    assert closed == stripped == done
+
+
+def test_no_search_tells_the_digest_of_a_password() -> None:
+    client, _ = with_app(operator())
+    assert client.get("/admin/accounts/user/?password__startswith=p").status_code == 400
