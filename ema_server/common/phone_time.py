@@ -5,13 +5,16 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 YEAR = timedelta(days=366)
+LONGEST = len("2026-03-02T09:30:00.123456789+01:00:00")
 
 
 def parse_phone_time(text: str) -> datetime | None:
-    """An ISO 8601 time with its offset; None for anything else, a time without an offset included.
+    """An ISO 8601 time with its offset; None for anything else, a time without an offset or of any length included.
 
     It keeps its offset: the year 1 at +14:00 is a time that a phone may write and that has no counterpart in UTC.
     """
+    if len(text) > LONGEST:
+        return None  # a fraction of a second may have any number of digits, and digits can be a telephone number
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

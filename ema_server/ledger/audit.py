@@ -2,7 +2,7 @@
 
 Each study has its own chain, the server one more. An event's hash is an HMAC over its content and the hash before it,
 under a key that is not in this database: who can write here but has not that key can neither alter nor remove an event
-unseen. The end of each chain is anchored in the key store once a day, so that cutting a chain's end shows as well.
+unseen. The end of each chain is anchored in the key store every hour, so that cutting a chain's end shows as well.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ def supersede_anchors() -> None:
 
 
 def ask_for_anchors(*, now: datetime) -> None:
-    """Make sure that today's ends of the chains are anchored."""
-    ledger.ask_for(kind=ANCHORS, key=now.astimezone(UTC).date().isoformat(), payload={})
+    """Make sure that this hour's ends of the chains are anchored: what is younger can be cut off unseen."""
+    ledger.ask_for(kind=ANCHORS, key=f"{now.astimezone(UTC):%Y-%m-%dT%H}", payload={})
 
 
 def anchor_for(job: Job) -> None:

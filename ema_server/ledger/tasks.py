@@ -16,5 +16,5 @@ def sweep(queue: str) -> int:
 
 @shared_task
 def ask_for_anchors() -> None:
-    """Once a day the ends of all audit chains are kept in the key store too."""
+    """Every hour the ends of all audit chains are kept in the key store too."""
     audit.ask_for_anchors(now=clock.now())

@@ -66,8 +66,8 @@ class PromptEvent(models.Model):
     device = models.ForeignKey(Device, on_delete=models.SET_NULL, null=True, blank=True)
     client_id = models.UUIDField(default=uuid.uuid4)
     kind = models.CharField(max_length=12, choices=Kind)
-    reason = models.CharField(max_length=200, blank=True, default="", help_text="A code, or the server's own words.")
-    note = SealedField(null=True, help_text="What a phone said that is no code.")
+    reason = models.CharField(max_length=200, blank=True, default="", help_text="The server's own words.")
+    note = SealedField(null=True, help_text="The phone's reason.")
     phone_at = models.DateTimeField(
         null=True, blank=True, help_text="Empty where the phone's clock cannot be believed."
     )

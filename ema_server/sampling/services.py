@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,7 +27,6 @@ PHONE_KINDS = frozenset(
     {"delivered", "shown", "opened", "dismissed", "started", "completed", "expired", "cancelled", "reissued"}
 )
 
-REASON_CODE = re.compile(r"[a-z0-9_.:-]{0,40}")  # anything else that a phone says of an event is sealed
 MAX_NOTE = 500
 
 
@@ -145,7 +143,6 @@ def record_events(*, device: Device, raw_events: Sequence[bytes], now: datetime)
         else:
             held[event.id] = content
             receipts.append(EventReceipt(str(event.id), "stored"))
-            is_code = REASON_CODE.fullmatch(event.reason) is not None
             believed = at is not None and believable(at, study_start=study.starts_on, now=now)
             rows.append(
                 PromptEvent(
@@ -154,8 +151,7 @@ def record_events(*, device: Device, raw_events: Sequence[bytes], now: datetime)
                     device=device,
                     client_id=event.id,
                     kind=event.kind,
-                    reason=event.reason if is_code else "",
-                    note=None if is_code else event.reason[:MAX_NOTE],
+                    note=event.reason[:MAX_NOTE] or None,
                     phone_at=at.astimezone(UTC) if believed and at else None,
                     phone_text=event.at[:40],
                     received_at=now,

@@ -8,7 +8,16 @@ from uuid import UUID
 from django.db import models
 from django.db.models.query_utils import DeferredAttribute
 
+from ema_server.common.errors import DomainError
 from ema_server.vault import services
+from ema_server.vault.sealing import CannotOpen
+
+
+class Altered(DomainError, CannotOpen):
+    """Somebody has changed a sealed value in the database itself."""
+
+    code = "altered"
+    status = 503
 
 
 class Seal(NamedTuple):
@@ -47,7 +56,13 @@ class SealedField(models.BinaryField):  # type: ignore[type-arg]
         return services.seal(text.encode(errors="surrogateescape"), owner=seal.owner, context=self._context(seal))
 
     def opened(self, value: bytes, seal: Seal) -> str:
-        return services.unseal(value, context=self._context(seal)).decode(errors="surrogateescape")
+        try:
+            return services.unseal(value, context=self._context(seal)).decode(errors="surrogateescape")
+        except CannotOpen as error:
+            raise Altered(
+                f"{self.verbose_name}: what is stored was altered or moved since it was sealed, and cannot be opened. "
+                "Tell the operator: manage.py verify_audit says whether the audit trail is whole."
+            ) from error
 
     def pre_save(self, model_instance: Any, add: bool) -> Any:
         value = model_instance.__dict__.get(self.attname)

@@ -161,3 +161,11 @@ def test_a_poisoned_enrolment_is_refused(field: str, value: str) -> None:
     phone = FakePhone(live_study())
     raw = json.dumps(phone.enrolment("ABCDEFGHJK", **{field: "@"})).replace("@", value).encode()
     assert phone.call("POST", "enrolments", raw=raw).status_code in (400, 409)
+
+
+def test_a_time_is_no_place_for_a_long_number() -> None:
+    phone = FakePhone(live_study()).enrolled()
+    long = phone.item(0, answered_at="2026-03-02T10:05:00.0031612345678901234567890+01:00")
+    nanoseconds = phone.item(1, answered_at="2026-03-02T13:05:00.123456789+01:00")
+    refused, stored = phone.submit(long, nanoseconds)
+    assert (refused["code"], stored["status"]) == ("malformed_time", "stored")

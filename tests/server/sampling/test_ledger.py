@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 
 from ema_server.sampling.models import Prompt, PromptEvent
 from ema_server.studies.services import lock_data
@@ -104,3 +105,13 @@ def test_every_clock_of_a_prompt_agrees(phone: FakePhone) -> None:
     for prompt in Prompt.objects.all():
         local = datetime.combine(prompt.local_date, prompt.local_time)
         assert prompt.scheduled_at.replace(tzinfo=None) + timedelta(minutes=prompt.utc_offset_minutes) == local
+
+
+def test_a_phones_reason_is_sealed_whatever_it_looks_like() -> None:
+    phone = FakePhone(live_study()).enrolled()
+    phone.report(0, "dismissed", reason="jan.jansen")
+    event = PromptEvent.objects.select_related("prompt__participant").get(kind="dismissed")
+    assert (event.reason, event.note) == ("", "jan.jansen")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM sampling_promptevent e WHERE e::text LIKE '%%jansen%%'")
+        assert cursor.fetchone()[0] == 0

@@ -9,13 +9,14 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection
+from django.test import Client
 
 from ema_server.common import clock
 from ema_server.participants.models import Identity, Participant
 from ema_server.participants.services import record_identity
 from ema_server.vault import sealing, services
 from ema_server.vault.models import DataKey, Erasure, MasterKey, Store
-from tests.world import live_study
+from tests.world import live_study, researcher
 
 pytestmark = pytest.mark.django_db
 
@@ -254,3 +255,17 @@ def test_the_servers_key_is_nobodys_number() -> None:
     assert UUID(int=0) == services.SERVER
     assert services.server_key("a") != services.server_key("b")
     assert services.server_key("a") == services.server_key("a")
+
+
+def test_a_page_with_an_altered_identity_says_so() -> None:
+    owner = researcher()
+    study = live_study(owner)
+    participant = Participant.objects.create(study=study, pseudonym="P1")
+    Identity.objects.create(participant=participant, name="Jo")
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE participants_identity SET name = set_byte(name, 40, 7)")
+    client = Client(raise_request_exception=False)
+    client.force_login(owner)
+    answer = client.get(f"/studies/{study.slug}/participants/{participant.pk}/identity/")
+    assert answer.status_code == 503
+    assert "altered or moved since it was sealed" in answer.content.decode()
