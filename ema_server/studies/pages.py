@@ -55,9 +55,6 @@ class StudyPage(ResearcherPage):
             response = super().dispatch(request, *args, **kwargs)
             if isinstance(response, SimpleTemplateResponse):
                 response.render()  # templates query lazily: they need the scope too
-        response.headers.setdefault(
-            "Cache-Control", "no-store, private"
-        )  # no browser keeps who takes part after logout
         return response
 
     def get_context_data(self, **more: Any) -> dict[str, Any]:

@@ -170,7 +170,7 @@ def test_the_page_of_the_trail_opens_when_the_trail_was_altered(study: Study, ta
     page = client.get(f"/studies/{study.slug}/audit/?verify")
     assert page.status_code == 200
     assert "Event 40 is not what was written" in page.content.decode()
-    assert page["Cache-Control"] == "no-store, private"
+    assert "no-store" in page["Cache-Control"]
 
 
 def test_an_untouched_chain_holds(study: Study) -> None:
