@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.core.management import CommandError
+from django.db import OperationalError, connection
 from django.test import TransactionTestCase
 from django.test.client import ClientHandler
 from django_scopes import scopes_disabled
@@ -67,8 +69,17 @@ _teardown = TransactionTestCase._fixture_teardown
 
 
 def _emptying(self: Any) -> None:
-    with _trail_may_be_emptied():
-        _teardown(self)
+    """Emptying all tables can meet a server of the test's own in the middle of its work: a deadlock is tried again."""
+    for attempt in range(5):
+        try:
+            with _trail_may_be_emptied():
+                _teardown(self)
+        except (CommandError, OperationalError):
+            if attempt == 4:
+                raise
+            time.sleep(0.2 * (attempt + 1))
+        else:
+            return
 
 
 TransactionTestCase._fixture_teardown = _emptying  # type: ignore[method-assign]
