@@ -12,14 +12,12 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from ema_server.common.addresses import AddressError, shown
 
 _T = TypeVar("_T")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _faults: list[str] = []
 
 
@@ -88,20 +86,6 @@ def env_int(name: str, default: int, *, at_least: int, at_most: int) -> int:
     if re.fullmatch(r"-?[0-9]{1,18}", value) and at_least <= int(value) <= at_most:
         return int(value)
     fault(f"{name}={value!r}", "is no such whole number", f"{at_least} to {at_most}")
-    return default
-
-
-def env_duration(name: str, default: timedelta, *, at_least: timedelta, at_most: timedelta) -> timedelta:
-    """A span of time: 90s, 15m, 12h or 30d."""
-    value = os.environ.get(name, "").strip().lower()
-    if not value:
-        return default
-    if found := re.fullmatch(r"([0-9]{1,9})\s*([smhd])", value):
-        length = timedelta(seconds=int(found[1]) * _UNITS[found[2]])
-        if at_least <= length <= at_most:
-            return length
-    accepted = f"a number with its unit s, m, h or d, like 90s or 15m, from {_span(at_least)} to {_span(at_most)}"
-    fault(f"{name}={value!r}", "is no such span of time", accepted)
     return default
 
 
@@ -214,9 +198,3 @@ def _kept(name: str, file: Path, make: Callable[[], str]) -> str:
             f"a value of {name}, or a writable folder",
         )
         return make()
-
-
-def _span(length: timedelta) -> str:
-    seconds = int(length.total_seconds())
-    unit = next((unit for unit in "dhm" if seconds and seconds % _UNITS[unit] == 0), "s")
-    return f"{seconds // _UNITS[unit]}{unit}"

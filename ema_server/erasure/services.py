@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from django.db import transaction
 from django_scopes import scope, scopes_disabled
@@ -74,12 +73,6 @@ def replay_register() -> int:
             _certify(participant, erased_at=erased_at)
             replayed += 1
     return replayed
-
-
-def certified_owners() -> dict[UUID, datetime]:
-    """Whom this database knows as erased: for a register that has to be made again."""
-    with scopes_disabled():
-        return dict(Certificate.objects.values_list("key_id", "erased_at"))
 
 
 def text_of(certificate: Certificate) -> str:

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -128,28 +127,15 @@ def faults() -> str:
 def test_readers_collect_faults_and_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("A", "perhaps")
     monkeypatch.setenv("B", "12x")
-    monkeypatch.setenv("C", "7w")
     monkeypatch.setenv("D", "blue")
     assert env.env_bool("A", default=True) is True
     assert env.env_int("B", 4, at_least=1, at_most=9) == 4
-    assert env.env_duration(
-        "C", timedelta(hours=1), at_least=timedelta(seconds=5), at_most=timedelta(days=2)
-    ) == timedelta(hours=1)
     assert env.env_choice("D", "json", ["json", "plain"]) == "json"
     text = faults()
     assert "A='perhaps' is neither true nor false. Accepted: 1 or 0." in text
     assert "B='12x' is no such whole number. Accepted: 1 to 9." in text
-    assert "Accepted: a number with its unit s, m, h or d, like 90s or 15m, from 5s to 2d." in text
     assert "D='blue' is none of the choices. Accepted: json or plain." in text
     env.refuse_faults()  # told once
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("15m", 900), ("2 h", 7200), ("30d", 2_592_000), ("", 60)])
-def test_spans_of_time_are_read(monkeypatch: pytest.MonkeyPatch, text: str, seconds: int) -> None:
-    monkeypatch.setenv("A", text)
-    bounds = {"at_least": timedelta(0), "at_most": timedelta(days=60)}
-    assert env.env_duration("A", timedelta(minutes=1), **bounds) == timedelta(seconds=seconds)
-    env.refuse_faults()
 
 
 def test_tls_options_of_an_address_reach_the_driver(tmp_path: Path) -> None:

@@ -61,7 +61,6 @@ NOT_AUDITED = {
     "erasure": {
         "carry_out": "audits through erase",
         "replay_register": "audits through erase, for each person",
-        "certified_owners": "writes nothing",
         "text_of": "writes nothing",
         "erase": "audits as it certifies",
     },
