@@ -72,20 +72,36 @@ class Criterion:
         at = self.at(theta)
         if not np.isfinite(at.deviance):
             return np.full((len(theta), len(theta)), np.nan)
-        s = self.moments.structure
-        second = self._second(at.weight)
+        return self._curvature(theta, at, at.score, at.weight, self.free / at.rss, self.free / at.rss**2)
+
+    def at_sigma(self, theta: np.ndarray, log_sigma: float) -> tuple[float, np.ndarray, np.ndarray]:
+        """Value, gradient (m + 1,) and Hessian (m + 1, m + 1) in (θ, log σ), with the fixed effects alone profiled out."""
+        at, m = self.at(theta), len(theta)
+        if not np.isfinite(at.deviance):
+            return np.inf, np.full(m + 1, np.nan), np.full((m + 1, m + 1), np.nan)
+        s, precision = self.moments.structure, np.exp(-2.0 * log_sigma)
+        residual = np.append(-at.beta, 1.0)
+        squares = np.einsum("abjk,j,k->ab", at.spread, residual, residual)
+        surplus = precision - self.free / at.rss  # the weight of the residual at this σ, less that at the best σ
+        score = at.score - surplus * squares
+        slope = -2.0 * (squares @ s.lam(theta))[s.rows, s.columns]  # of the residual sum of squares
+        gradient = np.append(
+            2.0 * (score @ s.lam(theta))[s.rows, s.columns], 2.0 * self.free - 2.0 * at.rss * precision
+        )
+        hessian = np.empty((m + 1, m + 1))
+        weight = at.weight + surplus * np.outer(residual, residual)
+        hessian[:m, :m] = self._curvature(theta, at, score, weight, precision, 0.0)
+        hessian[m, :m] = hessian[:m, m] = -2.0 * slope * precision
+        hessian[m, m] = 4.0 * at.rss * precision
+        moved = self.free * (2.0 * log_sigma - np.log(at.rss / self.free) - 1.0) + at.rss * precision
+        return at.deviance + moved, gradient, hessian
+
+    def _curvature(
+        self, theta: np.ndarray, at: Profile, score: np.ndarray, weight: np.ndarray, slope: float, bend: float
+    ) -> np.ndarray:
+        s, second = self.moments.structure, self._second(weight)
         return curvature(
-            second,
-            at.spread,
-            at.score,
-            at.inverse,
-            at.beta,
-            at.rss,
-            self.free,
-            self.reml,
-            s.lam(theta),
-            s.rows,
-            s.columns,
+            second, at.spread, score, at.inverse, at.beta, slope, bend, self.reml, s.lam(theta), s.rows, s.columns
         )
 
     def one_step(self) -> np.ndarray | None:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from analysis import diagnostics, inference, prediction, summary
+from analysis import diagnostics, inference, intervals, prediction, summary
 from analysis.conditional_modes import Modes, conditional_modes
 from analysis.design import Design, build_design
 from analysis.errors import SpecError
@@ -23,6 +23,7 @@ from analysis.state import PersonState
 LOGIT_VARIANCE = np.pi**2 / 3.0
 """Variance of the standard logistic distribution: the residual of a logistic model on its latent scale."""
 SCALES = ("response", "link")
+INTERVALS = ("wald", "profile", "bootstrap")
 
 
 def lmm(
@@ -189,9 +190,15 @@ class MultilevelModel:
         return self._table(row, [label], df, robust, level).iloc[0]
 
     def confint(
-        self, method: str = "wald", parameters: Sequence[str] | None = None, level: float = 0.95, df: str | None = None
+        self,
+        method: str = "wald",
+        parameters: Sequence[str] | None = None,
+        level: float = 0.95,
+        df: str | None = None,
+        replicates: int = 1000,
+        seed: int = 0,
     ) -> pd.DataFrame:
-        """`lower`, `upper` of the fixed effects (method "wald"), with the degrees of freedom of `tests`."""
+        """`lower`, `upper` of the fixed effects, with the degrees of freedom of `tests`."""
         if method != "wald":
             raise SpecError(f"confint(method={method!r}) is not available yet; 'wald' is, for the fixed effects.")
         table = self.tests(df=df, level=level)[["lower", "upper"]]
@@ -384,6 +391,48 @@ class LinearModel(MultilevelModel):
     @property
     def _residual_variance(self) -> float:
         return self.fit.sigma**2
+
+    def confint(
+        self,
+        method: str = "wald",
+        parameters: Sequence[str] | None = None,
+        level: float = 0.95,
+        df: str | None = None,
+        replicates: int = 1000,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """`lower`, `upper`; index: term, `sd_TERM|GROUP`, `cor_A.B|GROUP` (either order of A and B), `sigma`.
+
+        "wald": fixed effects with the degrees of freedom of `tests`; SDs on the log scale and correlations on Fisher's z, NaN
+        in a singular fit. "profile": by profile likelihood, a REML fit refitted by ML first. "bootstrap": percentiles over
+        `replicates` parametric draws with `seed`; `attrs["replicates"]` counts those whose fit was sound. Raises SpecError.
+        """
+        if method not in INTERVALS:
+            raise SpecError(f"confint(method={method!r}) must be one of {', '.join(map(repr, INTERVALS))}.")
+        if not 0.0 < level < 1.0:
+            raise SpecError(f"level={level!r} must lie between 0 and 1, as in 0.95.")
+        known = intervals.parameters(
+            self.design.fixed_names, self.design.random_names, self.fit.moments.structure, self.design.factor
+        )
+        chosen = intervals.choose(known, parameters, self.design.factor)
+        wanted, names = [parameter for _, parameter in chosen], [name for name, _ in chosen]
+        sound = replicates
+        if method == "profile":
+            limits = intervals.profile_intervals(self.fit, wanted, level)
+        elif method == "bootstrap":
+            limits, sound = intervals.bootstrap_intervals(self.fit, wanted, level, replicates, seed)
+        else:
+            fixed = self.tests(df=df, level=level)[["lower", "upper"]].to_numpy()
+            limits = np.empty((len(wanted), 2))
+            spread = [k for k, parameter in enumerate(wanted) if parameter.kind != "fixed"]
+            limits[spread] = intervals.spread_intervals(self.fit, [wanted[k] for k in spread], level)
+            for k, parameter in enumerate(wanted):
+                if parameter.kind == "fixed":
+                    limits[k] = fixed[parameter.i]
+        table = pd.DataFrame(limits, columns=["lower", "upper"], index=pd.Index(names, name="parameter"))
+        if method == "bootstrap":
+            table.attrs["replicates"] = sound
+        return table
 
     def predict_new_group(self, newdata: pd.DataFrame, uncertainty: bool = False) -> pd.DataFrame:
         """An outcome in a group never seen: `mean, sd_between, sd_total, sd_predictive, q025, q50, q975`."""
