@@ -81,7 +81,7 @@ class Criterion:
             return np.inf, np.full(m + 1, np.nan), np.full((m + 1, m + 1), np.nan)
         s, precision = self.moments.structure, np.exp(-2.0 * log_sigma)
         residual = np.append(-at.beta, 1.0)
-        squares = np.einsum("abjk,j,k->ab", at.spread, residual, residual)
+        squares = np.ascontiguousarray(np.einsum("abjk,j,k->ab", at.spread, residual, residual))
         surplus = precision - self.free / at.rss  # the weight of the residual at this σ, less that at the best σ
         score = at.score - surplus * squares
         slope = -2.0 * (squares @ s.lam(theta))[s.rows, s.columns]  # of the residual sum of squares

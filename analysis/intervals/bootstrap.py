@@ -89,7 +89,7 @@ class Draw:
         extra = sigma * rng.standard_normal(self.beyond.shape[1])
         z_noise = np.einsum("iab,ib->ia", self.root, noise)
         x_noise = np.einsum("iqa,iq->a", self.across, noise) + self.beyond @ extra
-        noise_square = (noise**2).sum() + (extra**2).sum() + sigma**2 * rng.chisquare(self.rest)
+        noise_square = np.sum(noise**2) + np.sum(extra**2) + sigma**2 * rng.chisquare(self.rest)
         zx, xx = m.zw[:, :, :p], m.ww[:p, :p]
         x_own = np.einsum("iqa,iq->a", zx, own)
         z_own = np.einsum("iab,ib->ia", m.zz, own)
@@ -97,6 +97,6 @@ class Draw:
         zw[:, :, p] = zx @ beta + z_own + z_noise
         ww[:p, p] = ww[p, :p] = xx @ beta + x_own + x_noise
         ww[p, p] = (
-            beta @ xx @ beta + 2.0 * beta @ (x_own + x_noise) + (own * (z_own + 2.0 * z_noise)).sum() + noise_square
+            beta @ xx @ beta + 2.0 * beta @ (x_own + x_noise) + np.sum(own * (z_own + 2.0 * z_noise)) + noise_square
         )
         return replace(m, zw=zw, ww=ww)

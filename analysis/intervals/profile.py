@@ -95,11 +95,12 @@ def _first_step(ml: LmmFit, parameter: Parameter, best: float, target: float) ->
     if parameter.kind == "fixed":
         return target * float(np.sqrt(ml.vcov[parameter.i, parameter.i]))
     if parameter.kind == "sigma":
-        return target * best / np.sqrt(2.0 * max(ml.moments.n_obs - len(ml.moments.zz) * len(ml.g), 2))
+        return target * best / float(np.sqrt(2.0 * max(ml.moments.n_obs - len(ml.moments.zz) * len(ml.g), 2)))
     persons = len(ml.moments.zz)
     if parameter.kind == "cor":
         return 0.9 * float(min(target / np.sqrt(persons), 1.0)) * max(1.0 - best**2, 0.05)
-    return target * max(best, 0.05 * ml.sigma / float(np.sqrt(ml.moments.n_obs / persons))) / np.sqrt(2.0 * persons)
+    least = 0.05 * ml.sigma * float(np.sqrt(persons / ml.moments.n_obs))
+    return target * max(best, least) / float(np.sqrt(2.0 * persons))
 
 
 def _held(ml: LmmFit, parameter: Parameter) -> Held:

@@ -65,7 +65,7 @@ def _kernels() -> list[tuple[str, Any, tuple[Any, ...]]]:
                 one,
                 np.zeros(1),
                 1.0,
-                4,
+                1.0,
                 True,
                 one,
                 np.zeros(1, int),
