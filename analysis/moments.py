@@ -134,7 +134,7 @@ def _view(state: PersonState, column: Column, movable: bool) -> _View:
     source = column.source if column.kind == "raw" else -1
     if not movable:
         return _View(means + start, source, 0.0)
-    centre = float(state.n @ means / state.n_obs)
+    centre = float((state.n * means).sum() / state.n_obs)  # not @: its threads wait for each other
     return _View(means - centre, source, start + centre)
 
 
