@@ -69,6 +69,8 @@ def numeric(frame: pd.DataFrame, name: str) -> np.ndarray:
     if not (pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype)):
         raise DesignError(f"column {name!r} holds {column.dtype}, not numbers; numbers or yes/no are needed here.")
     values = np.asarray(column) if column.dtype == np.float64 else column.to_numpy(dtype=float, na_value=np.nan)
-    if not np.isfinite(values.sum()) and np.isinf(values).any():
+    with np.errstate(invalid="ignore"):
+        suspect = not np.isfinite(values.sum())
+    if suspect and np.isinf(values).any():
         raise DesignError(f"column {name!r} holds infinite values; make them missing or correct them.")
     return np.asarray(values, dtype=float)

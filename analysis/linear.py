@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,11 +10,13 @@ from analysis.covariance import canonical
 from analysis.errors import DesignError, SpecError
 from analysis.kernels.compiled import each
 from analysis.kernels.gaussian import LANES, criterion, curvature, first_sums, second_sums
-from analysis.moments import Moments
-from analysis.optimize import Minimum, minimise_factor
+from analysis.moments import Moments, Sample
+from analysis.optimize import Minimum, minimise, minimise_factor
 
 STARTS = (0.3, 1.5)
 """Relative SDs of all random effects to start from where the one-step estimate is worse."""
+MANY = 4
+"""A start is made of a sample where persons are so many times more."""
 PART = 32
 """Blocks of persons that one core sums at a time; fixed, so that the sums do not depend on the number of cores."""
 
@@ -235,10 +237,21 @@ def _best_start(criterion_of: Criterion, earlier: LmmFit | None) -> np.ndarray:
             raise SpecError("start= is a fit with other random terms; give a fit of the same formula.")
         inner = np.linalg.solve(criterion_of.moments.random_map, earlier.moments.random_map @ earlier.lam)
         return canonical(structure, inner)
+    sample = criterion_of.moments.sample
+    if sample is not None and sample.every >= MANY:  # then each step costs a fraction of one over all
+        few = Criterion(_sampled(criterion_of.moments, sample), criterion_of.reml)
+        found = minimise(few, _best_start(few, None), structure.lower, few.hessian).x
+        if np.isfinite(criterion_of(found)[0]):
+            return found
     starts = [np.where(structure.diagonal, size, 0.0) for size in STARTS]
     step = criterion_of.one_step()
     starts += [step] if step is not None else []
     return min(starts, key=lambda theta: criterion_of(theta)[0])
+
+
+def _sampled(moments: Moments, sample: Sample) -> Moments:
+    zz, zw = moments.zz[:: sample.every].copy(), moments.zw[:: sample.every].copy()
+    return replace(moments, zz=zz, zw=zw, ww=sample.ww, n_obs=sample.n_obs, sample=None)
 
 
 def _refuse_impossible(moments: Moments) -> None:

@@ -99,4 +99,4 @@ class Draw:
         ww[p, p] = (
             beta @ xx @ beta + 2.0 * beta @ (x_own + x_noise) + np.sum(own * (z_own + 2.0 * z_noise)) + noise_square
         )
-        return replace(m, zw=zw, ww=ww)
+        return replace(m, zw=zw, ww=ww, sample=None)

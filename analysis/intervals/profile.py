@@ -128,7 +128,12 @@ def _fixed_held(ml: LmmFit, term: int) -> Held:
         turn[lead, p - 1] = -(value - shift) / weights[lead]
         turn[p, p - 1] = 1.0
         moved = replace(
-            m, zw=np.ascontiguousarray(m.zw @ turn), ww=turn.T @ m.ww @ turn, fixed_map=np.eye(p - 1), intercept=None
+            m,
+            zw=np.ascontiguousarray(m.zw @ turn),
+            ww=turn.T @ m.ww @ turn,
+            fixed_map=np.eye(p - 1),
+            intercept=None,
+            sample=None,
         )
         criterion = Criterion(moved, reml=False)
         found = minimise_factor(
@@ -231,7 +236,7 @@ def _arrange(ml: LmmFit, terms: list[int]) -> _Arranged:
     zz = (zz / np.outer(size, size))[:, order][:, :, order]
     zw = (back.T @ m.zw / size[:, None])[:, order]
     factor = (size[:, None] * (m.random_map @ ml.lam))[order]
-    moved = replace(m, zz=np.ascontiguousarray(zz), zw=np.ascontiguousarray(zw))
+    moved = replace(m, zz=np.ascontiguousarray(zz), zw=np.ascontiguousarray(zw), sample=None)
     return _Arranged(moved, block.start, canonical(m.structure, factor), m.scale_y / size[terms])
 
 

@@ -47,7 +47,11 @@ def _kernels() -> list[tuple[str, Any, tuple[Any, ...]]]:
         ("sums of rows", state.add_rows, (rows.T.copy(), np.array([0, 1]), starts, n_rows, rows[:2].copy(), *sums)),
         ("sums of states", state.merge, (np.array([0, 1]), 1, *whole, *whole)),
         ("centred sums", state.centred, (*whole, rows[0].copy())),
-        ("cross-products", state.cross_products, (n_rows, rows, np.array([0, -1]), np.ones((4, 1, 1)), np.ones(2), 1)),
+        (
+            "cross-products",
+            state.cross_products,
+            (n_rows, rows, np.array([0, -1]), np.ones((4, 1, 1)), np.ones(2), 1, 1),
+        ),
         ("linear sums", gaussian.first_sums, (zz, zw, one, 0, 1, *left, np.eye(2), one.copy(), spread)),
         (
             "linear criterion",
