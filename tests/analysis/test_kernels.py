@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import analysis
-from analysis.kernels import compile_note, gaussian, laplace, twins, warm_up
+from analysis.covariance import Structure
+from analysis.kernels import compile_note, gaussian, information, laplace, twins, warm_up
 
 TWIN = 1e-12  # kernel and twin do the same sums in another order
 SLOPE = 2e-8  # central differences with step 1e-5: truncation 1e-10, rounding of a deviance near 1e2 is 1e-9 and less
@@ -44,6 +45,20 @@ def test_sums_of_the_linear_model_equal_their_twins(q):
     for ours, twin in zip(
         gaussian.score_parts(zz, zw, lam, weight), twins.score_parts(zz, zw, lam, weight), strict=True
     ):
+        np.testing.assert_allclose(ours, twin, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("blocks", [(1,), (2,), (1, 2), (3, 1)])
+def test_sums_behind_degrees_of_freedom_equal_their_twins(blocks):
+    structure = Structure.of_blocks(blocks)
+    zz, zw, lam = _sums(structure.size)
+    lam[~structure.same_block()] = 0.0
+    places = structure.rows, structure.columns
+    weight = np.linalg.inv(np.eye(len(structure.rows)) + 0.2)
+    for ours, twin in zip(information.slope_sums(zz, zw, lam), twins.slope_sums(zz, zw, lam), strict=True):
+        np.testing.assert_allclose(ours, twin, rtol=1e-9, atol=1e-9)
+    for kernel, argument in (("trace_sums", np.eye(3) + 0.5), ("excess_sums", weight)):
+        ours, twin = (getattr(where, kernel)(zz, zw, lam, argument, *places) for where in (information, twins))
         np.testing.assert_allclose(ours, twin, rtol=1e-9, atol=1e-9)
 
 
@@ -126,13 +141,18 @@ def test_a_second_warm_up_has_nothing_to_compile_and_says_nothing():
 def test_fits_of_every_kind_share_one_compiled_form_of_each_kernel(make_diary, cbpp):
     """A read-only or strided array would compile the kernel anew, for seconds, in the middle of a night."""
     frame = make_diary(event=True).assign(known=0.1)
-    analysis.lmm("y ~ within(x) + day + (1 + x | person)", frame.sample(frac=1.0, random_state=1))
+    fit = analysis.lmm("y ~ within(x) + day + (1 + x | person)", frame.sample(frac=1.0, random_state=1))
+    fit.tests(df="satterthwaite")
+    fit.tests(df="kenward-roger")
     analysis.glmm("y ~ x + (1 | person)", frame, offset="known")
     analysis.glmm("prop ~ period + (1 | herd)", cbpp, weights="size", agq=3)
     kernels = (
         gaussian.person_moments,
         gaussian.explained,
         gaussian.score_parts,
+        information.slope_sums,
+        information.trace_sums,
+        information.excess_sums,
         laplace.laplace_deviance,
         laplace.quadrature_deviance,
     )
