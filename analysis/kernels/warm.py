@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.kernels import gaussian, laplace, state
+from analysis.kernels import gaussian, information, laplace, state
 
 Say = Callable[[str], None]
 
@@ -36,6 +36,7 @@ def _kernels() -> list[tuple[str, Any, tuple[Any, ...]]]:
     starts = np.array([0, 2, 4], dtype=np.int64)
     rows = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [0.0, 3.0]])
     zz, zw, one = np.ones((2, 1, 1)), np.ones((2, 1, 2)), np.ones((1, 1))
+    place = np.zeros(1, dtype=np.int64)
     y, n, zero = np.array([0.0, 1.0, 1.0, 0.0]), np.ones(4), np.zeros(4)
     n_rows = np.array([2, 2, 2, 2])
     sums = (np.zeros((2, 2)), np.zeros((2, 2, 2)))
@@ -76,6 +77,8 @@ def _kernels() -> list[tuple[str, Any, tuple[Any, ...]]]:
                 np.zeros(1, int),
             ),
         ),
+        ("information", information.trace_sums, (zz, zw, one, one, place, place)),
+        ("bias of the covariance", information.excess_sums, (zz, zw, one, one, place, place)),
         ("logistic by Laplace", laplace.laplace_deviance, (*likelihood, np.zeros((2, 1)))),
         (
             "logistic by quadrature",
