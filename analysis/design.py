@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -19,8 +19,11 @@ from formulaic import ModelSpec as FormulaicSpec
 from formulaic.errors import DataMismatchWarning, FormulaicError
 from formulaic.parser.types import Term
 
-from analysis.centering import boundaries, mean_of_persons, numeric, person_means
+from analysis.centering import at_rows, boundaries, mean_of_persons, numeric, person_means
+from analysis.checks import refuse_frame
 from analysis.errors import DesignError, SpecError, unknown_column
+from analysis.lags import LagCount
+from analysis.occasions import Occasions, refuse_unnamed, with_day_parts, with_lags
 from analysis.spec import ModelSpec, Prepared, RandomTerm, SplitColumn, parse_formula, prepare
 
 INTERCEPT = "Intercept"
@@ -68,6 +71,8 @@ class Design:
     positions : (n,) each row's place in the frame given;  index : that frame's index, in the order of `positions`
     frame : the used columns of the rows used, in the frame's own order; splits not included
     weights, offset : (n,) or None
+    occasions : how columns such as lag(x) and within_day(x) were made
+    row_dependent : design columns that a person's other rows take part in and that no moments of raw columns hold
     """
 
     spec: ModelSpec
@@ -87,6 +92,13 @@ class Design:
     missing: dict[str, int]
     weights: np.ndarray | None
     offset: np.ndarray | None
+    occasions: Occasions = field(default_factory=Occasions)
+    row_dependent: tuple[str, ...] = ()
+
+    @property
+    def lags(self) -> tuple[LagCount, ...]:
+        """What became of each lagged column's pairs."""
+        return self.occasions.counts
 
     @property
     def factor(self) -> str:
@@ -135,13 +147,14 @@ def build_design(
     frame: pd.DataFrame,
     *,
     person: str | None = None,
+    day: str | None = None,
+    prompt: str | None = None,
     weights: str | None = None,
     offset: str | None = None,
 ) -> Design:
     """Read the formula, drop rows with a missing value in a used column, and lay the rest out person by person."""
     spec = parse_formula(formula)
-    if not isinstance(frame, pd.DataFrame):
-        raise SpecError(f"the data must be a pandas DataFrame, not {type(frame).__name__}.")
+    refuse_frame(frame)
     group = _only_group(spec, person)
     columns = [str(name) for name in frame.columns]
     where = f"the formula {formula!r}"
@@ -155,11 +168,16 @@ def build_design(
     parts = (outcome, fixed, *random)
     used = list(dict.fromkeys([*(name for part in parts for name in part.columns), *group, *extra]))
     splits = tuple(dict.fromkeys(split for part in parts for split in part.splits))
-    for name in used:
+    timed = tuple(dict.fromkeys(column for part in parts for column in part.timed))
+    refuse_unnamed(timed, day, prompt, frame)
+    if timed and day is not None:
+        used = list(dict.fromkeys([*used, day]))
+    for name in (*used, *(column.column for column in timed), *([prompt] if timed and prompt else [])):
         if columns.count(name) > 1:
             raise DesignError(f"the frame has {columns.count(name)} columns named {name!r}; keep one.")
 
-    data, kept, missing = _complete_rows(frame, used)
+    lagged = with_lags(frame, timed, used, group, day, prompt)
+    data, kept, missing = _complete_rows(lagged.frame, used)
     codes, levels = _levels(data, group)
     order = None if (np.diff(codes) >= 0).all() else np.argsort(codes, kind="stable")
     starts = boundaries(codes if order is None else codes[order])
@@ -169,6 +187,7 @@ def build_design(
         )
     data = data if order is None else data.iloc[order]
     positions = kept if order is None else kept[order]
+    data, days = with_day_parts(data, timed, starts, day)
 
     store = _RawColumns(data, starts)
     whole = _with_splits(data, splits, starts) if not _all_plain(parts, data) else data
@@ -204,7 +223,34 @@ def build_design(
         missing=missing,
         weights=None if weights is None else numeric(data, weights),
         offset=None if offset is None else numeric(data, offset),
+        occasions=Occasions(
+            columns=timed,
+            group=group,
+            day=day,
+            prompt=prompt,
+            counts=lagged.counts,
+            usual={name: rows[positions[starts[:-1]]] for name, rows in lagged.usual.items()},
+            days=days,
+        ),
+        row_dependent=_row_dependent((fixed_terms, *random_terms)),
     )
+
+
+def _row_dependent(parts: Sequence[Terms]) -> tuple[str, ...]:
+    """Columns made of lags or day parts, and functions and products of columns made of a person's means."""
+    out: dict[str, None] = {}
+    for terms in parts:
+        timed = {column.name for column in terms.prepared.timed}
+        made = timed | {split.name for split in terms.prepared.splits}
+        if terms.blueprint is None:
+            out |= dict.fromkeys(name for name in terms.names if name in timed)
+            continue
+        for term, _, names in terms.blueprint.structure:
+            expressions = [str(factor.expr) for factor in term.factors]
+            plain = len(expressions) == 1 and expressions[0] in made - timed
+            if not plain and any(name in expression for name in made for expression in expressions):
+                out |= dict.fromkeys(names)
+    return tuple(out)
 
 
 class _RawColumns:
@@ -224,7 +270,8 @@ class _RawColumns:
 
     def add(self, name: str, values: np.ndarray) -> int:
         if not np.isfinite(values).all():
-            raise DesignError(f"the term {name!r} is missing or infinite in some rows; look at its transformation.")
+            where = at_rows(~np.isfinite(values), self.data.index)
+            raise DesignError(f"the term {name!r} is missing or infinite in {where}; look at its transformation.")
         self.names.append(name)
         self.values.append(values)
         return len(self.names) - 1
@@ -393,7 +440,7 @@ def _independent_pieces(term: RandomTerm, part: Prepared) -> list[Prepared]:
     pieces = []
     for parsed in _parsed(part):
         text = ":".join(f"`{f.expr}`" if f.eval_method.value == "lookup" else str(f.expr) for f in parsed.factors)
-        pieces.append(Prepared("1" if text == "1" else f"0+{text}", part.columns, part.splits))
+        pieces.append(replace(part, text="1" if text == "1" else f"0+{text}"))
     return pieces
 
 
@@ -407,8 +454,9 @@ def _refuse_repeats(names: list[str], spec: ModelSpec) -> None:
 
 
 def _outcome_values(part: Prepared, whole: pd.DataFrame, where: str) -> np.ndarray:
-    if part.splits:
-        raise SpecError(f"{where}: within() and between() are for predictors, not for the outcome.")
+    if part.splits or part.timed:
+        names = [made.name for made in part.splits] + [made.name for made in part.timed]
+        raise SpecError(f"{where}: {names[0]} is for predictors, not for the outcome.")
     if len(part.columns) == 1 and part.text.strip("`") == part.columns[0]:
         return numeric(whole, part.columns[0])
     try:
@@ -418,5 +466,6 @@ def _outcome_values(part: Prepared, whole: pd.DataFrame, where: str) -> np.ndarr
     if values.shape[1] != 1:
         raise SpecError(f"{where}: the outcome must be one number per row, not {', '.join(blueprint.column_names)}.")
     if not np.isfinite(values).all():
-        raise DesignError(f"{where}: the outcome is missing or infinite in some rows after its transformation.")
+        rows = at_rows(~np.isfinite(values[:, 0]), whole.index)
+        raise DesignError(f"{where}: after its transformation the outcome is missing or infinite in {rows}.")
     return values[:, 0]

@@ -35,13 +35,15 @@ def lmm(
 ) -> LinearModel:
     """Fit a linear mixed model with one grouping factor, by REML or (reml=False) maximum likelihood.
 
-    `formula` is lme4's; within(x) and between(x) split a predictor on the rows that the model uses. Rows with a missing
-    value in a used column are dropped and counted. Raises SpecError (wrong question) or DesignError (impossible data).
+    `formula` is lme4's. within(x) and between(x) split a predictor on the rows that the model uses, within_day(x) and
+    between_days(x) once more by the column `day`; lag(x) is x at the prompt before, of the same person and day, its
+    number in the column `prompt` lower by one; lag(within(x)) takes the person's mean of all x off it. Rows with a
+    missing value in a used column are dropped and counted. Raises SpecError (wrong question) or DesignError
+    (impossible data).
     """
     if residual is not None:
         raise SpecError("residual= (serial correlation) is not available yet; leave it out for independent residuals.")
-    _refuse_unknown({"day": day, "prompt": prompt}, frame)
-    design = build_design(formula, frame, person=person)
+    design = build_design(formula, frame, person=person, day=day, prompt=prompt)
     state = person_state(design)
     moments = gaussian_moments(state, design.fixed, design.random, design.blocks, design.raw[-1])
     return LinearModel(design, state, fit_lmm(moments, reml))
@@ -68,15 +70,8 @@ def glmm(
         raise SpecError(f"family={family!r} is not available yet; 'binomial' is.")
     if link not in (None, "logit"):
         raise SpecError(f"link={link!r} is not available yet; 'logit' is.")
-    _refuse_unknown({"day": day, "prompt": prompt}, frame)
-    design = build_design(formula, frame, person=person, weights=weights, offset=offset)
+    design = build_design(formula, frame, person=person, day=day, prompt=prompt, weights=weights, offset=offset)
     return LogisticModel(design, person_state(design), fit_glmm(binomial_data(design), agq), weights, offset)
-
-
-def _refuse_unknown(named: dict[str, str | None], frame: pd.DataFrame) -> None:
-    for argument, column in named.items():
-        if column is not None and column not in frame.columns:
-            raise SpecError(f"{argument}={column!r} is no column of the frame.")
 
 
 @dataclass(frozen=True)
@@ -324,6 +319,7 @@ class MultilevelModel:
             ("Log-likelihood", f"{self.log_likelihood:.4f}"),
             ("Degrees of freedom", self.df_method),
             ("Converged", "yes" if self.converged else "NO"),
+            *((count.name, str(count)) for count in self.design.lags),
         )
         return summary.ModelSummary(
             title=type(self).__name__,

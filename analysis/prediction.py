@@ -13,6 +13,7 @@ from analysis.conditional_modes import Modes
 from analysis.design import Design
 from analysis.errors import DesignError, SpecError
 from analysis.moments import PersonState
+from analysis.occasions import for_new_rows
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(60)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
@@ -38,9 +39,10 @@ def own_rows(design: Design) -> Rows:
 
 
 def new_rows(design: Design, state: PersonState, frame: pd.DataFrame, *, random: bool, offset: str | None) -> Rows:
-    """Design columns of new rows. Splits are made with the *model's* person means and anchor.
+    """Design columns of new rows. Splits are made with the *model's* person means, anchor and days' means.
 
     For a person not in the model, or without the person's column, give the columns within(x) and between(x) themselves.
+    A lag is the row before among the new rows; a row without one is predicted as NaN.
     """
     group = list(design.spec.random[0].group)
     known = all(name in frame.columns for name in group)
@@ -51,7 +53,7 @@ def new_rows(design: Design, state: PersonState, frame: pd.DataFrame, *, random:
         keys = frame[group[0]] if len(group) == 1 else frame[group].astype(str).agg(":".join, axis=1)
         person = _match(design.levels, keys)
     full = _with_splits(design, state, frame.reset_index(drop=True), person)
-    split = {item.column for item in design.splits}
+    split = {item.column for item in design.splits} | {item.column for item in design.occasions.columns}
     for name in dict.fromkeys(n for part in (design.fixed_terms, *design.random_terms) for n in part.prepared.columns):
         if name not in full.columns and name not in split:
             raise SpecError(f"newdata has no column {name!r}, which the model uses.")
@@ -146,4 +148,4 @@ def _with_splits(design: Design, state: PersonState, frame: pd.DataFrame, person
         made[split.name] = (
             numeric(frame, split.column) - own if split.kind == "within" else own - mean_of_persons(means)
         )
-    return frame.assign(**made)
+    return frame.assign(**made, **for_new_rows(design.occasions, frame, person))
