@@ -249,7 +249,7 @@ def _row_dependent(parts: Sequence[Terms]) -> tuple[str, ...]:
             expressions = [str(factor.expr) for factor in term.factors]
             plain = len(expressions) == 1 and expressions[0] in made - timed
             if not plain and any(name in expression for name in made for expression in expressions):
-                out |= dict.fromkeys(names)
+                out |= dict.fromkeys(map(_written, names))
     return tuple(out)
 
 
@@ -382,7 +382,7 @@ def _build_terms(part: Prepared, whole: pd.DataFrame, store: _RawColumns, where:
         except FormulaicError as error:
             raise SpecError(f"{where}: {error}") from error
         _refuse_single_levels(blueprint)
-        terms = Terms(part, tuple(blueprint.column_names), blueprint)
+        terms = Terms(part, tuple(map(_written, blueprint.column_names)), blueprint)
     splits = {split.name: split for split in part.splits}
     columns = []
     for j, name in enumerate(terms.names):
@@ -397,6 +397,11 @@ def _build_terms(part: Prepared, whole: pd.DataFrame, store: _RawColumns, where:
             known = name in store.names
             columns.append(Column(name, "raw", store.names.index(name) if known else store.add(name, values[:, j])))
     return terms, columns
+
+
+def _written(name: str) -> str:
+    """A term's name as people wrote it, without the quotes that `prepare` put around a made column."""
+    return name.replace("`", "")
 
 
 def _blueprint(part: Prepared, whole: pd.DataFrame) -> FormulaicSpec:

@@ -18,6 +18,7 @@ from analysis.errors import SpecError
 from analysis.generalised import GlmmFit, binomial_data, fit_glmm
 from analysis.linear import LmmFit, fit_lmm
 from analysis.moments import PersonState, gaussian_moments, person_state
+from analysis.r_code import r_code
 
 LOGIT_VARIANCE = np.pi**2 / 3.0
 """Variance of the standard logistic distribution: the residual of a logistic model on its latent scale."""
@@ -342,16 +343,6 @@ class MultilevelModel:
         """REML, ML, Laplace or AGQ-k."""
         raise NotImplementedError
 
-    @property
-    def _used_columns(self) -> list[str]:
-        parts = (self.design.fixed_terms, *self.design.random_terms)
-        names = [name for part in parts for name in part.prepared.columns]
-        return list(dict.fromkeys([self.design.spec.outcome, *names, *self.design.spec.random[0].group]))
-
-    def _r_call(self, reml: bool | None, extra: str) -> str:
-        splits = [(split.kind, split.column) for split in self.design.splits]
-        return summary.r_call(self.formula, splits, self.design.factor, self._used_columns, reml=reml, extra=extra)
-
 
 @dataclass(frozen=True, repr=False)
 class LinearModel(MultilevelModel):
@@ -388,7 +379,8 @@ class LinearModel(MultilevelModel):
 
     def to_r(self) -> str:
         """The same model as R code for lme4."""
-        return self._r_call(self.fit.reml, "")
+        call = f"lmer({{}}, data = frame, REML = {'TRUE' if self.fit.reml else 'FALSE'})"
+        return r_code(self.design, weights=None, offset=None, call=call)
 
 
 @dataclass(frozen=True, repr=False)
@@ -440,7 +432,8 @@ class LogisticModel(MultilevelModel):
         """The same model as R code for lme4."""
         extra = f", weights = {self.weights}" if self.weights else ""
         extra += f", offset = {self.offset}" if self.offset else ""
-        return self._r_call(None, f"{extra}, nAGQ = {self.fit.agq}")
+        call = f"glmer({{}}, data = frame, family = binomial{extra}, nAGQ = {self.fit.agq})"
+        return r_code(self.design, weights=self.weights, offset=self.offset, call=call)
 
 
 def _refuse_uncertainty(uncertainty: bool) -> None:
