@@ -68,8 +68,7 @@ def calendar(frame: pd.DataFrame, person: np.ndarray, group: str, day: str, prom
         row = found.order[np.flatnonzero(same)[0] + 1]
         key = ", ".join(f"{name} {frame[name].iloc[row]!s}" for name in (*group.split(":"), day, prompt))
         raise DesignError(
-            f"a prompt has one row at most, and {int(same.sum())} rows repeat the person, day and prompt of another; "
-            f"first: {key}."
+            f"each person, day and prompt may have one row; {int(same.sum())} more than that, the first at {key}."
         )
     return found
 
@@ -81,10 +80,7 @@ def day_codes(frame: pd.DataFrame, day: str) -> np.ndarray:
         moments = values.dropna()
         if (moments != moments.dt.normalize()).any():
             raise DesignError(f"day={day!r} holds moments, not days; make a column of days, as with .dt.date.")
-    try:
-        return np.asarray(pd.factorize(values, sort=True)[0], dtype=np.int64)
-    except TypeError as error:
-        raise DesignError(f"day={day!r} mixes kinds of values ({error}); dates, numbers or text are needed.") from error
+    return np.asarray(pd.factorize(values, sort=True)[0], dtype=np.int64)
 
 
 def lagged(values: np.ndarray, when: Calendar) -> tuple[np.ndarray, np.ndarray]:

@@ -178,8 +178,7 @@ def _of_day(
     places = known.get_indexer(pd.MultiIndex.from_arrays([person, frame[made.day].to_numpy()]))
     unknown = np.flatnonzero((places < 0) & ~blank)
     if len(unknown):
-        row = frame.iloc[int(unknown[0])]
-        key = ", ".join(f"{name} {row[name]!s}" for name in (*made.group, made.day))
+        key = ", ".join(f"{name} {frame[name].iloc[unknown[0]]!s}" for name in (*made.group, made.day))
         raise DesignError(
             f"newdata has days that the model does not know (first: {key}), and so no mean of {column.column!r} for "
             f"them; give the column {column.name!r} itself."
