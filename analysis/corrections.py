@@ -20,8 +20,6 @@ from analysis.errors import DesignError, SpecError
 from analysis.linear import LmmFit, fit_lmm
 from analysis.moments import PersonState, gaussian_moments
 
-UNIT_ROOT = 1e-5
-"""So close to φ = 1 the formula loses its digits, and its limit −3/(T + 1) holds to better than 1e-4."""
 STEP = 0.25
 """Step of the derivatives by which the uncertainty of λ enters, in standard errors: far above a fit's own tolerance."""
 
@@ -32,15 +30,16 @@ STEP = 0.25
 def nickell_bias(phi: float, transitions: int) -> float:
     """plim(φ̂ − φ) of a lag centred at the person's mean, over T = `transitions` consecutive pairs of each person.
 
-    Nickell (1981, eq. 18), without covariates. Raises SpecError unless −1 < φ < 1 and T ≥ 2.
+    Nickell (1981, eq. 18), without covariates. Written with the weights w_j = 2(T − 1 − j)/(T(T − 1)) of the pairs j
+    apart, the formula has no difference of near numbers: −(1 + φ)/2 · Σ w_j φ^j / Σ w_j (1 + φ + … + φ^j), and −3/(T + 1)
+    at φ = 1. Raises SpecError unless −1 < φ ≤ 1 and T ≥ 2.
     """
-    if not -1.0 < phi < 1.0 or transitions < 2:
-        raise SpecError(f"Nickell's bias needs −1 < φ < 1 and 2 transitions or more, not φ={phi:g}, T={transitions}.")
-    if phi > 1.0 - UNIT_ROOT:
-        return -3.0 / (transitions + 1.0)
-    part = 1.0 - (1.0 - phi**transitions) / (transitions * (1.0 - phi))
-    shrunk = 1.0 - 2.0 * phi * part / ((1.0 - phi) * (transitions - 1.0))
-    return -(1.0 + phi) * part / ((transitions - 1.0) * shrunk)
+    if not -1.0 < phi <= 1.0 or transitions < 2:
+        raise SpecError(f"Nickell's bias needs −1 < φ ≤ 1 and 2 transitions or more, not φ={phi:g}, T={transitions}.")
+    apart = np.arange(transitions - 1)
+    weights = (transitions - 1.0 - apart) / (0.5 * transitions * (transitions - 1.0))
+    powers = phi**apart
+    return float(-0.5 * (1.0 + phi) * (weights @ powers) / (weights @ np.cumsum(powers)))
 
 
 def nickell_corrected(estimate: float, transitions: int) -> float:
@@ -52,10 +51,10 @@ def nickell_corrected(estimate: float, transitions: int) -> float:
     def miss(phi: float) -> float:
         return phi + nickell_bias(phi, transitions) - estimate
 
-    low, high = -1.0 + UNIT_ROOT, 1.0 - 2.0 * UNIT_ROOT
-    if not miss(low) < 0.0 < miss(high):
+    low = np.nextafter(-1.0, 0.0)
+    if not miss(low) < 0.0 <= miss(1.0):
         return float("nan")
-    return float(brentq(miss, low, high, xtol=1e-12))
+    return float(brentq(miss, low, 1.0, xtol=1e-12))
 
 
 def half_panel_jackknife(whole: float, first: float, second: float) -> float:

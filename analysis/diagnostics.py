@@ -84,7 +84,7 @@ def lagged_outcome_messages(fit: LmmFit | GlmmFit, design: Design, state: Person
             continue
         phi = float(fit.beta[design.fixed_names.index(lag.name)])
         few = f"{lag.name}: with a median of {transitions} transitions per person"
-        if not isinstance(fit, LmmFit) or not -1.0 < phi < 1.0 or transitions < 2:
+        if not isinstance(fit, LmmFit) or not -1.0 < phi <= 1.0 or transitions < 2:
             out.append(f"{few}, the estimate for a lag of the outcome is biased; do not read it as inertia.")
             continue
         bias = f"{nickell_bias(phi, transitions):+.3f}".replace("-", "−")
