@@ -104,7 +104,8 @@ def numeric(frame: pd.DataFrame, name: str) -> np.ndarray:
     column = frame[name]
     if isinstance(column, pd.DataFrame):
         raise DesignError(f"the frame has more than one column named {name!r}; keep one.")
-    if not (pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype)):
+    numbers = pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype)
+    if not numbers or pd.api.types.is_complex_dtype(column.dtype):
         raise DesignError(f"column {name!r} holds {column.dtype}, not numbers; numbers or yes/no are needed here.")
     values = column.to_numpy(dtype=float, na_value=np.nan)
     infinite = np.isinf(values)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from analysis.centering import label
 from analysis.errors import DesignError, SpecError
+from analysis.spec import Prepared
 
 
 def refuse_frame(frame: pd.DataFrame) -> None:
@@ -23,6 +26,13 @@ def refuse_frame(frame: pd.DataFrame) -> None:
             f"the frame's index has the label {label(first)} more than once; number the rows with "
             "frame.reset_index(drop=True)."
         )
+
+
+def refuse_outcome_as_predictor(outcome: Prepared, predictors: Iterable[Prepared], where: str) -> None:
+    """An outcome among its own predictors, plain or split; its lag is another moment's and may be there."""
+    name = outcome.text.strip("`")
+    if name in outcome.columns and any(name in part.columns for part in predictors):
+        raise SpecError(f"{where}: the outcome {name!r} cannot predict itself; lag({name}) can.")
 
 
 def without_variation(name: str) -> DesignError:

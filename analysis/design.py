@@ -20,7 +20,7 @@ from formulaic.errors import DataMismatchWarning, FormulaicError
 from formulaic.parser.types import Term
 
 from analysis.centering import at_rows, boundaries, mean_of_persons, numeric, person_means
-from analysis.checks import refuse_frame
+from analysis.checks import refuse_frame, refuse_outcome_as_predictor
 from analysis.errors import DesignError, SpecError, unknown_column
 from analysis.lags import LagCount
 from analysis.occasions import Occasions, refuse_unnamed, with_day_parts, with_lags
@@ -166,6 +166,7 @@ def build_design(
         if name not in columns:
             raise unknown_column(name, columns, where)
     parts = (outcome, fixed, *random)
+    refuse_outcome_as_predictor(outcome, parts[1:], where)
     used = list(dict.fromkeys([*(name for part in parts for name in part.columns), *group, *extra]))
     splits = tuple(dict.fromkeys(split for part in parts for split in part.splits))
     timed = tuple(dict.fromkeys(column for part in parts for column in part.timed))
@@ -377,6 +378,7 @@ def _build_terms(part: Prepared, whole: pd.DataFrame, store: _RawColumns, where:
         terms, values = Terms(part, tuple(plain), None), None
     else:
         _refuse_empty_levels(part, whole)
+        _refuse_moments(part, whole)
         try:
             values, blueprint = _materialise(_blueprint(part, whole), whole)
         except FormulaicError as error:
@@ -429,6 +431,12 @@ def _refuse_empty_levels(part: Prepared, data: pd.DataFrame) -> None:
                     f"column {name!r}: no row used has the level {', '.join(empty)}; "
                     "drop it with .cat.remove_unused_categories()."
                 )
+
+
+def _refuse_moments(part: Prepared, data: pd.DataFrame) -> None:
+    for name in (str(factor.expr) for term in _parsed(part) for factor in term.factors):
+        if name in data.columns and pd.api.types.is_datetime64_any_dtype(data[name].dtype):
+            raise DesignError(f"column {name!r} holds moments; make numbers of them, such as days since the start.")
 
 
 def _refuse_single_levels(blueprint: FormulaicSpec) -> None:
