@@ -100,7 +100,9 @@ def boundaries(codes: np.ndarray) -> np.ndarray:
 
 
 def numeric(frame: pd.DataFrame, name: str) -> np.ndarray:
-    """A column as float64 (n,), missing as NaN. Raises DesignError where it does not hold numbers."""
+    """A column as float64 (n,), missing as NaN. Raises SpecError without it, DesignError if it does not hold numbers."""
+    if name not in frame.columns:
+        raise unknown_column(name, frame.columns, "the model's columns")
     column = frame[name]
     if isinstance(column, pd.DataFrame):
         raise DesignError(f"the frame has more than one column named {name!r}; keep one.")

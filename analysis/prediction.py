@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from formulaic.errors import FormulaicError
 from scipy.special import expit, ndtri
 
 from analysis.centering import mean_of_persons, numeric
@@ -57,11 +58,14 @@ def new_rows(design: Design, state: PersonState, frame: pd.DataFrame, *, random:
     for name in dict.fromkeys(n for part in (design.fixed_terms, *design.random_terms) for n in part.prepared.columns):
         if name not in full.columns and name not in split:
             raise SpecError(f"newdata has no column {name!r}, which the model uses.")
-    pieces = [terms.matrix(full) for terms in design.random_terms]
+    try:
+        x, pieces = design.fixed_terms.matrix(full), [terms.matrix(full) for terms in design.random_terms]
+    except FormulaicError as error:
+        raise SpecError(f"newdata: {error}") from error
     if offset is not None and offset not in frame.columns:
         raise SpecError(f"newdata has no column {offset!r}, the model's offset.")
     shift = np.zeros(len(frame)) if offset is None else numeric(frame, offset)
-    return Rows(frame.index, design.fixed_terms.matrix(full), np.column_stack(pieces), person, shift)
+    return Rows(frame.index, x, np.column_stack(pieces), person, shift)
 
 
 def linear_predictor(rows: Rows, beta: np.ndarray, modes: Modes | None) -> np.ndarray:

@@ -118,6 +118,13 @@ def test_new_rows_of_an_unknown_day_or_without_the_day_say_so(study):
         fit.predict(study.drop(columns="date"))
 
 
+@pytest.mark.parametrize("formula", ["y ~ x + within_day(x) + (1 | id)", "y ~ x * date + within_day(x) + (1 | id)"])
+def test_new_rows_that_have_a_part_and_lack_the_column_itself_say_so(study, formula):
+    fit = analysis.lmm(formula, study, day="date")
+    with pytest.raises(SpecError, match=r"['`]x['`]"):
+        fit.predict(study.drop(columns="x").assign(**{"within_day(x)": 0.0}))
+
+
 def test_day_parts_are_marked_as_depending_on_other_rows(study):
     assert build_design(THREE_WAY, study, day="date").row_dependent == ("within_day(x)", "between_days(x)")
 
