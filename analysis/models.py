@@ -18,6 +18,7 @@ from analysis.errors import SpecError
 from analysis.generalised import GlmmFit, binomial_data, fit_glmm
 from analysis.linear import LmmFit, fit_lmm
 from analysis.moments import gaussian_moments, person_state
+from analysis.r_code import r_code
 from analysis.state import PersonState
 
 LOGIT_VARIANCE = np.pi**2 / 3.0
@@ -37,13 +38,15 @@ def lmm(
 ) -> LinearModel:
     """Fit a linear mixed model with one grouping factor, by REML or (reml=False) maximum likelihood.
 
-    `formula` is lme4's; within(x) and between(x) split a predictor on the rows that the model uses. Rows with a missing
-    value in a used column are dropped and counted. Raises SpecError (wrong question) or DesignError (impossible data).
+    `formula` is lme4's. within(x) and between(x) split a predictor on the rows that the model uses, within_day(x) and
+    between_days(x) once more by the column `day`; lag(x) is x at the prompt before, of the same person and day, its
+    number in the column `prompt` lower by one; lag(within(x)) takes the person's mean of all x off it. Rows with a
+    missing value in a used column are dropped and counted. Raises SpecError (wrong question) or DesignError
+    (impossible data).
     """
     if residual is not None:
         raise SpecError("residual= (serial correlation) is not available yet; leave it out for independent residuals.")
-    _refuse_unknown({"day": day, "prompt": prompt}, frame)
-    design = build_design(formula, frame, person=person)
+    design = build_design(formula, frame, person=person, day=day, prompt=prompt)
     state = person_state(design)
     moments = gaussian_moments(state, design.fixed, design.random, design.blocks, design.raw[-1])
     return LinearModel(design, state, fit_lmm(moments, reml))
@@ -70,15 +73,8 @@ def glmm(
         raise SpecError(f"family={family!r} is not available yet; 'binomial' is.")
     if link not in (None, "logit"):
         raise SpecError(f"link={link!r} is not available yet; 'logit' is.")
-    _refuse_unknown({"day": day, "prompt": prompt}, frame)
-    design = build_design(formula, frame, person=person, weights=weights, offset=offset)
+    design = build_design(formula, frame, person=person, day=day, prompt=prompt, weights=weights, offset=offset)
     return LogisticModel(design, person_state(design), fit_glmm(binomial_data(design), agq), weights, offset)
-
-
-def _refuse_unknown(named: dict[str, str | None], frame: pd.DataFrame) -> None:
-    for argument, column in named.items():
-        if column is not None and column not in frame.columns:
-            raise SpecError(f"{argument}={column!r} is no column of the frame.")
 
 
 @dataclass(frozen=True)
@@ -332,6 +328,7 @@ class MultilevelModel:
             ("Log-likelihood", f"{self.log_likelihood:.4f}"),
             ("Degrees of freedom", self.df_method),
             ("Converged", "yes" if self.converged else "NO"),
+            *((count.name, str(count)) for count in self.design.lags),
         )
         return summary.ModelSummary(
             title=type(self).__name__,
@@ -353,16 +350,6 @@ class MultilevelModel:
     def estimator(self) -> str:
         """REML, ML, Laplace or AGQ-k."""
         raise NotImplementedError
-
-    @property
-    def _used_columns(self) -> list[str]:
-        parts = (self.design.fixed_terms, *self.design.random_terms)
-        names = [name for part in parts for name in part.prepared.columns]
-        return list(dict.fromkeys([self.design.spec.outcome, *names, *self.design.spec.random[0].group]))
-
-    def _r_call(self, reml: bool | None, extra: str) -> str:
-        splits = [(split.kind, split.column) for split in self.design.splits]
-        return summary.r_call(self.formula, splits, self.design.factor, self._used_columns, reml=reml, extra=extra)
 
 
 @dataclass(frozen=True, repr=False)
@@ -454,7 +441,8 @@ class LinearModel(MultilevelModel):
 
     def to_r(self) -> str:
         """The same model as R code for lme4."""
-        return self._r_call(self.fit.reml, "")
+        call = f"lmer({{}}, data = frame, REML = {'TRUE' if self.fit.reml else 'FALSE'})"
+        return r_code(self.design, weights=None, offset=None, call=call)
 
 
 @dataclass(frozen=True, repr=False)
@@ -512,7 +500,8 @@ class LogisticModel(MultilevelModel):
         """The same model as R code for lme4."""
         extra = f", weights = {self.weights}" if self.weights else ""
         extra += f", offset = {self.offset}" if self.offset else ""
-        return self._r_call(None, f"{extra}, nAGQ = {self.fit.agq}")
+        call = f"glmer({{}}, data = frame, family = binomial{extra}, nAGQ = {self.fit.agq})"
+        return r_code(self.design, weights=self.weights, offset=self.offset, call=call)
 
 
 def _refuse_uncertainty(uncertainty: bool) -> None:

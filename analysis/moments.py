@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.checks import without_variation
 from analysis.covariance import Structure
 from analysis.design import Column, Design
 from analysis.errors import DesignError
@@ -98,9 +99,7 @@ def gaussian_moments(
     q = structure.size
     for column, size in zip((*random, *fixed), scale[:-1], strict=True):
         if size == 0.0:
-            raise DesignError(
-                f"the term {column.name!r} is {'constant' if column.kind == 'raw' else 'zero'} in all rows."
-            )
+            raise without_variation(column.name)
     if scale[-1] == 0.0:
         raise DesignError(f"the outcome {outcome!r} is constant in the rows used.")
     scale[:-1] = np.where([c.kind == "one" for c in (*random, *fixed)], 1.0, scale[:-1])

@@ -26,31 +26,6 @@ def test_column_names_are_escaped_in_html(make_diary):
     assert "<b>one" not in analysis.lmm("y ~ arm + (1 | person)", frame)._repr_html_()
 
 
-@pytest.mark.parametrize(
-    ("fit", "words"),
-    [
-        (
-            lambda d: analysis.lmm("y ~ within(x) + (1 | person)", d),
-            "lmer(y ~ x_within + (1 | person), data = frame, REML = TRUE)",
-        ),
-        (
-            lambda d: analysis.glmm("y ~ x + (1 | person)", d.assign(y=(d["y"] > 0) * 1), offset="day", agq=5),
-            "glmer(y ~ x + (1 | person), data = frame, family = binomial, offset = day, nAGQ = 5)",
-        ),
-    ],
-)
-def test_to_r_writes_the_same_model_for_lme4(make_diary, fit, words):
-    code = fit(make_diary()).to_r()
-    assert words in code
-    assert code.startswith("library(lme4)")
-
-
-def test_to_r_makes_the_splits_on_complete_rows_first(make_diary):
-    code = analysis.lmm("y ~ within(x) + between(x) + (1 | person)", make_diary()).to_r().splitlines()
-    assert code[1] == 'frame <- frame[complete.cases(frame[, c("y", "x", "person")]), ]'
-    assert 'frame[["x_within"]] <- frame[["x"]] - usual' in code
-
-
 def test_spread_rows_hold_variances_and_correlations(make_diary):
     fit = analysis.lmm("y ~ x + (1 + x | person)", make_diary())
     spread = fit.summary().spread
