@@ -109,12 +109,12 @@ def numeric(frame: pd.DataFrame, name: str) -> np.ndarray:
     numbers = pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype)
     if not numbers or pd.api.types.is_complex_dtype(column.dtype):
         raise DesignError(f"column {name!r} holds {column.dtype}, not numbers; numbers or yes/no are needed here.")
-    values = column.to_numpy(dtype=float, na_value=np.nan)
-    infinite = np.isinf(values)
-    if infinite.any():
-        raise DesignError(
-            f"column {name!r} holds infinite values: {at_rows(infinite, frame.index)}; make them missing or correct them."
-        )
+    values = np.asarray(column) if column.dtype == np.float64 else column.to_numpy(dtype=float, na_value=np.nan)
+    with np.errstate(invalid="ignore"):
+        suspect = not np.isfinite(values.sum())
+    if suspect and np.isinf(values).any():
+        infinite = at_rows(np.isinf(values), frame.index)
+        raise DesignError(f"column {name!r} holds infinite values: {infinite}; make them missing or correct them.")
     return np.asarray(values, dtype=float)
 
 

@@ -18,7 +18,8 @@ from scipy.stats import t as student
 from analysis.design import Column, Design
 from analysis.errors import DesignError, SpecError
 from analysis.linear import LmmFit, fit_lmm
-from analysis.moments import PersonState, gaussian_moments
+from analysis.moments import gaussian_moments
+from analysis.state import PersonState
 
 STEP = 0.25
 """Step of the derivatives by which the uncertainty of λ enters, in standard errors: far above a fit's own tolerance."""
@@ -112,16 +113,8 @@ def corrected_between(within_effect: float, observed: float, reliability: float)
 
 def usual_levels(state: PersonState, name: str) -> UsualLevels:
     """Fit the predictor's own model. Raises DesignError where it is constant, or constant in every person."""
-    j = state.names.index(name)
-    own = replace(
-        state,
-        names=(name,),
-        anchor=state.anchor[[j]],
-        mean=state.mean[:, [j]],
-        scatter=state.scatter[:, [j]][:, :, [j]],
-    )
     one = Column("Intercept", "one", -1)
-    fit = fit_lmm(gaussian_moments(own, (one,), (one,), (1,), name))
+    fit = fit_lmm(gaussian_moments(state.column(name), (one,), (one,), (1,), name))
     between, within = float(fit.g[0, 0]), fit.sigma**2
     uncertainty = np.zeros((3, 3))
     uncertainty[0, 0] = fit.vcov[0, 0]
@@ -195,19 +188,20 @@ def _contrasts(names: Sequence[str], terms: tuple[str, str]) -> np.ndarray:
 def _calibrated(design: Design, state: PersonState, reml: bool, name: str, at: np.ndarray) -> LmmFit:
     """The model with x − EB for within(x) and EB less the anchor for between(x), at (mean, τ², σ²).
 
-    Both are raw columns of a state that differs from the model's in nothing but a shift of persons' means.
+    Both are raw columns of a state like the model's: the first is x counted from another base in each person, the
+    second does not move inside a person.
     """
     j, last = state.names.index(name), len(state.names) - 1
     take = [*range(last), j, j, last]
     observed = state.mean[:, j]
     centre = at[0] - state.anchor[j]
     best = centre + reliability_of_mean(at[1], at[2], state.n) * (observed - centre)
-    mean, anchor, scatter = state.mean[:, take], state.anchor[take], state.scatter[:, take][:, :, take]
-    mean[:, last], mean[:, last + 1] = observed - best, best - observed.mean()
-    anchor[last : last + 2] = 0.0
-    scatter[:, last + 1, :] = scatter[:, :, last + 1] = 0.0
+    products = np.ascontiguousarray(state.products[:, take][:, :, take])
+    base, sums = (np.ascontiguousarray(values[:, take]) for values in (state.base, state.sums))
+    base[:, last], base[:, last + 1] = state.base[:, j] - state.anchor[j] - best, best - observed.mean()
+    sums[:, last + 1] = products[:, last + 1, :] = products[:, :, last + 1] = 0.0
     names = (*state.names[:last], f"within({name})", f"between({name})", state.names[last])
-    own = replace(state, names=names, mean=mean, anchor=anchor, scatter=scatter)
+    own = replace(state, names=names, base=base, sums=sums, products=products)
     places = {f"within({name})": last, f"between({name})": last + 1}
 
     def moved(columns: tuple[Column, ...]) -> tuple[Column, ...]:

@@ -11,18 +11,20 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from analysis import diagnostics, inference, prediction, summary
+from analysis import diagnostics, inference, intervals, prediction, summary, variance
 from analysis.conditional_modes import Modes, conditional_modes
 from analysis.design import Design, build_design
 from analysis.errors import SpecError
 from analysis.generalised import GlmmFit, binomial_data, fit_glmm
 from analysis.linear import LmmFit, fit_lmm
-from analysis.moments import PersonState, gaussian_moments, person_state
+from analysis.moments import gaussian_moments, person_state
 from analysis.r_code import r_code
+from analysis.state import PersonState
 
 LOGIT_VARIANCE = np.pi**2 / 3.0
 """Variance of the standard logistic distribution: the residual of a logistic model on its latent scale."""
 SCALES = ("response", "link")
+INTERVALS = ("wald", "profile", "bootstrap")
 
 
 def lmm(
@@ -171,7 +173,11 @@ class MultilevelModel:
         raise NotImplementedError
 
     def tests(self, df: str | None = None, robust: str | None = None, level: float = 0.95) -> pd.DataFrame:
-        """Index term; columns `estimate, se, df, statistic, p_value, lower, upper`. df=None: `df_method`."""
+        """Index term; columns `estimate, se, df, statistic, p_value, lower, upper`.
+
+        df: None for `df_method`, "z" for the normal distribution; a linear model has "kenward-roger" (with its adjusted
+        standard errors; REML only) and "satterthwaite", and robust="cr2" with Bell and McCaffrey's degrees of freedom.
+        """
         names = self.design.fixed_names
         return self._table(np.eye(len(names)), names, df, robust, level)
 
@@ -184,9 +190,15 @@ class MultilevelModel:
         return self._table(row, [label], df, robust, level).iloc[0]
 
     def confint(
-        self, method: str = "wald", parameters: Sequence[str] | None = None, level: float = 0.95, df: str | None = None
+        self,
+        method: str = "wald",
+        parameters: Sequence[str] | None = None,
+        level: float = 0.95,
+        df: str | None = None,
+        replicates: int = 1000,
+        seed: int = 0,
     ) -> pd.DataFrame:
-        """`lower`, `upper` of the fixed effects (method "wald"), with the degrees of freedom of `tests`."""
+        """`lower`, `upper` of the fixed effects, with the degrees of freedom of `tests`."""
         if method != "wald":
             raise SpecError(f"confint(method={method!r}) is not available yet; 'wald' is, for the fixed effects.")
         table = self.tests(df=df, level=level)[["lower", "upper"]]
@@ -200,18 +212,12 @@ class MultilevelModel:
     def _table(
         self, contrasts: np.ndarray, labels: Sequence[str], df: str | None, robust: str | None, level: float
     ) -> pd.DataFrame:
-        if robust is not None:
-            raise SpecError(f"robust={robust!r} is not available yet; leave it out for model-based standard errors.")
-        method = self.df_method if df is None else df
-        if method == "kenward-roger":
-            raise SpecError(f"df='kenward-roger' is not available yet; {self.df_method!r} and 'z' are.")
-        if method not in (self.df_method, "z"):
-            raise SpecError(f"df={method!r} is none of this model's methods: {self.df_method!r}, 'z'.")
-        degrees = np.full(len(contrasts), np.inf) if method == "z" else self._degrees(contrasts)
-        estimates = inference.Estimates(tuple(self.design.fixed_names), self.fit.beta, self.fit.vcov)
+        vcov, degrees = self._uncertainty(contrasts, df, robust)
+        estimates = inference.Estimates(tuple(self.design.fixed_names), self.fit.beta, vcov)
         return inference.fixed_table(estimates, contrasts, labels, degrees, level)
 
-    def _degrees(self, contrasts: np.ndarray) -> np.ndarray:
+    def _uncertainty(self, contrasts: np.ndarray, df: str | None, robust: str | None) -> tuple[np.ndarray, np.ndarray]:
+        """Covariance of the fixed effects (p, p) and degrees of freedom (r,) for contrasts (r, p)."""
         raise NotImplementedError
 
     # ------------------------------------------------------------------ persons
@@ -297,17 +303,19 @@ class MultilevelModel:
 
     def icc(self) -> pd.Series:
         """Intercept variance over intercept plus residual variance, given the fixed effects; NaN without the former."""
-        ones = [j for j, column in enumerate(self.design.random) if column.kind == "one"]
-        variance = self.fit.g[ones[0], ones[0]] if ones else np.nan
-        return pd.Series({self.design.factor: variance / (variance + self._residual_variance)}, name="icc")
+        share = variance.icc(self.design.random, self.fit.g, self._residual_variance)
+        return pd.Series({self.design.factor: share}, name="icc")
 
     def r2(self) -> pd.Series:
-        """`marginal` and `conditional` R² (Nakagawa & Schielzeth, 2013; Johnson, 2014); var(Xβ) over n − 1."""
-        rows = prediction.own_rows(self.design)
-        fixed = float(np.var(rows.x @ self.fit.beta, ddof=1))
-        random = float(np.einsum("rq,qk,rk->r", rows.z, self.fit.g, rows.z).mean())
-        total = fixed + random + self._residual_variance
-        return pd.Series({"marginal": fixed / total, "conditional": (fixed + random) / total}, name="r2")
+        """`marginal` and `conditional` R²: see `variance.nakagawa`."""
+        return variance.nakagawa(self._variance_parts)
+
+    @property
+    def _variance_parts(self) -> variance.Parts:
+        design, fit = self.design, self.fit
+        return variance.variance_parts(
+            self.state, design.fixed, design.random, fit.beta, fit.g, self._residual_variance
+        )
 
     # ------------------------------------------------------------------ words
 
@@ -362,20 +370,74 @@ class LinearModel(MultilevelModel):
 
     @property
     def df_method(self) -> str:
-        return "satterthwaite"
+        """Kenward–Roger for a REML fit of at most 200 persons, otherwise Satterthwaite (METHODS §6)."""
+        return inference.default_method(self.fit)
 
-    def _degrees(self, contrasts: np.ndarray) -> np.ndarray:
-        return inference.satterthwaite(self.fit, contrasts)
+    def _uncertainty(self, contrasts: np.ndarray, df: str | None, robust: str | None) -> tuple[np.ndarray, np.ndarray]:
+        return inference.uncertainty(self.fit, self.state, self.design.fixed, contrasts, df, robust)
 
     @property
     def _residual_variance(self) -> float:
         return self.fit.sigma**2
 
+    def confint(
+        self,
+        method: str = "wald",
+        parameters: Sequence[str] | None = None,
+        level: float = 0.95,
+        df: str | None = None,
+        replicates: int = 1000,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """`lower`, `upper`; index: term, `sd_TERM|GROUP`, `cor_A.B|GROUP` (either order of A and B), `sigma`.
+
+        "wald": fixed effects with the degrees of freedom of `tests`; SDs on the log scale and correlations on Fisher's z, NaN
+        in a singular fit. "profile": by profile likelihood, a REML fit refitted by ML first. "bootstrap": percentiles over
+        `replicates` parametric draws with `seed`; `attrs["replicates"]` counts those whose fit was sound. Raises SpecError.
+        """
+        if method not in INTERVALS:
+            raise SpecError(f"confint(method={method!r}) must be one of {', '.join(map(repr, INTERVALS))}.")
+        if not 0.0 < level < 1.0:
+            raise SpecError(f"level={level!r} must lie between 0 and 1, as in 0.95.")
+        known = intervals.parameters(
+            self.design.fixed_names, self.design.random_names, self.fit.moments.structure, self.design.factor
+        )
+        chosen = intervals.choose(known, parameters, self.design.factor)
+        wanted, names = [parameter for _, parameter in chosen], [name for name, _ in chosen]
+        sound = replicates
+        if method == "profile":
+            limits = intervals.profile_intervals(self.fit, wanted, level)
+        elif method == "bootstrap":
+            limits, sound = intervals.bootstrap_intervals(self.fit, wanted, level, replicates, seed)
+        else:
+            fixed = self.tests(df=df, level=level)[["lower", "upper"]].to_numpy()
+            limits = np.empty((len(wanted), 2))
+            spread = [k for k, parameter in enumerate(wanted) if parameter.kind != "fixed"]
+            limits[spread] = intervals.spread_intervals(self.fit, [wanted[k] for k in spread], level)
+            for k, parameter in enumerate(wanted):
+                if parameter.kind == "fixed":
+                    limits[k] = fixed[parameter.i]
+        table = pd.DataFrame(limits, columns=["lower", "upper"], index=pd.Index(names, name="parameter"))
+        if method == "bootstrap":
+            table.attrs["replicates"] = sound
+        return table
+
+    def r2(self) -> pd.Series:
+        """`marginal` and `conditional` R², then Rights and Sterba's: see `variance.nakagawa`, `variance.rights_sterba`."""
+        parts = self._variance_parts
+        both: pd.Series = pd.concat([variance.nakagawa(parts), variance.rights_sterba(parts)])
+        return both
+
     def predict_new_group(self, newdata: pd.DataFrame, uncertainty: bool = False) -> pd.DataFrame:
-        """An outcome in a group never seen: `mean, sd_between, sd_total, sd_predictive, q025, q50, q975`."""
-        _refuse_uncertainty(uncertainty)
-        rows = self._rows(newdata, random=False)
-        return prediction.new_group_gaussian(rows, self.fit.beta, self.fit.vcov, self.fit.g, self.fit.sigma)
+        """An outcome in a group never seen: `mean, sd_between, sd_total, sd_predictive, q025, q50, q975`.
+
+        The quantiles take the estimates as known; with `uncertainty` they are those of Student's t about the mean, scaled
+        by `sd_predictive`, with Satterthwaite's degrees of freedom of that variance: an approximation, which allows for
+        the errors of the fixed effects and of the variances.
+        """
+        rows, fit = self._rows(newdata, random=False), self.fit
+        df = inference.satterthwaite_new_group(fit, rows.x, rows.z) if uncertainty else None
+        return prediction.new_group_gaussian(rows, fit.beta, fit.vcov, fit.g, fit.sigma, df)
 
     def to_r(self) -> str:
         """The same model as R code for lme4."""
@@ -401,14 +463,20 @@ class LogisticModel(MultilevelModel):
     def df_method(self) -> str:
         return "persons minus between terms"
 
-    def _degrees(self, contrasts: np.ndarray) -> np.ndarray:
+    def _uncertainty(self, contrasts: np.ndarray, df: str | None, robust: str | None) -> tuple[np.ndarray, np.ndarray]:
         """Persons minus the terms that are constant in every person (the intercept and between-person terms)."""
+        if robust is not None:
+            raise SpecError(f"robust={robust!r} is for linear models; leave it out for model-based standard errors.")
+        if df not in (None, "z"):
+            raise SpecError(f"df={df!r} is for linear models; leave it out for {self.df_method}, or choose 'z'.")
+        if df == "z":
+            return self.fit.vcov, np.full(len(contrasts), np.inf)
         constant = [
             column.kind in ("one", "between")
             or (column.kind == "raw" and not self.state.scatter[:, column.source, column.source].any())
             for column in self.design.fixed
         ]
-        return inference.persons_minus_between(contrasts, self.design.n_persons, sum(constant))
+        return self.fit.vcov, inference.persons_minus_between(contrasts, self.design.n_persons, sum(constant))
 
     def _respond(self, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         probability = expit(eta)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from formulaic.errors import FormulaicError
-from scipy.special import expit, ndtri
+from scipy.special import expit, ndtri, stdtrit
 
 from analysis.centering import mean_of_persons, numeric
 from analysis.conditional_modes import Modes
 from analysis.design import Design
 from analysis.errors import DesignError, SpecError
-from analysis.moments import PersonState
 from analysis.occasions import for_new_rows
+from analysis.state import PersonState
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(60)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
@@ -93,8 +93,13 @@ def linear_predictor_se(rows: Rows, vcov: np.ndarray, modes: Modes | None, g: np
     return np.asarray(np.sqrt(np.einsum("rp,pk,rk->r", x, vcov, x) + extra))
 
 
-def new_group_gaussian(rows: Rows, beta: np.ndarray, vcov: np.ndarray, g: np.ndarray, sigma: float) -> pd.DataFrame:
-    """One outcome of a group never seen; quantiles of the outcome with the estimates taken as known."""
+def new_group_gaussian(
+    rows: Rows, beta: np.ndarray, vcov: np.ndarray, g: np.ndarray, sigma: float, df: np.ndarray | None = None
+) -> pd.DataFrame:
+    """One outcome of a group never seen; its quantiles with the estimates taken as known, or as uncertain.
+
+    The latter with df (r,), the degrees of freedom of the predictive variance x'Vx + z'Gz + σ² (METHODS §2.10).
+    """
     mean = linear_predictor(rows, beta, None)
     between = np.einsum("rq,qk,rk->r", rows.z, g, rows.z)
     total = np.sqrt(between + sigma**2)
@@ -106,7 +111,8 @@ def new_group_gaussian(rows: Rows, beta: np.ndarray, vcov: np.ndarray, g: np.nda
         "sd_predictive": np.sqrt(total**2 + sampling),
     }
     for name, share in (("q025", 0.025), ("q50", 0.5), ("q975", 0.975)):
-        columns[name] = mean + ndtri(share) * total
+        known = ndtri(share) * total
+        columns[name] = mean + (known if df is None else stdtrit(df, share) * columns["sd_predictive"])
     return pd.DataFrame(columns, index=rows.index)
 
 

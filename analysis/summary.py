@@ -59,16 +59,6 @@ def spread_table(random: dict[str, pd.DataFrame], residual_sd: float | None) -> 
     return pd.DataFrame(rows)
 
 
-def interval_names(random: dict[str, pd.DataFrame], residual: bool) -> list[str]:
-    """Names of the variance parameters: `sd_TERM|GROUP`, `cor_A.B|GROUP`, `sigma`."""
-    out = []
-    for group, covariance in random.items():
-        terms = list(covariance.index)
-        out += [f"sd_{term}|{group}" for term in terms]
-        out += [f"cor_{a}.{b}|{group}" for i, b in enumerate(terms) for a in terms[:i]]
-    return [*out, "sigma"] if residual else out
-
-
 def _text(table: pd.DataFrame) -> str:
     named = not isinstance(table.index, pd.RangeIndex)
     return _rounded(table).to_string(index=named, na_rep="")

@@ -7,29 +7,27 @@ import itertools
 import numpy as np
 
 
-def person_moments(rows: np.ndarray, starts: np.ndarray, anchor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Twin of `gaussian.person_moments`."""
-    means, scatters = [], []
+def add_rows(rows: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Twin of `state.add_rows` for persons without earlier rows: base, sums, products."""
+    base, sums, products = [], [], []
     for first, last in itertools.pairwise(starts):
         own = rows[first:last] - rows[first]
-        means.append(rows[first] - anchor + own.mean(axis=0))
-        deviation = own - own.mean(axis=0)
-        scatters.append(deviation.T @ deviation)
-    return np.array(means), np.array(scatters)
+        base.append(rows[first])
+        sums.append(own.sum(axis=0))
+        products.append(own.T @ own)
+    return np.array(base), np.array(sums), np.array(products)
 
 
-def explained(zz: np.ndarray, zw: np.ndarray, lam: np.ndarray) -> tuple[float, np.ndarray]:
-    """Twin of `gaussian.explained`."""
+def deviance(zz: np.ndarray, zw: np.ndarray, ww: np.ndarray, n_obs: int, lam: np.ndarray, reml: bool) -> float:
+    """Twin of `gaussian.first_sums` and `gaussian.criterion`: the profiled deviance alone."""
+    p = ww.shape[0] - 1
     chol = np.linalg.cholesky(lam.T @ zz @ lam + np.eye(lam.shape[0]))
     u = np.linalg.solve(chol, lam.T @ zw)
-    return float(np.log(np.diagonal(chol, axis1=1, axis2=2)).sum()), np.einsum("iqa,iqb->ab", u, u)
-
-
-def score_parts(zz: np.ndarray, zw: np.ndarray, lam: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Twin of `gaussian.score_parts`."""
-    m = lam @ np.linalg.inv(lam.T @ zz @ lam + np.eye(lam.shape[0])) @ lam.T
-    w = zw - zz @ m @ zw
-    return (zz - zz @ m @ zz).sum(axis=0), np.einsum("iaj,jk,ibk->ab", w, weight, w)
+    rest = ww - np.einsum("iqa,iqb->ab", u, u)
+    rss = rest[p, p] - rest[p, :p] @ np.linalg.solve(rest[:p, :p], rest[:p, p])
+    free = n_obs - (p if reml else 0)
+    out = 2.0 * np.log(np.diagonal(chol, axis1=1, axis2=2)).sum() + free * (1.0 + np.log(2.0 * np.pi * rss / free))
+    return float(out + (np.linalg.slogdet(rest[:p, :p])[1] if reml else 0.0))
 
 
 def laplace_deviance(
@@ -78,3 +76,39 @@ def marginal_deviance(
         likelihood = np.exp((size[own, None] * (y[own, None] * eta - np.logaddexp(0.0, eta))).sum(axis=0))
         deviance -= 2.0 * float(np.log((likelihood * prior).sum() * (grid[1] - grid[0])))
     return deviance
+
+
+def left_over(zz: np.ndarray, zw: np.ndarray, lam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Twin of `information.left_over`, for all persons: S (persons, q, q) and T (persons, q, d)."""
+    m = lam @ np.linalg.inv(lam.T @ zz @ lam + np.eye(lam.shape[0])) @ lam.T
+    return zz - zz @ m @ zz, zw - zz @ m @ zw
+
+
+def trace_sums(
+    zz: np.ndarray, zw: np.ndarray, lam: np.ndarray, phi: np.ndarray, rows: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
+    """Twin of `information.trace_sums`."""
+    s, t = left_over(zz, zw, lam)
+    t = t[:, :, : len(phi)]
+    h = t @ phi @ t.transpose(0, 2, 1)
+    units = element_units(rows, columns, lam.shape[0])
+    own = np.einsum("iab,rbc,icd,sda->rs", s, units, s, units, optimize=True)
+    return np.asarray(own - 2.0 * np.einsum("rab,ibc,scd,ida->rs", units, s, units, h, optimize=True))
+
+
+def excess_sums(
+    zz: np.ndarray, zw: np.ndarray, lam: np.ndarray, weight: np.ndarray, rows: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
+    """Twin of `information.excess_sums`."""
+    s, t = left_over(zz, zw, lam)
+    units = element_units(rows, columns, lam.shape[0])
+    inner = np.einsum("rs,rab,ibc,scd->iad", weight, units, s, units, optimize=True)
+    return np.asarray(np.einsum("iaj,iab,ibk->jk", t, inner, t, optimize=True))
+
+
+def element_units(rows: np.ndarray, columns: np.ndarray, q: int) -> np.ndarray:
+    """(m, q, q) derivative of a symmetric matrix with respect to its elements at (rows, columns)."""
+    units = np.zeros((len(rows), q, q))
+    units[np.arange(len(rows)), rows, columns] = 1.0
+    units[np.arange(len(rows)), columns, rows] = 1.0
+    return units

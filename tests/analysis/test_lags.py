@@ -225,3 +225,14 @@ def test_a_lag_that_cannot_be_meant_is_refused(frame, formula, named, words):
 def test_a_calendar_that_cannot_be_is_refused(frame, change, words):
     with pytest.raises(DesignError, match=words):
         analysis.lmm(LAG_X, change(frame), day="day", prompt="beep")
+
+
+@pytest.mark.parametrize("term", ["lag(x)", "within_day(x)", "within(x):beep"])
+def test_a_state_fits_columns_made_of_other_rows_and_takes_no_more_rows_for_them(study, term):
+    formula = f"y ~ {term} + (1 | id)"
+    state = analysis.collect(formula, study, day="day", prompt="beep")
+    fit = analysis.lmm(formula, study, day="day", prompt="beep")
+    np.testing.assert_array_equal(state.fit().fixed, fit.fixed)
+    for change in (lambda: state.add(study), lambda: state.remove(study), lambda: state + state, lambda: state - state):
+        with pytest.raises(SpecError, match="made of a person's other rows"):
+            change()

@@ -10,7 +10,7 @@ import analysis
 def test_a_summary_is_a_page_of_text_and_html(make_diary):
     fit = analysis.lmm("y ~ within(x) + between(x) + (1 + within(x) | person)", make_diary())
     text, html = str(fit.summary()), fit._repr_html_()
-    for word in ("REML", "satterthwaite", "30 of person", "within(x)", "between(x)", f"{fit.residual_sd:.4g}"):
+    for word in ("REML", "kenward-roger", "30 of person", "within(x)", "between(x)", f"{fit.residual_sd:.4g}"):
         assert word in text
         assert word in html
 
