@@ -112,9 +112,11 @@ def numeric(frame: pd.DataFrame, name: str) -> np.ndarray:
     values = np.asarray(column) if column.dtype == np.float64 else column.to_numpy(dtype=float, na_value=np.nan)
     with np.errstate(invalid="ignore"):
         suspect = not np.isfinite(values.sum())
-    if suspect and np.isinf(values).any():
-        infinite = at_rows(np.isinf(values), frame.index)
-        raise DesignError(f"column {name!r} holds infinite values: {infinite}; make them missing or correct them.")
+    infinite = np.isinf(values) if suspect else np.zeros(0, dtype=bool)
+    if infinite.any():
+        raise DesignError(
+            f"column {name!r} holds infinite values: {at_rows(infinite, frame.index)}; make them missing or correct them."
+        )
     return np.asarray(values, dtype=float)
 
 

@@ -8,7 +8,7 @@ mean over n answers is their usual level plus sampling error, which draws a betw
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from analysis.design import Column, Design
 from analysis.errors import DesignError, SpecError
 from analysis.linear import LmmFit, fit_lmm
 from analysis.moments import gaussian_moments
-from analysis.state import PersonState
+from analysis.state import PersonState, state_of_moments
 
 STEP = 0.25
 """Step of the derivatives by which the uncertainty of λ enters, in standard errors: far above a fit's own tolerance."""
@@ -196,12 +196,13 @@ def _calibrated(design: Design, state: PersonState, reml: bool, name: str, at: n
     observed = state.mean[:, j]
     centre = at[0] - state.anchor[j]
     best = centre + reliability_of_mean(at[1], at[2], state.n) * (observed - centre)
-    products = np.ascontiguousarray(state.products[:, take][:, :, take])
-    base, sums = (np.ascontiguousarray(values[:, take]) for values in (state.base, state.sums))
-    base[:, last], base[:, last + 1] = state.base[:, j] - state.anchor[j] - best, best - observed.mean()
-    sums[:, last + 1] = products[:, last + 1, :] = products[:, :, last + 1] = 0.0
+    anchor, scatter = state.anchor[take], state.scatter[:, take][:, :, take]
+    mean = state.mean[:, take]
+    mean[:, last], mean[:, last + 1] = observed - best, best - observed.mean()
+    anchor[last : last + 2] = 0.0
+    scatter[:, last + 1, :] = scatter[:, :, last + 1] = 0.0
     names = (*state.names[:last], f"within({name})", f"between({name})", state.names[last])
-    own = replace(state, names=names, base=base, sums=sums, products=products)
+    own = state_of_moments(names, state.levels, state.n, anchor + mean, scatter)
     places = {f"within({name})": last, f"between({name})": last + 1}
 
     def moved(columns: tuple[Column, ...]) -> tuple[Column, ...]:

@@ -24,7 +24,7 @@ from analysis.checks import refuse_frame, refuse_outcome_as_predictor
 from analysis.errors import DesignError, SpecError, unknown_column
 from analysis.lags import LagCount
 from analysis.occasions import Occasions, refuse_unnamed, with_day_parts, with_lags
-from analysis.spec import ModelSpec, Prepared, RandomTerm, SplitColumn, parse_formula, prepare
+from analysis.spec import ModelSpec, Prepared, RandomTerm, SplitColumn, TimedColumn, parse_formula, prepare
 
 INTERCEPT = "Intercept"
 
@@ -181,10 +181,9 @@ def build_design(
     splits = tuple(dict.fromkeys(split for part in parts for split in part.splits))
     timed = tuple(dict.fromkeys(column for part in parts for column in part.timed))
     refuse_unnamed(timed, day, prompt, frame)
-    used = list(dict.fromkeys([*used, *([day] if timed and day else [])]))
-    lags = {column.name for column in timed if column.is_lag}
-    sources = [column.column for column in timed] + [name for name in (day, prompt) if timed and name]
-    _refuse_bad_columns([*(name for name in used if name not in lags), *sources], columns, where)
+    if timed and day is not None:
+        used = list(dict.fromkeys([*used, day]))
+    _refuse_bad_columns(_in_the_frame(used, timed, prompt), columns, where)
 
     lagged = with_lags(frame, timed, used, group, day, prompt)
     data, kept, missing = _complete_rows(lagged.frame, used)
@@ -245,23 +244,6 @@ def build_design(
     )
 
 
-def _row_dependent(parts: Sequence[Terms]) -> tuple[str, ...]:
-    """Columns made of lags or day parts, and functions and products of columns made of a person's means."""
-    out: dict[str, None] = {}
-    for terms in parts:
-        timed = {column.name for column in terms.prepared.timed}
-        made = timed | {split.name for split in terms.prepared.splits}
-        if terms.blueprint is None:
-            out |= dict.fromkeys(name for name in terms.names if name in timed)
-            continue
-        for term, _, names in terms.blueprint.structure:
-            expressions = [str(factor.expr) for factor in term.factors]
-            plain = len(expressions) == 1 and expressions[0] in made - timed
-            if not plain and any(name in expression for name in made for expression in expressions):
-                out |= dict.fromkeys(map(_written, names))
-    return tuple(out)
-
-
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Rows of a design's raw columns, sorted by person: levels, starts (persons + 1,), values (n,) each."""
@@ -276,14 +258,17 @@ def rows_like(design: Design, frame: pd.DataFrame) -> Rows:
 
     Raises SpecError for a missing column and DesignError for a level that the design does not know.
     """
+    refuse_frame(frame)
     where = f"the formula {design.spec.formula!r}"
-    group = design.spec.random[0].group
+    group, made_in_time = design.spec.random[0].group, design.occasions
     terms = (design.outcome_terms, design.fixed_terms, *design.random_terms)
+    day, prompt, timed = made_in_time.day, made_in_time.prompt, made_in_time.columns
     used = list(dict.fromkeys([*(name for part in terms for name in part.prepared.columns), *group]))
-    _refuse_bad_columns(used, [str(name) for name in frame.columns], where)
-    data, _, _ = _complete_rows(frame, used)
+    used = list(dict.fromkeys([*used, day])) if timed and day is not None else used
+    _refuse_bad_columns(_in_the_frame(used, timed, prompt), [str(name) for name in frame.columns], where)
+    data, _, _ = _complete_rows(with_lags(frame, timed, used, group, day, prompt).frame, used)
     starts, levels, order = sort_by_person(data, group)
-    data = data if order is None else data.iloc[order]
+    data, _ = with_day_parts(data if order is None else data.iloc[order], timed, starts, day)
     whole = data if all(part.blueprint is None for part in terms) else _with_splits(data, design.splits, starts)
     made = {
         name: values
@@ -302,6 +287,31 @@ def _refuse_bad_columns(used: Sequence[str], columns: list[str], where: str) -> 
             raise unknown_column(name, columns, where)
         if columns.count(name) > 1:
             raise DesignError(f"the frame has {columns.count(name)} columns named {name!r}; keep one.")
+
+
+def _in_the_frame(used: Sequence[str], timed: Sequence[TimedColumn], prompt: str | None) -> list[str]:
+    """The columns that the frame itself must have, where `used` holds columns in time by their names."""
+    made = {column.name for column in timed}
+    base = [name for name in used if name not in made]
+    base += [column.column for column in timed]
+    return [*base, prompt] if timed and prompt is not None else base
+
+
+def _row_dependent(parts: Sequence[Terms]) -> tuple[str, ...]:
+    """Columns made of lags or day parts, and functions and products of columns made of a person's means."""
+    out: dict[str, None] = {}
+    for terms in parts:
+        timed = {column.name for column in terms.prepared.timed}
+        made = timed | {split.name for split in terms.prepared.splits}
+        if terms.blueprint is None:
+            out |= dict.fromkeys(name for name in terms.names if name in timed)
+            continue
+        for term, _, names in terms.blueprint.structure:
+            expressions = [str(factor.expr) for factor in term.factors]
+            plain = len(expressions) == 1 and expressions[0] in made - timed
+            if not plain and any(name in expression for name in made for expression in expressions):
+                out |= dict.fromkeys(map(_written, names))
+    return tuple(out)
 
 
 class _RawColumns:

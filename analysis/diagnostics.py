@@ -70,13 +70,13 @@ def messages(fit: LmmFit | GlmmFit, design: Design, state: PersonState) -> list[
         )
     if design.n_persons <= len(design.random):
         out.append(f"{design.n_persons} levels of {design.factor!r} are few for {len(design.random)} random terms.")
-    if state.n.max() == 1.0 and design.weights is None:
-        out.append(f"Each level of {design.factor!r} has one row; their spread rests on the shape of the model alone.")
     if state.worn:
         out.append(
             f"Rows far from the rest were taken away from {', '.join(map(str, state.worn))}, which cost digits; "
             "collect these anew from their rows."
         )
+    if state.n.max() == 1.0 and design.weights is None:
+        out.append(f"Each level of {design.factor!r} has one row; their spread rests on the shape of the model alone.")
     for name, count in unvarying_persons(design, state).items():
         out.append(f"{count} of {design.n_persons} never vary in {name!r}; they inform the between part only.")
     return out + lagged_outcome_messages(fit, design, state)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from analysis import diagnostics, inference, intervals, prediction, summary, variance
+from analysis import corrections, diagnostics, inference, intervals, prediction, summary, variance
 from analysis.conditional_modes import Modes, conditional_modes
 from analysis.design import Design, build_design
 from analysis.errors import SpecError
@@ -438,6 +438,13 @@ class LinearModel(MultilevelModel):
         rows, fit = self._rows(newdata, random=False), self.fit
         df = inference.satterthwaite_new_group(fit, rows.x, rows.z) if uncertainty else None
         return prediction.new_group_gaussian(rows, fit.beta, fit.vcov, fit.g, fit.sigma, df)
+
+    def latent_between(self, predictor: str, level: float = 0.95) -> corrections.LatentBetween:
+        """Between and contextual effects of a reflective predictor's usual levels; see `corrections.latent_between`.
+
+        Raises SpecError unless the formula has within(predictor) and between(predictor).
+        """
+        return corrections.latent_between(self.design, self.state, self.fit, predictor, level)
 
     def to_r(self) -> str:
         """The same model as R code for lme4."""
