@@ -94,15 +94,7 @@ class ModelState:
         rows = rows_like(self.design, frame)
         return state_of_rows(self.design.raw, rows.levels, rows.starts, rows.values)
 
-    def _refuse_row_dependent(self) -> None:
-        if self.design.row_dependent:
-            raise SpecError(
-                f"{', '.join(self.design.row_dependent)}: made of a person's other rows, which a state does not keep; "
-                "collect all rows anew."
-            )
-
     def _refuse_other_model(self, other: ModelState) -> None:
-        self._refuse_row_dependent()
         if not isinstance(other, ModelState) or other.design.spec.formula != self.design.spec.formula:
             theirs = other.design.spec.formula if isinstance(other, ModelState) else type(other).__name__
             raise SpecError(f"a state of {theirs!r} cannot join a state of {self.design.spec.formula!r}.")

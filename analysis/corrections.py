@@ -188,8 +188,7 @@ def _contrasts(names: Sequence[str], terms: tuple[str, str]) -> np.ndarray:
 def _calibrated(design: Design, state: PersonState, reml: bool, name: str, at: np.ndarray) -> LmmFit:
     """The model with x − EB for within(x) and EB less the anchor for between(x), at (mean, τ², σ²).
 
-    Both are raw columns of a state like the model's: the first is x counted from another base in each person, the
-    second does not move inside a person.
+    Both are raw columns of a state that differs from the model's in nothing but a shift of persons' means.
     """
     j, last = state.names.index(name), len(state.names) - 1
     take = [*range(last), j, j, last]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from analysis.design import Design
-from analysis.spec import SplitColumn, TimedColumn, rename_words
+from analysis.spec import SplitColumn, TimedColumn, plain_names, rename_words
 
 SYNTACTIC = re.compile(r"[A-Za-z][\w.]*", re.ASCII)
 
@@ -21,8 +21,8 @@ def r_code(design: Design, *, weights: str | None, offset: str | None, call: str
     names = {column.name: f"{column.column}_{column.kind}" for column in made}
     lines = ["library(lme4)", *_lags(design, person, names)]
     if made:
-        parts = (design.outcome_terms, design.fixed_terms, *design.random_terms)
-        used = [*(name for part in parts for name in part.prepared.columns), *group]
+        parts = (design.fixed_terms, *design.random_terms)
+        used = [*plain_names(design.spec.outcome), *(name for part in parts for name in part.prepared.columns), *group]
         used += [name for name in (design.occasions.day if design.occasions.columns else None, weights, offset) if name]
         listed = ", ".join(f'"{names.get(name, name)}"' for name in dict.fromkeys(used))
         lines.append(f"frame <- frame[complete.cases(frame[, c({listed})]), ]")

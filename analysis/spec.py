@@ -174,6 +174,14 @@ def rename_words(text: str, names: Mapping[str, str]) -> str:
     return "".join(out)
 
 
+def plain_names(text: str) -> list[str]:
+    """The names in a formula's text that are not called as functions."""
+    tokens = [match for match in TOKEN.finditer(text) if match.lastgroup != "space"]
+    following = [*(token.group() for token in tokens[1:]), ""]
+    pairs = zip(tokens, following, strict=True)
+    return [t.group().strip("`") for t, after in pairs if t.lastgroup in ("name", "quoted") and after != "("]
+
+
 def _call_text(tokens: list[re.Match[str]]) -> tuple[str, int] | None:
     """A call of one of `WORDS` at the start of the tokens, without spaces and backquotes, and its length in tokens."""
     if tokens[0].group() not in WORDS or len(tokens) < 2:
