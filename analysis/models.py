@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from analysis import corrections, diagnostics, inference, intervals, prediction, summary, variance
+from analysis import corrections, diagnostics, inference, intervals, plots, prediction, summary, variance
 from analysis.conditional_modes import Modes, conditional_modes
 from analysis.design import Design, build_design
 from analysis.errors import SpecError
@@ -316,6 +316,20 @@ class MultilevelModel:
         return variance.variance_parts(
             self.state, design.fixed, design.random, fit.beta, fit.g, self._residual_variance
         )
+
+    # ------------------------------------------------------------------ pictures
+
+    def plot_effects(self, terms: Sequence[str] | None = None) -> Any:
+        """An Altair chart: each split predictor's two slopes with every person, or the (named) terms as a forest."""
+        return plots.effects_chart(self, terms)
+
+    def plot_modes(self, group: str | None = None) -> Any:
+        """An Altair chart: everybody's own deviation with its 95 % interval, sorted, a panel for each random term."""
+        return plots.modes_chart(self, group)
+
+    def plot_diagnostics(self) -> Any:
+        """An Altair chart: residuals, their quantiles and memory, and the facts in words. Needs the model's rows."""
+        return plots.diagnostics_chart(self)
 
     # ------------------------------------------------------------------ words
 

@@ -33,4 +33,9 @@ def tick_words(axis: Axis) -> str:
     """The tick's words, with U+2212 for minus; percentages for probabilities."""
     if axis.percent:
         return "format(datum.value * 100, '.0f') + ' %'"
+    return minus()
+
+
+def minus() -> str:
+    """Vega's expression for a tick with U+2212 for minus."""
     return "replace(datum.label, '-', '\N{MINUS SIGN}')"
