@@ -14,6 +14,8 @@ from analysis.plots.sheet import load_altair
 from analysis.words import decimals_for, level_words, number
 
 WIDTH = 740
+NOTHING = 1e-10
+"""A random effect's SD below this share of the residual SD (of 1 where binary) is no spread, only rounding."""
 DRAWN = 500
 """Levels up to which all are drawn; above, so many evenly by rank, both ends among them."""
 NAMED = 45
@@ -52,6 +54,7 @@ def modes_chart(fit: Any, group: str | None = None) -> Any:
     alt = load_altair()
     rows = mode_rows(fit, group)
     deviations = np.sqrt(np.maximum(np.diag(fit.random[fit.design.factor]), 0.0))
+    deviations[deviations <= NOTHING * (fit.residual_sd or 1.0)] = 0.0
     scale = " on the log-odds scale" if fit.family == "binomial" else f" in units of {fit.design.spec.outcome}"
     panels = [
         _panel(term, frame, sd, fit.design.factor, 240 if len(rows) == 1 else 190)

@@ -48,9 +48,9 @@ def _limits(fit: Any, predictor: str) -> pd.DataFrame:
     """Each person's lowest and highest x where the rows are at hand; no limits otherwise."""
     design = fit.design
     source = fit.state.names.index(predictor) if predictor in fit.state.names else -1
-    if source < 0 or not getattr(design, "has_rows", True):
+    if source < 0 or not design.has_rows:
         return pd.DataFrame({"low": np.full(design.n_persons, -np.inf), "high": np.inf})
-    x = design.matrix([type(design.fixed[0])(predictor, "raw", source)])[:, 0]
+    x = design.column(source)
     return pd.DataFrame(
         {
             "low": np.minimum.reduceat(x, design.starts[:-1]),

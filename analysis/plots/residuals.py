@@ -27,7 +27,7 @@ def residual_rows(fit: Any) -> pd.DataFrame:
     standard : residual over the residual SD, or Pearson's for a binary outcome. Raises SpecError without rows.
     """
     design = fit.design
-    if not getattr(design, "has_rows", True):
+    if not design.has_rows:
         raise SpecError(
             "plot_diagnostics needs the rows, and this fit was made from persons' states alone; "
             "fit the model with lmm(formula, frame) to see its residuals."

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.design import Column
-from analysis.moments import PersonState
+from analysis.state import PersonState
 from analysis.words import decimals_for, interval, number
 
 

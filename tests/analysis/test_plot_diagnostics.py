@@ -14,7 +14,6 @@ from scipy import stats
 import analysis
 from analysis.errors import SpecError
 from analysis.plots import residuals
-from tests.analysis.stateless import without_rows
 
 
 def test_residuals_are_outcome_less_prediction_with_the_persons_own_part(sleepstudy: pd.DataFrame) -> None:
@@ -35,7 +34,7 @@ def test_a_binary_outcomes_residuals_are_pearsons_by_the_number_of_trials(cbpp: 
 
 
 def test_without_rows_the_refusal_says_what_to_do(make_diary: Any) -> None:
-    fit = without_rows(analysis.lmm("y ~ x + (1 | person)", make_diary()))
+    fit = analysis.collect("y ~ x + (1 | person)", make_diary()).fit()
     with pytest.raises(SpecError, match=r"needs the rows.*lmm\(formula, frame\)"):
         fit.plot_diagnostics()
 

@@ -17,7 +17,6 @@ from analysis.plots.effect_rows import line_picture, split_picture, split_predic
 from analysis.plots.forest import term_words
 from analysis.plots.probability import averaged_change
 from analysis.plots.typical import band, columns_at, slope_at
-from tests.analysis.stateless import without_rows
 
 FORMULA = "y ~ within(x) + between(x) + day + (1 + within(x) | person)"
 EXACT = 1e-9
@@ -76,13 +75,14 @@ def test_segments_stay_inside_the_values_seen(fit: Any, make_diary: Any) -> None
     assert (drawn["max"] <= ends["max"] + EXACT).all()
 
 
-def test_a_fit_from_states_alone_has_the_same_picture_but_for_the_limits(fit: Any) -> None:
-    whole, bare = shown(fit), shown(without_rows(fit))
+def test_a_fit_from_states_alone_has_the_same_picture_but_for_the_limits(fit: Any, make_diary: Any) -> None:
+    collected = analysis.collect(FORMULA, make_diary()).fit()
+    whole, bare = shown(fit), shown(collected)
     pd.testing.assert_frame_equal(whole.parts, bare.parts)
     pd.testing.assert_frame_equal(whole.between, bare.between)
     columns = ["person", "x", "y", "slope", "weight"]
     pd.testing.assert_frame_equal(whole.people[columns], bare.people[columns])
-    assert without_rows(fit).plot_effects().to_dict()["hconcat"]
+    assert collected.plot_effects().to_dict()["hconcat"]
 
 
 def test_a_product_stands_at_the_average_of_its_other_factor(make_diary: Any) -> None:
