@@ -335,23 +335,7 @@ class MultilevelModel:
 
     def summary(self) -> summary.ModelSummary:
         """A page of text (print it), or HTML in a notebook."""
-        facts = (
-            ("Rows", f"{self.n_obs} ({self.rows_dropped} dropped for missing values)"),
-            ("Groups", ", ".join(f"{count} of {name}" for name, count in self.n_groups.items())),
-            ("Estimator", self.estimator),
-            ("Log-likelihood", f"{self.log_likelihood:.4f}"),
-            ("Degrees of freedom", self.df_method),
-            ("Converged", "yes" if self.converged else "NO"),
-            *((count.name, str(count)) for count in self.design.lags),
-        )
-        return summary.ModelSummary(
-            title=type(self).__name__,
-            formula=self.formula,
-            facts=facts,
-            fixed=self.tests(),
-            spread=summary.spread_table(self.random, self.residual_sd),
-            messages=tuple(self.messages),
-        )
+        return summary.summarise(self)
 
     def __repr__(self) -> str:
         groups = f"{self.design.n_persons} levels of {self.design.factor}"

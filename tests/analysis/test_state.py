@@ -156,7 +156,7 @@ def test_what_is_known_of_the_rows_is_kept_and_what_needs_them_says_so(make_diar
     pd.testing.assert_series_equal(fit.predict(new), of_state.predict(new))
     with pytest.raises(SpecError, match="no rows"):
         of_state.predict()
-    assert "Fixed effects" in str(of_state.summary())
+    assert "Estimates" in str(of_state.summary())
 
 
 def test_taking_away_what_is_not_there_is_refused_and_changes_nothing(make_diary):
