@@ -27,7 +27,7 @@ SPLIT = re.compile(r"^(within|within_day|between_days|between)\((.+)\)$")
 LABELS = {
     "within": "Within a person",
     "within_day": "Within a day",
-    "between_days": "Between a person’s days",
+    "between_days": "Between days",
     "between": "Between people",
 }
 POINTS = 9
@@ -41,7 +41,7 @@ class SplitPicture:
     parts : label, part, estimate, lower, upper, said; pill_lower, pill_upper where 95 % of people's own slopes lie
     people : person, n, x, y (own average), slope, weight, opacity, few;  segments : person, x, y, few, opacity
     between : x, y, lower, upper over the range of people's averages, empty without a between part
-    lens : part, x, y, lower, upper from −reach to +reach;  lens_people : person, x, y, opacity
+    lens : part, label, x, y, lower, upper from −reach to +reach;  lens_people : person, x, y, opacity
     step : the step that percentage points are for (binary), else 1;  drawn, persons : people drawn, people in all
     """
 
@@ -220,7 +220,8 @@ def _lens(
             start = averaged(np.array([level]), np.sqrt(np.maximum(z @ fit.fit.g @ z, 0.0)))[0]
             ends = [100.0 * (averaged(level + end, sd)[0] - start) for end in ends]
         low, high = np.minimum(ends[1], ends[2]), np.maximum(ends[1], ends[2])
-        lines.append(pd.DataFrame({"part": part, "x": x, "y": ends[0], "lower": low, "upper": high}))
+        label = "within a day" if name.startswith("within_day") else part
+        lines.append(pd.DataFrame({"part": part, "label": label, "x": x, "y": ends[0], "lower": low, "upper": high}))
     across = np.tile(x, (len(people), 1))
     y = people["slope"].to_numpy()[:, None] * across
     if binary:

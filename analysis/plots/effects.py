@@ -175,7 +175,7 @@ def _lens(shown: SplitPicture) -> Any:
             layers.append(line.encode(x=x, y=y))
     names = _names(shown)
     label = alt.Chart(names).mark_text(align="left", dx=7, fontWeight=600, fontSize=11)
-    layers.append(label.encode(x=x, y=y, text="part:N", color=alt.Color("colour:N", scale=None)))
+    layers.append(label.encode(x=x, y=y, text="label:N", color=alt.Color("colour:N", scale=None)))
     change = f"Change of {shown.outcome}, {'pp' if shown.binary else 'from their own usual'}."
     title = titled("Lined up at their own usual", f"{change} Thin: people.")
     return alt.layer(*layers).properties(width=RIGHT, height=170, title=title)
@@ -183,7 +183,7 @@ def _lens(shown: SplitPicture) -> Any:
 
 def _names(shown: SplitPicture) -> pd.DataFrame:
     """The two lines' names at their right ends, moved apart where they would overlap."""
-    ends = shown.lens.groupby("part", sort=False).tail(1)[["part", "x", "y"]].reset_index(drop=True)
+    ends = shown.lens.groupby("part", sort=False).tail(1)[["part", "label", "x", "y"]].reset_index(drop=True)
     ends["y"] = ends["y"].clip(-shown.height, shown.height)
     room = 2 * shown.height * 14 / 170
     if len(ends) == 2 and abs(ends["y"].diff().iloc[1]) < room:

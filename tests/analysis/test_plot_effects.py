@@ -146,6 +146,21 @@ def test_charts_render_and_carry_their_own_look(kind: str, fit: Any, logistic: A
     assert vl_convert.vegalite_to_png(spec, scale=0.5)[1:4] == b"PNG"
 
 
+def test_a_three_way_split_has_three_slopes_and_its_moments_are_lined_up(make_diary: Any) -> None:
+    frame = make_diary(30, 40).assign(day=lambda d: (d["day"] - 1) // 5)
+    fit = analysis.lmm(
+        "y ~ within_day(x) + between_days(x) + between(x) + (1 + within_day(x) | person)", frame, day="day"
+    )
+    picture = shown(fit)
+    assert picture.parts["part"].tolist() == ["within_day", "between_days", "between"]
+    tests = fit.tests()
+    assert picture.parts["lower"].to_numpy() == pytest.approx(tests["lower"].to_numpy()[1:])
+    ends = picture.lens.groupby("label")["y"].last()
+    assert ends["within a day"] == pytest.approx(picture.reach * tests.loc["within_day(x)", "estimate"])
+    moments = frame["x"] - frame.groupby(["person", "day"])["x"].transform("mean")
+    assert picture.steps["within"] == pytest.approx(np.sqrt((moments**2).sum() / (len(frame) - 30)))
+
+
 def test_above_500_people_a_sample_is_drawn_and_the_chart_says_so(make_diary: Any) -> None:
     fit = analysis.lmm(FORMULA, make_diary(620, 4))
     words = json.dumps(fit.plot_effects().to_dict(), ensure_ascii=False)
