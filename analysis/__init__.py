@@ -6,6 +6,7 @@
 """
 
 from analysis.centering import within_between
+from analysis.collected import ModelState, collect
 from analysis.errors import AnalysisError, DesignError, SpecError
 from analysis.models import LinearModel, LogisticModel, MultilevelModel, glmm, lmm
 
@@ -14,8 +15,10 @@ __all__ = [
     "DesignError",
     "LinearModel",
     "LogisticModel",
+    "ModelState",
     "MultilevelModel",
     "SpecError",
+    "collect",
     "glmm",
     "lmm",
     "within_between",

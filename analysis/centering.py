@@ -68,7 +68,7 @@ def numeric(frame: pd.DataFrame, name: str) -> np.ndarray:
         raise DesignError(f"the frame has more than one column named {name!r}; keep one.")
     if not (pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype)):
         raise DesignError(f"column {name!r} holds {column.dtype}, not numbers; numbers or yes/no are needed here.")
-    values = column.to_numpy(dtype=float, na_value=np.nan)
-    if np.isinf(values).any():
+    values = np.asarray(column) if column.dtype == np.float64 else column.to_numpy(dtype=float, na_value=np.nan)
+    if not np.isfinite(values @ values) and np.isinf(values).any():
         raise DesignError(f"column {name!r} holds infinite values; make them missing or correct them.")
     return np.asarray(values, dtype=float)

@@ -62,17 +62,18 @@ class Terms:
 class Design:
     """The data of one model, rows sorted by person; a person's rows keep their order.
 
-    rows : (n, k) the raw columns, the outcome last;  raw : their names
+    values : the raw columns, (n,) each, the outcome last; empty for a model fitted from a state, which keeps no rows
+    raw : their names;  outcome_terms : how the outcome is made
     starts : (persons + 1,) person i has rows starts[i]:starts[i + 1];  levels : the persons
     fixed, random : the columns of X and Z;  blocks : sizes of Z's blocks of correlated terms
     positions : (n,) each row's place in the frame given;  index : that frame's index, in the order of `positions`
-    frame : the used columns of the rows used, in the frame's own order; splits not included
     weights, offset : (n,) or None
     """
 
     spec: ModelSpec
-    rows: np.ndarray
+    values: tuple[np.ndarray, ...]
     raw: tuple[str, ...]
+    outcome_terms: Terms
     starts: np.ndarray
     levels: pd.Index
     fixed: tuple[Column, ...]
@@ -95,7 +96,11 @@ class Design:
 
     @property
     def n_obs(self) -> int:
-        return len(self.rows)
+        return int(self.starts[-1])
+
+    @property
+    def has_rows(self) -> bool:
+        return bool(self.values)
 
     @property
     def n_persons(self) -> int:
@@ -104,7 +109,15 @@ class Design:
     @property
     def outcome(self) -> np.ndarray:
         """(n,) the outcome, rows sorted by person."""
-        return np.asarray(self.rows[:, -1])
+        return self.column(-1)
+
+    def column(self, source: int) -> np.ndarray:
+        """(n,) a raw column by its number, rows sorted by person. Raises SpecError where no rows were kept."""
+        if not self.has_rows:
+            raise SpecError(
+                "this model was fitted from a state, which keeps no rows; give newdata=, or fit the rows with lmm()."
+            )
+        return self.values[source]
 
     @property
     def fixed_names(self) -> list[str]:
@@ -117,11 +130,11 @@ class Design:
     def matrix(self, columns: Sequence[Column]) -> np.ndarray:
         """(n, len(columns)) of design columns, rows sorted by person."""
         sizes = np.diff(self.starts)
-        out = np.ones((self.n_obs, len(columns)))
+        out = np.ones((len(self.column(0)), len(columns)))
         for j, column in enumerate(columns):
             if column.kind == "one":
                 continue
-            values = self.rows[:, column.source]
+            values = self.column(column.source)
             if column.kind != "raw":
                 means = person_means(values, self.starts)
                 spread = np.repeat(means, sizes)
@@ -149,21 +162,14 @@ def build_design(
     fixed = prepare(spec.fixed, columns, where)
     random = [prepare(term.terms, columns, where) for term in spec.random]
     extra = [name for name in (weights, offset) if name is not None]
-    for name in (*group, *extra):
-        if name not in columns:
-            raise unknown_column(name, columns, where)
     parts = (outcome, fixed, *random)
     used = list(dict.fromkeys([*(name for part in parts for name in part.columns), *group, *extra]))
     splits = tuple(dict.fromkeys(split for part in parts for split in part.splits))
-    for name in used:
-        if columns.count(name) > 1:
-            raise DesignError(f"the frame has {columns.count(name)} columns named {name!r}; keep one.")
+    _refuse_bad_columns(used, columns, where)
 
     data, kept, missing = _complete_rows(frame, used)
-    codes, levels = _levels(data, group)
-    order = None if (np.diff(codes) >= 0).all() else np.argsort(codes, kind="stable")
-    starts = boundaries(codes if order is None else codes[order])
-    if len(starts) < 3:
+    starts, levels, order = sort_by_person(data, group)
+    if len(levels) < 2:
         raise DesignError(
             f"the grouping factor {':'.join(group)!r} has only one level in the rows used: {levels[0]!r}."
         )
@@ -185,11 +191,12 @@ def build_design(
     _refuse_repeats([column.name for column in random_columns], spec)
     if not fixed_columns:
         raise SpecError(f"{where} has no fixed effect; write 1 for an intercept.")
-    names, rows = store.rows(spec.outcome, _outcome_values(outcome, whole, where))
+    outcome_terms, values = _outcome(outcome, whole, where)
     return Design(
         spec=spec,
-        rows=rows,
-        raw=names,
+        values=(*store.values, values),
+        raw=(*store.names, spec.outcome),
+        outcome_terms=outcome_terms,
         starts=starts,
         levels=levels,
         fixed=tuple(fixed_columns),
@@ -199,12 +206,54 @@ def build_design(
         random_terms=tuple(random_terms),
         splits=splits,
         positions=positions,
-        index=frame.index[positions],
+        index=frame.index if len(positions) == len(frame) and order is None else frame.index[positions],
         rows_dropped=len(frame) - len(data),
         missing=missing,
         weights=None if weights is None else numeric(data, weights),
         offset=None if offset is None else numeric(data, offset),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of a design's raw columns, sorted by person: levels, starts (persons + 1,), values (n,) each."""
+
+    levels: pd.Index
+    starts: np.ndarray
+    values: tuple[np.ndarray, ...]
+
+
+def rows_like(design: Design, frame: pd.DataFrame) -> Rows:
+    """The complete rows of another frame, their columns made as the design's were (levels and transforms included).
+
+    Raises SpecError for a missing column and DesignError for a level that the design does not know.
+    """
+    where = f"the formula {design.spec.formula!r}"
+    group = design.spec.random[0].group
+    terms = (design.outcome_terms, design.fixed_terms, *design.random_terms)
+    used = list(dict.fromkeys([*(name for part in terms for name in part.prepared.columns), *group]))
+    _refuse_bad_columns(used, [str(name) for name in frame.columns], where)
+    data, _, _ = _complete_rows(frame, used)
+    starts, levels, order = sort_by_person(data, group)
+    data = data if order is None else data.iloc[order]
+    whole = data if all(part.blueprint is None for part in terms) else _with_splits(data, design.splits, starts)
+    made = {
+        name: values
+        for part in terms
+        if part.blueprint is not None
+        for name, values in zip(part.names, part.matrix(whole).T, strict=True)
+    }
+    names = (*design.raw[:-1], design.outcome_terms.names[0])
+    values = tuple(made[name] if name in made else numeric(data, name) for name in names)
+    return Rows(levels, starts, values)
+
+
+def _refuse_bad_columns(used: Sequence[str], columns: list[str], where: str) -> None:
+    for name in used:
+        if name not in columns:
+            raise unknown_column(name, columns, where)
+        if columns.count(name) > 1:
+            raise DesignError(f"the frame has {columns.count(name)} columns named {name!r}; keep one.")
 
 
 class _RawColumns:
@@ -229,13 +278,6 @@ class _RawColumns:
         self.values.append(values)
         return len(self.names) - 1
 
-    def rows(self, outcome: str, values: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
-        """All columns as one C-contiguous matrix, the outcome last, and their names."""
-        out = np.empty((len(values), len(self.names) + 1))
-        for j, column in enumerate((*self.values, values)):
-            out[:, j] = column
-        return (*self.names, outcome), out
-
 
 def _only_group(spec: ModelSpec, person: str | None) -> tuple[str, ...]:
     """The columns of the one grouping factor."""
@@ -251,7 +293,7 @@ def _only_group(spec: ModelSpec, person: str | None) -> tuple[str, ...]:
 
 def _complete_rows(frame: pd.DataFrame, used: list[str]) -> tuple[pd.DataFrame, np.ndarray, dict[str, int]]:
     """The used columns of the complete rows, those rows' positions, and how many values each column lacked."""
-    data = frame[used]
+    data = pd.DataFrame({name: frame[name] for name in used}, copy=False)  # columns are lent, not copied
     absent = {name: np.asarray(data[name].isna()) for name in used}
     missing = {name: int(mask.sum()) for name, mask in absent.items() if mask.any()}
     if not missing:
@@ -265,19 +307,26 @@ def _complete_rows(frame: pd.DataFrame, used: list[str]) -> tuple[pd.DataFrame, 
     return data, positions, missing
 
 
-def _levels(data: pd.DataFrame, group: tuple[str, ...]) -> tuple[np.ndarray, pd.Index]:
-    """Codes (n,) and the levels they stand for: ascending, or in a categorical's own order."""
+def sort_by_person(data: pd.DataFrame, group: tuple[str, ...]) -> tuple[np.ndarray, pd.Index, np.ndarray | None]:
+    """Where each level's rows start (levels + 1,), the levels, and the order (n,) that brings the rows there, or None.
+
+    Levels ascend, or stand in a categorical's own order; a level's rows keep their order.
+    """
     keys = data[group[0]] if len(group) == 1 else data[list(group)].astype(str).agg(":".join, axis=1)
     if isinstance(keys.dtype, pd.CategoricalDtype):
         keys = keys.cat.remove_unused_categories()
-        return np.asarray(keys.cat.codes, dtype=np.int64), keys.cat.categories
-    values = keys.to_numpy()
-    if values.dtype.kind in "iu" and len(values) and (np.diff(values) >= 0).all():  # sorted already: no hashing
-        starts = boundaries(values)
-        codes = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-        return codes, pd.Index(values[starts[:-1]], name=keys.name)
-    codes, levels = pd.factorize(keys, sort=True)
-    return codes.astype(np.int64), pd.Index(levels)
+        codes, levels = np.asarray(keys.cat.codes, dtype=np.int64), keys.cat.categories
+    else:
+        values = keys.to_numpy()
+        if values.dtype.kind in "iu" and (values[1:] >= values[:-1]).all():  # sorted already: no hashing
+            starts = boundaries(values)
+            return starts, pd.Index(values[starts[:-1]], name=keys.name), None
+        codes, levels = pd.factorize(keys, sort=True)
+        levels = pd.Index(levels)
+    if (codes[1:] >= codes[:-1]).all():
+        return boundaries(codes), levels, None
+    order = np.argsort(codes, kind="stable")
+    return boundaries(codes[order]), levels, order
 
 
 def _plain_names(part: Prepared, data: pd.DataFrame) -> list[str] | None:
@@ -406,17 +455,19 @@ def _refuse_repeats(names: list[str], spec: ModelSpec) -> None:
             )
 
 
-def _outcome_values(part: Prepared, whole: pd.DataFrame, where: str) -> np.ndarray:
+def _outcome(part: Prepared, whole: pd.DataFrame, where: str) -> tuple[Terms, np.ndarray]:
+    """How the outcome is made, and its values (n,)."""
     if part.splits:
         raise SpecError(f"{where}: within() and between() are for predictors, not for the outcome.")
     if len(part.columns) == 1 and part.text.strip("`") == part.columns[0]:
-        return numeric(whole, part.columns[0])
+        return Terms(part, part.columns, None), numeric(whole, part.columns[0])
+    part = Prepared(f"0+{part.text}", part.columns, ())
     try:
-        values, blueprint = _materialise(_blueprint(Prepared(f"0+{part.text}", (), ()), whole), whole)
+        values, blueprint = _materialise(_blueprint(part, whole), whole)
     except FormulaicError as error:
         raise SpecError(f"{where}: {error}") from error
     if values.shape[1] != 1:
         raise SpecError(f"{where}: the outcome must be one number per row, not {', '.join(blueprint.column_names)}.")
     if not np.isfinite(values).all():
         raise DesignError(f"{where}: the outcome is missing or infinite in some rows after its transformation.")
-    return values[:, 0]
+    return Terms(part, tuple(blueprint.column_names), blueprint), values[:, 0]

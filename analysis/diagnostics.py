@@ -11,7 +11,8 @@ from analysis.design import Column, Design
 from analysis.errors import DesignError
 from analysis.generalised import GlmmFit
 from analysis.linear import LmmFit, fit_lmm
-from analysis.moments import PersonState, gaussian_moments
+from analysis.moments import gaussian_moments
+from analysis.state import PersonState
 
 NOTHING = 1e-4
 """A random effect's SD below this share of the largest is named as no spread at all."""
@@ -67,6 +68,11 @@ def messages(fit: LmmFit | GlmmFit, design: Design, state: PersonState) -> list[
         )
     if design.n_persons <= len(design.random):
         out.append(f"{design.n_persons} levels of {design.factor!r} are few for {len(design.random)} random terms.")
+    if state.worn:
+        out.append(
+            f"Rows far from the rest were taken away from {', '.join(map(str, state.worn))}, which cost digits; "
+            "collect these anew from their rows."
+        )
     for name, count in unvarying_persons(design, state).items():
         out.append(f"{count} of {design.n_persons} never vary in {name!r}; they inform the between part only.")
     return out
@@ -93,13 +99,9 @@ def reliability(state: PersonState, names: list[str]) -> pd.DataFrame:
     """
     rows = {}
     for name in names:
-        j = state.names.index(name)
-        column = PersonState(
-            (name,), state.levels, state.n, state.anchor[[j]], state.mean[:, [j]], state.scatter[:, [j]][:, :, [j]]
-        )
         one = Column("Intercept", "one", -1)
         try:
-            fit = fit_lmm(gaussian_moments(column, (one,), (one,), (1,), name))
+            fit = fit_lmm(gaussian_moments(state.column(name), (one,), (one,), (1,), name))
         except DesignError:
             rows[name] = dict.fromkeys(("variance_between", "variance_within", "icc", "reliability", "lowest"), np.nan)
             continue

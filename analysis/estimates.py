@@ -86,7 +86,7 @@ def model_rows(frame: pd.DataFrame, model: Mapping[str, Any]) -> Rows:
     predictor = model["predictor"]["name"]
     if predictor not in design.raw:
         raise SpecError(f"the predictor {predictor!r} is not in the formula {model['formula']!r}.")
-    x = np.asarray(design.rows[:, design.raw.index(predictor)])
+    x = design.column(design.raw.index(predictor))
     means = person_means(x, design.starts)
     return Rows(
         X=pd.DataFrame(design.matrix(design.fixed), columns=design.fixed_names),

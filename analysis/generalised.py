@@ -72,8 +72,8 @@ class GlmmFit:
 
 def binomial_data(design: Design) -> BinomialData:
     """Inner columns and checks. Raises DesignError for outcomes that are no proportions of whole trials."""
-    y = np.ascontiguousarray(design.outcome)
-    size = np.ones(len(y)) if design.weights is None else np.array(design.weights)  # pandas lends read-only arrays
+    y = np.array(design.outcome)  # pandas lends read-only arrays
+    size = np.ones(len(y)) if design.weights is None else np.array(design.weights)
     name = design.raw[-1]
     if (size <= 0.0).any():
         raise DesignError("the weights (numbers of trials) must be above zero.")

@@ -10,7 +10,6 @@ import pandas as pd
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from analysis.errors import SpecError
-from analysis.kernels.gaussian import score_parts
 from analysis.linear import LmmFit
 
 
@@ -77,12 +76,12 @@ def satterthwaite(fit: LmmFit, contrasts: np.ndarray) -> np.ndarray:
     inner = contrasts @ m.fixed_map
     free = np.append(fit.minimum.free, True)
     inverse = _positive_inverse(_joint_hessian(fit)[np.ix_(free, free)])
-    unscaled = np.linalg.inv(fit.profile.information)
+    unscaled = fit.profile.inverse
     variance = fit.profile.rss / fit.degrees
     out = np.empty(len(inner))
     for r, row in enumerate(inner):
         direction = np.append(unscaled @ row, 0.0)
-        _, weighted = score_parts(m.zz, m.zw, fit.lam, np.outer(direction, direction))
+        weighted = np.einsum("abjk,j,k->ab", fit.profile.spread, direction, direction)
         slope = 2.0 * (weighted @ fit.lam)[m.structure.rows, m.structure.columns]
         f = variance * (row @ unscaled @ row)
         gradient = np.append(variance * slope, 2.0 * f / np.sqrt(variance))[free]
@@ -102,7 +101,7 @@ def _joint_hessian(fit: LmmFit) -> np.ndarray:
     """
     m, free = fit.moments, fit.degrees
     residual = np.append(-fit.profile.beta, 1.0)
-    _, weighted = score_parts(m.zz, m.zw, fit.lam, np.outer(residual, residual))
+    weighted = np.einsum("abjk,j,k->ab", fit.profile.spread, residual, residual)
     slope = -2.0 * (weighted @ fit.lam)[m.structure.rows, m.structure.columns]
     variance = fit.profile.rss / free
     size = len(slope)

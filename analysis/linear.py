@@ -1,4 +1,4 @@
-"""Linear mixed models by profiled REML or ML (Bates et al., 2015, eqs. 30–42), with an analytic gradient."""
+"""Linear mixed models by profiled REML or ML (Bates et al., 2015, eqs. 30–42), with exact gradient and Hessian."""
 
 from __future__ import annotations
 
@@ -6,28 +6,130 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.errors import DesignError
-from analysis.kernels.gaussian import explained, score_parts
+from analysis.covariance import canonical
+from analysis.errors import DesignError, SpecError
+from analysis.kernels.compiled import each
+from analysis.kernels.gaussian import LANES, criterion, curvature, first_sums, second_sums
 from analysis.moments import Moments
 from analysis.optimize import Minimum, minimise_factor
 
-STARTS = (0.1, 0.3, 1.0, 3.0, 10.0, 50.0)
-"""Relative SDs of all random effects to choose the start from: too large a start steps over the optimum to zero."""
+STARTS = (0.3, 1.5)
+"""Relative SDs of all random effects to start from where the one-step estimate is worse."""
+PART = 32
+"""Blocks of persons that one core sums at a time; fixed, so that the sums do not depend on the number of cores."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Profile:
     """The criterion at one θ, everything else profiled out; inner scale.
 
     deviance : −2 log-likelihood (restricted for REML), gradient (m,) with respect to θ
-    beta : (p,);  rss : the penalised residual sum of squares;  information : (p, p) X'V⁻¹X with V relative to σ²
+    beta : (p,);  rss : the penalised residual sum of squares;  inverse : (p, p) (X'V⁻¹X)⁻¹ with V relative to σ²
+    score : (q, q) the gradient with respect to ΛΛ'
+    spread : (q, q, p + 1, p + 1) ΣW̃_a W̃_b', W̃ = Z'V⁻¹[X y], symmetric in both pairs
+    weight : (p + 1, p + 1) the weight of W̃W̃' in the score
     """
 
     deviance: float
     gradient: np.ndarray
     beta: np.ndarray
     rss: float
-    information: np.ndarray
+    inverse: np.ndarray
+    score: np.ndarray
+    spread: np.ndarray
+    weight: np.ndarray
+
+
+class Criterion:
+    """The profiled deviance of a model's moments as a function of θ (m,), with gradient and Hessian.
+
+    It keeps what it last computed, since the Hessian is asked for where the gradient has just been.
+    """
+
+    def __init__(self, moments: Moments, reml: bool) -> None:
+        self.moments = moments
+        self.reml = reml
+        self.free = degrees(moments, reml)
+        persons, q, d = moments.zw.shape
+        blocks = -(-persons // LANES)
+        self._parts = [(first, min(first + PART, blocks)) for first in range(0, blocks, PART)]
+        self._left = np.empty((blocks, q, q, LANES)), np.empty((blocks, q, d, LANES))
+        self._at: tuple[bytes, Profile] | None = None
+
+    def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        at = self.at(theta)
+        return at.deviance, at.gradient
+
+    def at(self, theta: np.ndarray) -> Profile:
+        """The criterion at θ; deviance +inf and a gradient of NaN where it is undefined."""
+        key = theta.tobytes()
+        if self._at is None or self._at[0] != key:
+            self._at = key, self._evaluate(theta)
+        return self._at[1]
+
+    def hessian(self, theta: np.ndarray) -> np.ndarray:
+        """(m, m), exact."""
+        at = self.at(theta)
+        if not np.isfinite(at.deviance):
+            return np.full((len(theta), len(theta)), np.nan)
+        s = self.moments.structure
+        second = self._second(at.weight)
+        return curvature(
+            second,
+            at.spread,
+            at.score,
+            at.inverse,
+            at.beta,
+            at.rss,
+            self.free,
+            self.reml,
+            s.lam(theta),
+            s.rows,
+            s.columns,
+        )
+
+    def one_step(self) -> np.ndarray | None:
+        """θ after one step of Fisher scoring from no random effects at all (MIVQUE0); None if it is not to be had."""
+        s = self.moments.structure
+        at = self.at(np.zeros(len(s.rows)))
+        if not np.isfinite(at.deviance):
+            return None
+        information = -self._second(np.zeros_like(at.weight))
+        units = np.zeros((len(s.rows), s.size, s.size))
+        for t, (a, b) in enumerate(zip(s.rows, s.columns, strict=True)):
+            units[t, a, b] = units[t, b, a] = 1.0
+        fisher = np.einsum("abce,sbc,tea->st", information, units, units)
+        step = -np.linalg.lstsq(fisher, np.einsum("ab,sab->s", at.score, units), rcond=None)[0]
+        values, vectors = np.linalg.eigh(np.einsum("s,sab->ab", step, units))
+        if not values[-1] > 0.0:
+            return None
+        return canonical(s, vectors * np.sqrt(np.maximum(values, 1e-2 * values[-1])))
+
+    def _evaluate(self, theta: np.ndarray) -> Profile:
+        m = self.moments
+        lam = m.structure.lam(theta)
+        q, d = m.zw.shape[1:]
+        absorbed, own = np.empty((len(self._parts), d, d)), np.empty((len(self._parts), q, q))
+        spread = np.empty((len(self._parts), q, q, d, d))
+
+        def part(i: int) -> float:
+            return first_sums(m.zz, m.zw, lam, *self._parts[i], *self._left, absorbed[i], own[i], spread[i])
+
+        logs = sum(each(part, len(self._parts)))
+        whole = absorbed.sum(axis=0), own.sum(axis=0), spread.sum(axis=0)
+        inverse, score = np.empty((d - 1, d - 1)), np.empty((q, q))
+        weight, beta = np.empty((d, d)), np.empty(d - 1)
+        deviance, rss = criterion(m.ww, logs, *whole, self.free, self.reml, inverse, score, weight, beta)
+        gradient = 2.0 * (score @ lam)[m.structure.rows, m.structure.columns]
+        if not np.isfinite(deviance):
+            deviance, gradient = np.inf, np.full(len(theta), np.nan)
+        return Profile(deviance, gradient, beta, rss, inverse, score, whole[2], weight)
+
+    def _second(self, weight: np.ndarray) -> np.ndarray:
+        q = self.moments.structure.size
+        out = np.empty((len(self._parts), q, q, q, q))
+        each(lambda i: second_sums(*self._left, weight, *self._parts[i], out[i]), len(self._parts))
+        return np.asarray(out.sum(axis=0))
 
 
 @dataclass(frozen=True)
@@ -62,59 +164,36 @@ def degrees(moments: Moments, reml: bool) -> int:
     return moments.n_obs - (moments.n_fixed if reml else 0)
 
 
-def profile(moments: Moments, theta: np.ndarray, reml: bool) -> Profile:
-    """The criterion and its gradient at θ (m,); +inf where it is undefined."""
-    lam = moments.structure.lam(theta)
-    p, free = moments.n_fixed, degrees(moments, reml)
-    logs, absorbed = explained(moments.zz, moments.zw, lam)
-    rest = moments.ww - absorbed
-    try:
-        root = np.linalg.cholesky(rest)
-    except np.linalg.LinAlgError:
-        nothing = np.full(len(theta), np.nan)
-        return Profile(np.inf, nothing, np.full(p, np.nan), np.nan, rest[:p, :p])
-    beta = np.linalg.solve(root[:p, :p].T, root[p, :p])
-    rss = float(root[p, p] ** 2)
-    deviance = 2.0 * logs + free * (1.0 + np.log(2.0 * np.pi * rss / free))
-    residual = np.append(-beta, 1.0)
-    weight = np.outer(residual, residual) * (free / rss)
-    if reml:
-        deviance += 2.0 * float(np.log(np.diag(root)[:p]).sum())
-        weight[:p, :p] += np.linalg.inv(rest[:p, :p])
-    own, weighted = score_parts(moments.zz, moments.zw, lam, weight)
-    slope = 2.0 * (own - weighted) @ lam
-    gradient = slope[moments.structure.rows, moments.structure.columns]
-    return Profile(float(deviance), gradient, beta, rss, rest[:p, :p])
+def fit_lmm(moments: Moments, reml: bool = True, start: LmmFit | None = None) -> LmmFit:
+    """Fit by REML or ML, from the estimates of `start` where a fit of the same terms is given.
 
-
-def fit_lmm(moments: Moments, reml: bool = True) -> LmmFit:
-    """Fit by REML or ML. A fit that did not converge is returned with `converged` False.
-
-    Raises DesignError where there are too few rows or the fixed effects predict the outcome exactly.
+    A fit that did not converge is returned with `converged` False. Raises DesignError where there are too few rows or the
+    fixed effects predict the outcome exactly.
     """
-    structure = moments.structure
-    persons, q, _ = moments.zw.shape
-    if moments.n_obs <= moments.n_fixed:
-        raise DesignError(f"{moments.n_obs} rows are too few for {moments.n_fixed} fixed effects.")
-    if moments.n_obs <= persons * q:
-        raise DesignError(
-            f"{moments.n_obs} rows for {persons} groups with {q} random effects each: the random effects and the "
-            "residual cannot be told apart; more rows per group or fewer random terms are needed."
-        )
-    _refuse_exact(moments)
+    _refuse_impossible(moments)
+    criterion_of = Criterion(moments, reml)
+    minimum = minimise_factor(
+        criterion_of,
+        _best_start(criterion_of, start),
+        moments.structure,
+        second=criterion_of.hessian,
+        score=lambda theta: criterion_of.at(theta).score,
+    )
+    return fit_at(criterion_of, minimum)
 
-    def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        at = profile(moments, theta, reml)
-        return at.deviance, at.gradient
 
-    starts = [np.where(structure.diagonal, size, 0.0) for size in STARTS]
-    minimum = minimise_factor(objective, min(starts, key=lambda theta: objective(theta)[0]), structure)
-    theta = np.where(structure.diagonal, np.maximum(minimum.x, 0.0), minimum.x)
-    best = profile(moments, theta, reml)
-    free = degrees(moments, reml)
+def fit_at(criterion_of: Criterion, minimum: Minimum) -> LmmFit:
+    """The fit that belongs to an optimum."""
+    moments, structure, reml, free = (
+        criterion_of.moments,
+        criterion_of.moments.structure,
+        criterion_of.reml,
+        criterion_of.free,
+    )
+    theta = minimum.x
+    best = criterion_of.at(theta)
     sigma = float(np.sqrt(best.rss / free)) * moments.scale_y
     factor = moments.random_map @ structure.lam(theta)
-    fixed_map = moments.fixed_map
     deviance = best.deviance + 2.0 * free * np.log(moments.scale_y) - (2.0 * moments.log_det if reml else 0.0)
     return LmmFit(
         moments=moments,
@@ -124,7 +203,7 @@ def fit_lmm(moments: Moments, reml: bool = True) -> LmmFit:
         profile=best,
         minimum=minimum,
         beta=moments.beta(best.beta),
-        vcov=sigma**2 * fixed_map @ np.linalg.inv(best.information) @ fixed_map.T,
+        vcov=sigma**2 * moments.fixed_map @ best.inverse @ moments.fixed_map.T,
         g=sigma**2 * factor @ factor.T,
         sigma=sigma,
         log_likelihood=float(-0.5 * deviance),
@@ -133,9 +212,30 @@ def fit_lmm(moments: Moments, reml: bool = True) -> LmmFit:
     )
 
 
-def _refuse_exact(moments: Moments) -> None:
-    """An outcome without residual variance has no finite optimum."""
+def _best_start(criterion_of: Criterion, earlier: LmmFit | None) -> np.ndarray:
+    structure = criterion_of.moments.structure
+    if earlier is not None:
+        if earlier.moments.structure.blocks != structure.blocks:
+            raise SpecError("start= is a fit with other random terms; give a fit of the same formula.")
+        inner = np.linalg.solve(criterion_of.moments.random_map, earlier.moments.random_map @ earlier.lam)
+        return canonical(structure, inner)
+    starts = [np.where(structure.diagonal, size, 0.0) for size in STARTS]
+    step = criterion_of.one_step()
+    starts += [step] if step is not None else []
+    return min(starts, key=lambda theta: criterion_of(theta)[0])
+
+
+def _refuse_impossible(moments: Moments) -> None:
+    """Too few rows, or an outcome without residual variance, which has no finite optimum."""
     p = moments.n_fixed
-    explained_by_fixed = moments.ww[:p, p] @ np.linalg.solve(moments.ww[:p, :p], moments.ww[:p, p])
-    if moments.ww[p, p] - explained_by_fixed <= 1e-13 * moments.ww[p, p]:
+    persons, q, _ = moments.zw.shape
+    if moments.n_obs <= p:
+        raise DesignError(f"{moments.n_obs} rows are too few for {p} fixed effects.")
+    if moments.n_obs <= persons * q:
+        raise DesignError(
+            f"{moments.n_obs} rows for {persons} groups with {q} random effects each: the random effects and the "
+            "residual cannot be told apart; more rows per group or fewer random terms are needed."
+        )
+    explained = moments.ww[:p, p] @ np.linalg.solve(moments.ww[:p, :p], moments.ww[:p, p])
+    if moments.ww[p, p] - explained <= 1e-13 * moments.ww[p, p]:
         raise DesignError("the fixed effects predict the outcome exactly; there is nothing left to model.")

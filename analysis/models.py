@@ -17,7 +17,8 @@ from analysis.design import Design, build_design
 from analysis.errors import SpecError
 from analysis.generalised import GlmmFit, binomial_data, fit_glmm
 from analysis.linear import LmmFit, fit_lmm
-from analysis.moments import PersonState, gaussian_moments, person_state
+from analysis.moments import gaussian_moments, person_state
+from analysis.state import PersonState
 
 LOGIT_VARIANCE = np.pi**2 / 3.0
 """Variance of the standard logistic distribution: the residual of a logistic model on its latent scale."""

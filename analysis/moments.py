@@ -1,8 +1,8 @@
-"""Design → per-person moments: all that a Gaussian model needs, whatever the number of rows behind them.
+"""A person's state → the cross-products of a model: all that a Gaussian model needs, whatever the number of rows behind them.
 
-`PersonState` holds each person's n, means and centred scatter of the raw columns; a design column is an affine view of
-them, so that cross-products come without any subtraction (METHODS §2.14):  D'D = n αα' + S'MS.
-Inside, columns are shifted and scaled where that leaves the model what it is; `Moments` keeps the way back.
+A design column is an affine view of a person's raw columns, so that cross-products come without any subtraction
+(METHODS §2.14):  D'D = n αα' + S'MS. Inside, columns are shifted and scaled where that leaves the model what it is;
+`Moments` keeps the way back.
 """
 
 from __future__ import annotations
@@ -10,46 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from analysis.covariance import Structure
 from analysis.design import Column, Design
 from analysis.errors import DesignError
-from analysis.kernels.gaussian import person_moments
+from analysis.kernels.state import cross_products
+from analysis.state import PersonState, state_of_rows
 
 DEPENDENT = 1e-10
 """A column is dependent where less than this share of its variance is left, given the columns before it."""
-
-
-@dataclass(frozen=True)
-class PersonState:
-    """What is kept of each person's rows.
-
-    n : (persons,);  anchor : (k,) a value near the data
-    mean : (persons, k) means − anchor;  scatter : (persons, k, k) about the person's own means
-    """
-
-    names: tuple[str, ...]
-    levels: pd.Index
-    n: np.ndarray
-    anchor: np.ndarray
-    mean: np.ndarray
-    scatter: np.ndarray
-
-    @property
-    def n_obs(self) -> int:
-        return int(self.n.sum())
-
-    def means(self, name: str) -> np.ndarray:
-        """(persons,) means of one raw column."""
-        j = self.names.index(name)
-        return np.asarray(self.anchor[j] + self.mean[:, j])
-
-    def deviations(self, name: str) -> np.ndarray:
-        """(persons,) SDs within person of one raw column, divisor n − 1; NaN with a single row."""
-        j = self.names.index(name)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(np.where(self.n > 1, np.sqrt(self.scatter[:, j, j] / (self.n - 1)), np.nan))
 
 
 @dataclass(frozen=True)
@@ -91,11 +60,8 @@ class Moments:
 
 
 def person_state(design: Design) -> PersonState:
-    """One pass over the rows."""
-    anchor = np.ascontiguousarray(design.rows[0])
-    mean, scatter = person_moments(design.rows, design.starts, anchor)
-    n = np.diff(design.starts).astype(float)
-    return PersonState(design.raw, design.levels, n, anchor, mean, scatter)
+    """The state of a design's rows: one pass over them."""
+    return state_of_rows(design.raw, design.levels, design.starts, design.values)
 
 
 def gaussian_moments(
@@ -112,12 +78,11 @@ def gaussian_moments(
     views.append(_view(state, Column(outcome, "raw", len(state.names) - 1), has_one))
     alpha = np.column_stack([view.alpha for view in views])
     source = np.array([view.source for view in views])
-    padded = np.zeros((len(state.n), len(state.names) + 1, len(state.names) + 1))
-    padded[:, :-1, :-1] = state.scatter
-    cross = padded[:, source[:, None], source[None, :]]
-    cross += state.n[:, None, None] * alpha[:, :, None] * alpha[:, None, :]
-    total = cross.sum(axis=0)
-    scale = np.sqrt(np.diag(total) / state.n_obs)
+    moving = source >= 0
+    square = np.einsum("i,ij->j", state.n, alpha**2)
+    pooled = np.diagonal(state.scatter, axis1=1, axis2=2).sum(axis=0)
+    square[moving] += pooled[source[moving]]
+    scale = np.sqrt(square / state.n_obs)
     q = structure.size
     for column, size in zip((*random, *fixed), scale[:-1], strict=True):
         if size == 0.0:
@@ -127,16 +92,15 @@ def gaussian_moments(
     if scale[-1] == 0.0:
         raise DesignError(f"the outcome {outcome!r} is constant in the rows used.")
     scale[:-1] = np.where([c.kind == "one" for c in (*random, *fixed)], 1.0, scale[:-1])
-    cross /= scale[:, None] * scale[None, :]
-    total = total / (scale[:, None] * scale[None, :])
-    refuse_dependence(total[q:-1, q:-1], [column.name for column in fixed])
+    zz, zw, ww = cross_products(state.n, alpha, source, state.scatter, scale, q)
+    refuse_dependence(ww[:-1, :-1], [column.name for column in fixed])
     offsets = np.array([view.offset for view in views])
     one = next((j for j, column in enumerate(fixed) if column.kind == "one"), None)
     fixed_map = inner_to_written(offsets[q:-1], scale[q:-1], [one] * len(fixed))
     return Moments(
-        zz=np.ascontiguousarray(cross[:, :q, :q]),
-        zw=np.ascontiguousarray(cross[:, :q, q:]),
-        ww=total[q:, q:],
+        zz=zz,
+        zw=zw,
+        ww=ww,
         n_obs=state.n_obs,
         structure=structure,
         fixed_map=fixed_map,

@@ -8,6 +8,7 @@ of METHODS §2.13: with a zero column in Λ the gradient is exactly zero, and on
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ from scipy.optimize import minimize
 from analysis.covariance import Structure, canonical
 
 Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
+Hessian = Callable[[np.ndarray], np.ndarray]
 
 STEP = 1e-4
 """Step of the central difference of the gradient, in units of max(1, |x|); truncation and rounding are near 1e-8."""
@@ -26,6 +28,8 @@ FLAT = 1e-9
 """Curvatures below this share of the largest count as flat."""
 PROBE = 1e-3
 """Size of w when slopes off the boundary are measured: ε² is 1e-6 of the residual variance."""
+CAP = 1.0
+"""Longest Newton step, in units of the largest coordinate."""
 TURNS = 10
 """Attempts to leave the boundary before the fit is taken as it is."""
 HELD = 1e-6
@@ -72,37 +76,43 @@ class Minimum:
         return bool(np.isfinite(self.value) and flat and self.decrement <= DECREMENT and rising)
 
 
-def minimise(objective: Objective, start: np.ndarray, lower: np.ndarray) -> Minimum:
+def minimise(objective: Objective, start: np.ndarray, lower: np.ndarray, second: Hessian | None = None) -> Minimum:
     """Minimise from `start` (m,) above the bounds `lower` (m,), −inf where there is none.
 
     `objective` returns value and gradient, may be called a little below a bound, and returns inf where undefined.
+    `second` is its Hessian where there is a formula; then Newton steps serve from the start.
     """
     counter = _Counted(objective)
     trace: list[float] = []
-    x = _descend(counter, np.maximum(start, lower), lower)
-    value, gradient = counter(x)
-    hessian = differentiate(counter, x)
+
+    def settle(x: np.ndarray) -> tuple[np.ndarray, float, np.ndarray, np.ndarray]:
+        x = x if second else _descend(counter, x, lower)
+        value, gradient = counter(x)
+        return x, value, gradient, second(x) if second else differentiate(counter, x)
+
+    x, value, gradient, hessian = settle(np.maximum(start, lower))
     for _ in range(ROUNDS):
         trace.append(value)
         step, curvatures, axes = _feasible_step(x, gradient, hessian, lower)
-        if len(curvatures) and curvatures[0] < -1e-7 * max(1.0, curvatures[-1]):
+        falling = bool(len(curvatures)) and curvatures[0] < -1e-7 * max(1.0, curvatures[-1])
+        decrement = float(-gradient @ step)
+        if falling and (second is None or decrement < DECREMENT):
             moved = _escape(counter, x, value, axes, lower)
             if moved is None:
                 break
-            x = _descend(counter, moved, lower)
-            value, gradient = counter(x)
-            hessian = differentiate(counter, x)
+            x, value, gradient, hessian = settle(moved)
             continue
-        decrement = float(-gradient @ step)
         if decrement < 1e-20:
             break
-        better = _along(counter, x, value, gradient, step, lower, decrement)
+        better = _along(counter, x, value, gradient, _capped(step, x) if second else step, lower, decrement)
         if better is None:
             break
         x, value, gradient = better
-        if decrement < 1e-13:  # the step just taken squares an error already this small; its Hessian still holds
+        if (
+            decrement < 1e-13 and second is None
+        ):  # the step just taken squares so small an error; its Hessian still holds
             break
-        hessian = differentiate(counter, x)
+        hessian = second(x) if second else differentiate(counter, x)
     free = (x > lower) | (gradient <= HELD)
     step, curvatures, axes = _newton_step(gradient, hessian, free)
     flat = np.abs(curvatures) <= FLAT * np.abs(curvatures).max(initial=0.0)
@@ -121,22 +131,31 @@ def minimise(objective: Objective, start: np.ndarray, lower: np.ndarray) -> Mini
     )
 
 
-def minimise_factor(objective: Objective, start: np.ndarray, structure: Structure, before: int = 0) -> Minimum:
+def minimise_factor(
+    objective: Objective,
+    start: np.ndarray,
+    structure: Structure,
+    before: int = 0,
+    second: Hessian | None = None,
+    score: Hessian | None = None,
+) -> Minimum:
     """`minimise` where the coordinates from `before` on are θ of `structure`, with the optimality of a covariance proven.
 
     On the boundary, where G = ΛΛ' lacks rank, a stationary θ need not be an optimum over all covariances: G + ε²ww' may
     be better for some w that θ can only reach by turning. The slopes along all such w form a symmetric matrix S per
     block (the score of METHODS §2.13); a negative eigenvalue shows the way off the boundary, none proves the optimum.
+    `score` is that matrix (q, q) where there is a formula; otherwise it is measured.
     """
     lower = np.concatenate([np.full(before, -np.inf), structure.lower])
-    found = minimise(objective, start, lower)
+    found = minimise(objective, start, lower, second)
     for _ in range(TURNS):
         theta = found.x[before:]
         if not structure.is_singular(theta):
             break
         upright = np.append(found.x[:before], canonical(structure, structure.lam(theta)))
-        better = _leave_boundary(objective, upright, structure, before)
-        candidate = minimise(objective, upright if better is None else better, lower)
+        slopes = _measured_score(objective, upright, structure, before) if score is None else score(upright)
+        better = _leave_boundary(objective, upright, structure, before, slopes)
+        candidate = minimise(objective, upright if better is None else better, lower, second)
         if candidate.value <= found.value + 1e-10 * max(1.0, abs(found.value)):
             found = replace(candidate, evaluations=found.evaluations + candidate.evaluations)
         if better is None:
@@ -227,34 +246,53 @@ def _escape(
     return None
 
 
-def _leave_boundary(objective: Objective, x: np.ndarray, structure: Structure, before: int) -> np.ndarray | None:
+def _leave_boundary(
+    objective: Objective, x: np.ndarray, structure: Structure, before: int, slopes: np.ndarray
+) -> np.ndarray | None:
     """A lower point with ε²ww' added to one block of ΛΛ', along the steepest falling w; None where no w falls."""
     value = objective(x)[0]
     rounding = 1e-11 * max(1.0, abs(value))
-    lam = structure.lam(x[before:])
-
-    def moved(direction: np.ndarray) -> np.ndarray:
-        return np.append(x[:before], canonical(structure, np.column_stack([lam, direction])))
-
     for block in structure.slices():
-        size = block.stop - block.start
-        units = np.zeros((size, structure.size))
-        units[:, block] = PROBE * np.eye(size)
-        slopes = np.empty((size, size))
-        for a in range(size):
-            slopes[a, a] = objective(moved(units[a]))[0] - value
-        for a in range(size):
-            for b in range(a):
-                both = objective(moved(units[a] + units[b]))[0] - value
-                slopes[a, b] = slopes[b, a] = 0.5 * (both - slopes[a, a] - slopes[b, b])
-        steepness, axes = np.linalg.eigh(slopes)
-        if steepness[0] < -rounding:
-            direction = axes[:, 0] @ units
+        steepness, axes = np.linalg.eigh(slopes[block, block])
+        if PROBE**2 * steepness[0] < -rounding:
             for length in (30.0, 10.0, 3.0, 1.0, 0.3):
-                candidate = moved(length * direction)
+                candidate = _widened(x, structure, before, block, length * PROBE * axes[:, 0])
                 if objective(candidate)[0] < value - rounding:
                     return candidate
     return None
+
+
+def _widened(x: np.ndarray, structure: Structure, before: int, block: slice, w: np.ndarray) -> np.ndarray:
+    """x with ww' added to one block of ΛΛ'."""
+    direction = np.zeros(structure.size)
+    direction[block] = w
+    lam = structure.lam(x[before:])
+    return np.append(x[:before], canonical(structure, np.column_stack([lam, direction])))
+
+
+def _measured_score(objective: Objective, x: np.ndarray, structure: Structure, before: int) -> np.ndarray:
+    """The slopes (q, q) of the objective as ww' is added to a block of ΛΛ', from differences."""
+    value = objective(x)[0]
+    out = np.zeros((structure.size, structure.size))
+    for block in structure.slices():
+        units = PROBE * np.eye(block.stop - block.start)
+
+        def rise(w: np.ndarray, block: slice = block) -> float:
+            return float(objective(_widened(x, structure, before, block, w))[0] - value) / PROBE**2
+
+        for a, unit in enumerate(units):
+            out[block.start + a, block.start + a] = rise(unit)
+        for a, b in itertools.combinations(range(len(units)), 2):
+            i, j = block.start + a, block.start + b
+            out[i, j] = out[j, i] = 0.5 * (rise(units[a] + units[b]) - out[i, i] - out[j, j])
+    return out
+
+
+def _capped(step: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The step, shortened where it goes further than the quadratic it comes from can be trusted."""
+    room = CAP * np.maximum(np.abs(x).max(initial=0.0), 0.2)
+    longest = np.abs(step).max(initial=0.0)
+    return step if longest <= room else step * (room / longest)
 
 
 def _along(

@@ -12,7 +12,7 @@ from analysis.centering import mean_of_persons, numeric
 from analysis.conditional_modes import Modes
 from analysis.design import Design
 from analysis.errors import DesignError, SpecError
-from analysis.moments import PersonState
+from analysis.state import PersonState
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(60)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()

@@ -7,29 +7,27 @@ import itertools
 import numpy as np
 
 
-def person_moments(rows: np.ndarray, starts: np.ndarray, anchor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Twin of `gaussian.person_moments`."""
-    means, scatters = [], []
+def add_rows(rows: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Twin of `state.add_rows` for persons without earlier rows: base, sums, products."""
+    base, sums, products = [], [], []
     for first, last in itertools.pairwise(starts):
         own = rows[first:last] - rows[first]
-        means.append(rows[first] - anchor + own.mean(axis=0))
-        deviation = own - own.mean(axis=0)
-        scatters.append(deviation.T @ deviation)
-    return np.array(means), np.array(scatters)
+        base.append(rows[first])
+        sums.append(own.sum(axis=0))
+        products.append(own.T @ own)
+    return np.array(base), np.array(sums), np.array(products)
 
 
-def explained(zz: np.ndarray, zw: np.ndarray, lam: np.ndarray) -> tuple[float, np.ndarray]:
-    """Twin of `gaussian.explained`."""
+def deviance(zz: np.ndarray, zw: np.ndarray, ww: np.ndarray, n_obs: int, lam: np.ndarray, reml: bool) -> float:
+    """Twin of `gaussian.first_sums` and `gaussian.criterion`: the profiled deviance alone."""
+    p = ww.shape[0] - 1
     chol = np.linalg.cholesky(lam.T @ zz @ lam + np.eye(lam.shape[0]))
     u = np.linalg.solve(chol, lam.T @ zw)
-    return float(np.log(np.diagonal(chol, axis1=1, axis2=2)).sum()), np.einsum("iqa,iqb->ab", u, u)
-
-
-def score_parts(zz: np.ndarray, zw: np.ndarray, lam: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Twin of `gaussian.score_parts`."""
-    m = lam @ np.linalg.inv(lam.T @ zz @ lam + np.eye(lam.shape[0])) @ lam.T
-    w = zw - zz @ m @ zw
-    return (zz - zz @ m @ zz).sum(axis=0), np.einsum("iaj,jk,ibk->ab", w, weight, w)
+    rest = ww - np.einsum("iqa,iqb->ab", u, u)
+    rss = rest[p, p] - rest[p, :p] @ np.linalg.solve(rest[:p, :p], rest[:p, p])
+    free = n_obs - (p if reml else 0)
+    out = 2.0 * np.log(np.diagonal(chol, axis1=1, axis2=2)).sum() + free * (1.0 + np.log(2.0 * np.pi * rss / free))
+    return float(out + (np.linalg.slogdet(rest[:p, :p])[1] if reml else 0.0))
 
 
 def laplace_deviance(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.kernels import gaussian, laplace
+from analysis.kernels import gaussian, laplace, state
 
 Say = Callable[[str], None]
 
@@ -37,11 +37,41 @@ def _kernels() -> list[tuple[str, Any, tuple[Any, ...]]]:
     rows = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [0.0, 3.0]])
     zz, zw, one = np.ones((2, 1, 1)), np.ones((2, 1, 2)), np.ones((1, 1))
     y, n, zero = np.array([0.0, 1.0, 1.0, 0.0]), np.ones(4), np.zeros(4)
+    n_rows = np.array([2, 2, 2, 2])
+    sums = (np.zeros((2, 2)), np.zeros((2, 2, 2)))
+    whole = (np.array([2, 2]), rows[:2].copy(), *sums)
+    spread = np.ones((1, 1, 2, 2))
+    left = (np.zeros((1, 1, 1, gaussian.LANES)), np.zeros((1, 1, 2, gaussian.LANES)))
     likelihood = (rows, np.ones((4, 1)), y, n, zero, starts, np.zeros(2), one)
     return [
-        ("person moments", gaussian.person_moments, (rows, starts, rows[0].copy())),
-        ("linear criterion", gaussian.explained, (zz, zw, one)),
-        ("linear score", gaussian.score_parts, (zz, zw, one, np.eye(2))),
+        ("sums of rows", state.add_rows, (rows.T.copy(), np.array([0, 1]), starts, n_rows, rows[:2].copy(), *sums)),
+        ("sums of states", state.merge, (np.array([0, 1]), 1, *whole, *whole)),
+        ("centred sums", state.centred, (*whole, rows[0].copy())),
+        ("cross-products", state.cross_products, (n_rows, rows, np.array([0, -1]), np.ones((4, 1, 1)), np.ones(2), 1)),
+        ("linear sums", gaussian.first_sums, (zz, zw, one, 0, 1, *left, np.eye(2), one.copy(), spread)),
+        (
+            "linear criterion",
+            gaussian.criterion,
+            (np.eye(2), 0.0, np.zeros((2, 2)), one, spread, 4, True, one.copy(), one.copy(), np.eye(2), np.zeros(1)),
+        ),
+        ("linear curvature, persons", gaussian.second_sums, (*left, np.eye(2), 0, 1, np.ones((1, 1, 1, 1)))),
+        (
+            "linear curvature",
+            gaussian.curvature,
+            (
+                np.ones((1, 1, 1, 1)),
+                spread,
+                one,
+                one,
+                np.zeros(1),
+                1.0,
+                4,
+                True,
+                one,
+                np.zeros(1, int),
+                np.zeros(1, int),
+            ),
+        ),
         ("logistic by Laplace", laplace.laplace_deviance, (*likelihood, np.zeros((2, 1)))),
         (
             "logistic by quadrature",

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 import analysis
-from analysis.kernels import compile_note, gaussian, laplace, twins, warm_up
+from analysis.covariance import Structure
+from analysis.kernels import compile_note, gaussian, laplace, state, twins, warm_up
+from analysis.linear import Criterion
+from analysis.moments import Moments
 
 TWIN = 1e-12  # kernel and twin do the same sums in another order
 SLOPE = 2e-8  # central differences with step 1e-5: truncation 1e-10, rounding of a deviance near 1e2 is 1e-9 and less
@@ -17,34 +20,56 @@ def _sums(q: int, p: int = 3, persons: int = 12, seed: int = 0):
     return np.ascontiguousarray(zt @ z), np.ascontiguousarray(zt @ w), np.tril(rng.normal(size=(q, q)))
 
 
-def test_person_moments_equal_their_twin():
+def _added(rows: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    persons, k = len(starts) - 1, rows.shape[1]
+    n, base, sums = np.zeros(persons, dtype=np.int64), np.zeros((persons, k)), np.zeros((persons, k))
+    products = np.zeros((persons, k, k))
+    state.add_rows(np.ascontiguousarray(rows.T), np.arange(persons), starts, n, base, sums, products)
+    assert list(n) == list(np.diff(starts))
+    return base, sums, products
+
+
+def test_sums_of_rows_equal_their_twin():
     rng = np.random.default_rng(1)
     rows, starts = rng.normal(size=(50, 4)) + 3.0, np.array([0, 1, 8, 30, 50])
-    for ours, twin in zip(
-        gaussian.person_moments(rows, starts, rows[0].copy()), twins.person_moments(rows, starts, rows[0]), strict=True
-    ):
+    for ours, twin in zip(_added(rows, starts), twins.add_rows(rows, starts), strict=True):
         np.testing.assert_allclose(ours, twin, atol=TWIN * 100)
 
 
 @pytest.mark.parametrize("offset", [1e3, 1e6, 1.7e9])
-def test_person_moments_do_not_feel_an_offset(offset):
+def test_sums_of_rows_do_not_feel_an_offset(offset):
     rng = np.random.default_rng(2)
     rows, starts = np.round(rng.normal(size=(400, 2)) * 50.0), np.array([0, 100, 400])  # whole numbers stay exact
-    near, far = (gaussian.person_moments(data, starts, data[0].copy()) for data in (rows, rows + offset))
-    np.testing.assert_allclose(far[0], near[0], atol=1e-12)
-    np.testing.assert_allclose(far[1], near[1], rtol=1e-14)
+    near, far = _added(rows, starts), _added(rows + offset, starts)
+    np.testing.assert_array_equal(far[1], near[1])
+    np.testing.assert_array_equal(far[2], near[2])
 
 
-@pytest.mark.parametrize("q", [1, 2, 4])
-def test_sums_of_the_linear_model_equal_their_twins(q):
-    zz, zw, lam = _sums(q)
-    weight = np.eye(4) + 0.3
-    for ours, twin in zip(gaussian.explained(zz, zw, lam), twins.explained(zz, zw, lam), strict=True):
-        np.testing.assert_allclose(ours, twin, rtol=TWIN)
-    for ours, twin in zip(
-        gaussian.score_parts(zz, zw, lam, weight), twins.score_parts(zz, zw, lam, weight), strict=True
-    ):
-        np.testing.assert_allclose(ours, twin, rtol=1e-9, atol=1e-9)
+@pytest.mark.parametrize(("q", "persons"), [(1, 12), (2, 64), (4, 150)])
+@pytest.mark.parametrize("reml", [True, False])
+def test_the_criterion_its_gradient_and_its_hessian_equal_their_twin_and_its_differences(q, persons, reml):
+    zz, zw, lam = _sums(q, persons=persons)
+    x = np.random.default_rng(5).normal(size=(6 * persons, 4))
+    ww = (
+        x.T @ x
+        + zw.sum(axis=0).T @ zw.sum(axis=0) / persons
+        + zw.transpose(0, 2, 1).reshape(4, -1) @ zw.transpose(0, 2, 1).reshape(4, -1).T
+    )
+    structure = Structure.of_blocks((q,))
+    ones = np.eye(3)
+    moments = Moments(zz, zw, ww, 6 * persons, structure, ones, np.eye(q), None, 0.0, 1.0)
+    criterion = Criterion(moments, reml)
+    theta = structure.theta(lam)
+    assert criterion(theta)[0] == pytest.approx(twins.deviance(zz, zw, ww, 6 * persons, lam, reml), rel=TWIN)
+    step = 1e-5
+    for j, unit in enumerate(np.eye(len(theta)) * step):
+        above, below = criterion.at(theta + unit), criterion.at(theta - unit)
+        assert criterion.at(theta).gradient[j] == pytest.approx(
+            (above.deviance - below.deviance) / (2 * step), abs=SLOPE * persons
+        )
+        np.testing.assert_allclose(
+            criterion.hessian(theta)[j], (above.gradient - below.gradient) / (2 * step), atol=SLOPE * persons
+        )
 
 
 def _events(q: int, seed: int = 3):
@@ -130,9 +155,13 @@ def test_fits_of_every_kind_share_one_compiled_form_of_each_kernel(make_diary, c
     analysis.glmm("y ~ x + (1 | person)", frame, offset="known")
     analysis.glmm("prop ~ period + (1 | herd)", cbpp, weights="size", agq=3)
     kernels = (
-        gaussian.person_moments,
-        gaussian.explained,
-        gaussian.score_parts,
+        state.add_rows,
+        state.centred,
+        state.cross_products,
+        gaussian.first_sums,
+        gaussian.criterion,
+        gaussian.second_sums,
+        gaussian.curvature,
         laplace.laplace_deviance,
         laplace.quadrature_deviance,
     )

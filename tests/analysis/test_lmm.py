@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import analysis
 from analysis.design import build_design
-from analysis.linear import fit_lmm, profile
+from analysis.linear import Criterion, fit_lmm
 from analysis.moments import Moments, gaussian_moments, person_state
 from analysis.optimize import differentiate, minimise
 
@@ -89,8 +89,8 @@ def test_the_gradient_is_the_slope_of_the_criterion(make_diary, reml):
     moments = moments_of("y ~ x + day + (1 + x + day | person)", make_diary())
     theta = np.array([0.8, 0.1, -0.2, 0.5, 0.3, 0.4])
     for j, unit in enumerate(np.eye(6) * 1e-5):
-        above, below = (profile(moments, theta + sign * unit, reml).deviance for sign in (1, -1))
-        slope = profile(moments, theta, reml).gradient[j]
+        above, below = (Criterion(moments, reml).at(theta + sign * unit).deviance for sign in (1, -1))
+        slope = Criterion(moments, reml).at(theta).gradient[j]
         assert slope == pytest.approx((above - below) / 2e-5, abs=2e-6)  # rounding of a deviance near 1e3, over 2e-5
 
 
@@ -161,7 +161,7 @@ def test_a_start_at_zero_leaves_the_trap_of_the_zero_column(make_diary):
     moments = moments_of(SLOPES, make_diary())
 
     def criterion(theta):
-        at = profile(moments, theta, True)
+        at = Criterion(moments, True).at(theta)
         return at.deviance, at.gradient
 
     assert np.abs(criterion(np.zeros(3))[1]).max() < 1e-9  # the gradient sees no way out
@@ -179,7 +179,7 @@ def test_curvature_at_a_zero_column_is_twice_the_score(make_diary):
     assert any("singular" in message for message in fit.messages)
 
     def criterion(theta):
-        at = profile(fit.fit.moments, theta, True)
+        at = Criterion(fit.fit.moments, True).at(theta)
         return at.deviance, at.gradient
 
     step = 1e-3
@@ -207,11 +207,7 @@ def test_without_a_true_random_slope_no_restart_is_better_and_singular_fits_are_
         assert fit.converged, seed
         restarts = np.random.default_rng(seed).normal(size=(3, len(fit.fit.theta)))
         moments = fit.fit.moments
-
-        def criterion(point, moments=moments):
-            at = profile(moments, point, True)
-            return at.deviance, at.gradient
-
+        criterion = Criterion(moments, True)  # without its Hessian, so that the other road is another road
         for start in restarts:
             other = minimise(
                 criterion, np.where(moments.structure.diagonal, np.abs(start), start), moments.structure.lower

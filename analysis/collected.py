@@ -1,0 +1,96 @@
+"""A model's data kept as a state: collected once, added to every day, merged over sites, fitted at any time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from analysis.design import Design, build_design, rows_like
+from analysis.errors import SpecError
+from analysis.linear import fit_lmm
+from analysis.models import LinearModel
+from analysis.moments import gaussian_moments, person_state
+from analysis.state import PersonState, state_of_rows
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """What a linear model needs of the rows seen so far; every call gives a new state and leaves this one as it is.
+
+    design : how rows become columns (no rows are kept);  people : each person's sums
+    """
+
+    design: Design
+    people: PersonState
+
+    @property
+    def n_obs(self) -> int:
+        """Rows behind the state."""
+        return self.people.n_obs
+
+    @property
+    def n_groups(self) -> dict[str, int]:
+        """Grouping factor → number of its levels."""
+        return {self.design.factor: len(self.people.levels)}
+
+    def add(self, frame: pd.DataFrame) -> ModelState:
+        """With the frame's complete rows. Raises SpecError or DesignError by column, as `lmm`."""
+        return self._with(self.people.plus(self._read(frame)))
+
+    def remove(self, frame: pd.DataFrame) -> ModelState:
+        """Without the frame's complete rows, which must be among those collected (a withdrawal, a correction).
+
+        Raises DesignError for persons who are not here, or who have fewer rows than are to go.
+        """
+        return self._with(self.people.minus(self._read(frame)))
+
+    def __add__(self, other: ModelState) -> ModelState:
+        """The rows of both: of two days, or of two sites that share no rows with each other."""
+        self._refuse_other_model(other)
+        return self._with(self.people.plus(other.people))
+
+    def __sub__(self, other: ModelState) -> ModelState:
+        self._refuse_other_model(other)
+        return self._with(self.people.minus(other.people))
+
+    def fit(self, reml: bool = True, start: LinearModel | None = None) -> LinearModel:
+        """Fit the model from the state alone; `start` is an earlier fit of the same formula, to begin at its estimates."""
+        design, people = self.design, self.people
+        moments = gaussian_moments(people, design.fixed, design.random, design.blocks, people.names[-1])
+        starts = np.concatenate([[0], np.cumsum(people.n)])
+        here = replace(design, starts=starts, levels=people.levels)
+        return LinearModel(here, people, fit_lmm(moments, reml, None if start is None else start.fit))
+
+    def _with(self, people: PersonState) -> ModelState:
+        return replace(self, people=people)
+
+    def _read(self, frame: pd.DataFrame) -> PersonState:
+        rows = rows_like(self.design, frame)
+        return state_of_rows(self.design.raw, rows.levels, rows.starts, rows.values)
+
+    def _refuse_other_model(self, other: ModelState) -> None:
+        if not isinstance(other, ModelState) or other.design.spec.formula != self.design.spec.formula:
+            theirs = other.design.spec.formula if isinstance(other, ModelState) else type(other).__name__
+            raise SpecError(f"a state of {theirs!r} cannot join a state of {self.design.spec.formula!r}.")
+
+
+def collect(
+    formula: str,
+    frame: pd.DataFrame,
+    person: str | None = None,
+    day: str | None = None,
+    prompt: str | None = None,
+) -> ModelState:
+    """The state of a linear model's rows: `collect(formula, frame).fit()` is `lmm(formula, frame)`, without the rows.
+
+    Formula, dropped rows and errors are those of `lmm`.
+    """
+    design = build_design(formula, frame, person=person)
+    return ModelState(_without_rows(design), person_state(design))
+
+
+def _without_rows(design: Design) -> Design:
+    """The recipe alone."""
+    return replace(design, values=(), positions=design.positions[:0], index=design.index[:0])
