@@ -1,0 +1,79 @@
+"""A second opinion on an optimum: another criterion (bench.referee), another parametrisation, another optimiser, several starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize
+
+from bench.referee import Referee
+from proofs.designs import Case
+
+SURELY_ZERO, SURELY_NOT = 1e-3, 1e-2
+"""A smallest relative SD below the one is a boundary, above the other is none; between them nothing is said."""
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """log_likelihood : the best found, restricted and complete;  smallest : least relative SD of any direction of Z."""
+
+    log_likelihood: float
+    smallest: float
+
+    @property
+    def singular(self) -> bool | None:
+        return True if self.smallest < SURELY_ZERO else False if self.smallest > SURELY_NOT else None
+
+
+def second_opinion(case: Case) -> Opinion:
+    """Minimise over full square factors F, G = FF', by BFGS with numerical slopes: no bound, so no boundary to stall at."""
+    referee, constant = _referee(case)
+    blocks = [case.shape.terms] if case.shape.correlated else [1] * case.shape.terms
+    rng = np.random.default_rng(case.seed)
+    starts = [0.3 * np.eye(sum(blocks)), 1.5 * np.eye(sum(blocks)), rng.normal(0.0, 1.0, (sum(blocks), sum(blocks)))]
+    mask = np.zeros((sum(blocks), sum(blocks)), dtype=bool)
+    ends = np.cumsum(blocks)
+    for end, size in zip(ends, blocks, strict=True):
+        mask[end - size : end, end - size : end] = True
+
+    def factor(point: np.ndarray) -> np.ndarray:
+        out = np.zeros(mask.shape)
+        out[mask] = point
+        return out
+
+    def criterion(point: np.ndarray) -> float:
+        f = factor(point)
+        return -referee.best_log_likelihood(f @ f.T)
+
+    found = [minimize(criterion, start[mask], method="BFGS", options={"gtol": 1e-7}) for start in starts]
+    best = min(found, key=lambda result: float(result.fun))
+    f = factor(best.x)
+    sizes = [
+        np.linalg.svd(f[end - size : end, end - size : end], compute_uv=False)[-1]
+        for end, size in zip(ends, blocks, strict=True)
+    ]
+    return Opinion(constant - float(best.fun), float(min(sizes)))
+
+
+def in_own_units(case: Case) -> tuple[pd.DataFrame, float]:
+    """The data with columns of mean square 1, centred where the model has an intercept that they may correlate with.
+
+    The number is what is to be added to a restricted log-likelihood of these to have that of the data as they are.
+    """
+    frame, shape = case.frame, case.shape
+    slopes = frame[list(shape.slopes)]
+    if shape.correlated and not shape.bare:
+        slopes = slopes - slopes.mean()
+    scale, spread = np.sqrt((slopes**2).mean()), float(frame["y"].std())
+    out = (slopes / scale).assign(person=frame["person"], y=(frame["y"] - frame["y"].mean()) / spread)
+    degrees = len(frame) - 1 - len(shape.slopes)
+    return out[list(frame)], -float(np.log(scale).sum()) - degrees * float(np.log(spread))
+
+
+def _referee(case: Case) -> tuple[Referee, float]:
+    frame, constant = in_own_units(case)
+    x = np.column_stack([np.ones(len(frame)), frame[list(case.shape.slopes)]])
+    z = x[:, 1:] if case.shape.bare else x
+    return Referee.of(frame["person"].to_numpy(), x, z, frame["y"].to_numpy()), constant
