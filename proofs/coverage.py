@@ -83,9 +83,8 @@ def _limits(fit: analysis.LinearModel, arguments: dict[str, Any]) -> np.ndarray:
 
 
 def chunk(at: Condition, first: int, last: int) -> Outcome:
-    parts = [replicate(at, number) for number in range(first, last)]
-    covered, width, singular, converged = (np.array([part[j] for part in parts]) for j in range(4))
-    return Outcome(covered, width, singular, converged)
+    columns: list[Any] = list(zip(*(replicate(at, number) for number in range(first, last)), strict=True))
+    return Outcome(*(np.array(column) for column in columns))
 
 
 def prove(workers: int, replicates: int = REPLICATES) -> bool:
@@ -94,7 +93,7 @@ def prove(workers: int, replicates: int = REPLICATES) -> bool:
     conditions = [Condition(*pair) for pair in product(PERSONS, MISSED)]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         found = dict(_run(pool, conditions, replicates))
-    figures = {"replicates": replicates, "conditions": [figures_of(at, found[at]) for at in conditions]}
+    figures: dict[str, Any] = {"replicates": replicates, "conditions": [figures_of(at, found[at]) for at in conditions]}
     held = all(
         abs(one["coverage"] - 0.95) <= GOAL
         for condition in figures["conditions"]

@@ -13,6 +13,7 @@ from proofs.designs import Case
 
 SURELY_ZERO, SURELY_NOT = 1e-3, 1e-2
 """A smallest relative SD below the one is a boundary, above the other is none; between them nothing is said."""
+RESTARTS = 5
 
 
 @dataclass(frozen=True)
@@ -28,18 +29,16 @@ class Opinion:
 
 
 def second_opinion(case: Case) -> Opinion:
-    """Minimise over full square factors F, G = FF', by BFGS with numerical slopes: no bound, so no boundary to stall at."""
+    """Maximise over full square factors F, G = FF', by BFGS with numerical slopes: no bound, so no boundary to stall at.
+
+    Correlated terms are made orthonormal over the rows first, which leaves the model what it is.
+    """
     referee, constant = _referee(case)
-    blocks = [case.shape.terms] if case.shape.correlated else [1] * case.shape.terms
-    rng = np.random.default_rng(case.seed)
-    starts = [0.3 * np.eye(sum(blocks)), 1.5 * np.eye(sum(blocks)), rng.normal(0.0, 1.0, (sum(blocks), sum(blocks)))]
-    mask = np.zeros((sum(blocks), sum(blocks)), dtype=bool)
-    ends = np.cumsum(blocks)
-    for end, size in zip(ends, blocks, strict=True):
-        mask[end - size : end, end - size : end] = True
+    q = case.shape.terms
+    mask = np.ones((q, q), dtype=bool) if case.shape.correlated else np.eye(q, dtype=bool)
 
     def factor(point: np.ndarray) -> np.ndarray:
-        out = np.zeros(mask.shape)
+        out = np.zeros((q, q))
         out[mask] = point
         return out
 
@@ -47,14 +46,17 @@ def second_opinion(case: Case) -> Opinion:
         f = factor(point)
         return -referee.best_log_likelihood(f @ f.T)
 
+    rng = np.random.default_rng(case.seed)
+    starts = [0.3 * np.eye(q), 1.5 * np.eye(q), rng.normal(0.0, 1.0, (q, q))]
     found = [minimize(criterion, start[mask], method="BFGS", options={"gtol": 1e-7}) for start in starts]
     best = min(found, key=lambda result: float(result.fun))
-    f = factor(best.x)
-    sizes = [
-        np.linalg.svd(f[end - size : end, end - size : end], compute_uv=False)[-1]
-        for end, size in zip(ends, blocks, strict=True)
-    ]
-    return Opinion(constant - float(best.fun), float(min(sizes)))
+    for _ in range(RESTARTS):  # BFGS with numerical slopes may stop early; from its end it goes on
+        again = minimize(criterion, best.x, method="BFGS", options={"gtol": 1e-7})
+        gain, best = float(best.fun - again.fun), again if again.fun < best.fun else best
+        if gain < 1e-10:
+            break
+    sizes = np.linalg.svd(factor(best.x), compute_uv=False)
+    return Opinion(constant - float(best.fun), float(sizes[-1]))
 
 
 def in_own_units(case: Case) -> tuple[pd.DataFrame, float]:
@@ -76,4 +78,6 @@ def _referee(case: Case) -> tuple[Referee, float]:
     frame, constant = in_own_units(case)
     x = np.column_stack([np.ones(len(frame)), frame[list(case.shape.slopes)]])
     z = x[:, 1:] if case.shape.bare else x
+    if case.shape.correlated:
+        z = z @ np.linalg.inv(np.linalg.cholesky(z.T @ z / len(z)).T)
     return Referee.of(frame["person"].to_numpy(), x, z, frame["y"].to_numpy()), constant
