@@ -37,23 +37,23 @@ class ModelState:
 
     def add(self, frame: pd.DataFrame) -> ModelState:
         """With the frame's complete rows. Raises SpecError or DesignError by column, as `lmm`."""
-        return self._with(self.people.plus(self._read(frame)))
+        return self._with(self._joined(self._read(frame)))
 
     def remove(self, frame: pd.DataFrame) -> ModelState:
         """Without the frame's complete rows, which must be among those collected (a withdrawal, a correction).
 
         Raises DesignError for persons who are not here, or who have fewer rows than are to go.
         """
-        return self._with(self.people.minus(self._read(frame)))
+        return self._with(self._parted(self._read(frame)))
 
     def __add__(self, other: ModelState) -> ModelState:
         """The rows of both: of two days, or of two sites that share no rows with each other."""
         self._refuse_other_model(other)
-        return self._with(self.people.plus(other.people))
+        return self._with(self._joined(other.people))
 
     def __sub__(self, other: ModelState) -> ModelState:
         self._refuse_other_model(other)
-        return self._with(self.people.minus(other.people))
+        return self._with(self._parted(other.people))
 
     def fit(self, reml: bool = True, start: LinearModel | None = None) -> LinearModel:
         """Fit the model from the state alone; `start` is an earlier fit of the same formula, to begin at its estimates."""
@@ -62,6 +62,30 @@ class ModelState:
         starts = np.concatenate([[0], np.cumsum(people.n)])
         here = replace(design, starts=starts, levels=people.levels)
         return LinearModel(here, people, fit_lmm(moments, reml, None if start is None else start.fit))
+
+    def _joined(self, more: PersonState) -> PersonState:
+        self._refuse_parts_of_persons(more.levels[more.levels.isin(self.people.levels)])
+        return self.people.plus(more)
+
+    def _parted(self, less: PersonState) -> PersonState:
+        at = self.people.levels.get_indexer(less.levels)
+        known = at >= 0
+        self._refuse_parts_of_persons(less.levels[known][less.n[known] != self.people.n[at[known]]])
+        return self.people.minus(less)
+
+    def _refuse_parts_of_persons(self, levels: pd.Index) -> None:
+        """Columns that a person's other rows take part in can be had of whole persons only."""
+        names = self.design.row_dependent
+        anchored = [name for name in names if "between(" in name]
+        if anchored:
+            raise SpecError(
+                f"{anchored[0]!r} is measured from the mean over all persons, which other rows move; collect all rows anew."
+            )
+        if names and len(levels):
+            raise SpecError(
+                f"{names[0]!r} is made of a person's other rows, and {levels[0]!r} has rows here and there; a state of this "
+                "formula takes and gives whole persons only. Collect all rows anew."
+            )
 
     def _with(self, people: PersonState) -> ModelState:
         return replace(self, people=people)
@@ -87,7 +111,7 @@ def collect(
 
     Formula, dropped rows and errors are those of `lmm`.
     """
-    design = build_design(formula, frame, person=person)
+    design = build_design(formula, frame, person=person, day=day, prompt=prompt)
     return ModelState(_without_rows(design), person_state(design))
 
 

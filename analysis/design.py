@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -19,9 +19,12 @@ from formulaic import ModelSpec as FormulaicSpec
 from formulaic.errors import DataMismatchWarning, FormulaicError
 from formulaic.parser.types import Term
 
-from analysis.centering import boundaries, mean_of_persons, numeric, person_means
+from analysis.centering import at_rows, boundaries, mean_of_persons, numeric, person_means
+from analysis.checks import refuse_frame, refuse_outcome_as_predictor
 from analysis.errors import DesignError, SpecError, unknown_column
-from analysis.spec import ModelSpec, Prepared, RandomTerm, SplitColumn, parse_formula, prepare
+from analysis.lags import LagCount
+from analysis.occasions import Occasions, refuse_unnamed, with_day_parts, with_lags
+from analysis.spec import ModelSpec, Prepared, RandomTerm, SplitColumn, TimedColumn, parse_formula, prepare
 
 INTERCEPT = "Intercept"
 
@@ -68,6 +71,8 @@ class Design:
     fixed, random : the columns of X and Z;  blocks : sizes of Z's blocks of correlated terms
     positions : (n,) each row's place in the frame given;  index : that frame's index, in the order of `positions`
     weights, offset : (n,) or None
+    occasions : how columns such as lag(x) and within_day(x) were made
+    row_dependent : design columns that a person's other rows take part in and that no moments of raw columns hold
     """
 
     spec: ModelSpec
@@ -88,6 +93,13 @@ class Design:
     missing: dict[str, int]
     weights: np.ndarray | None
     offset: np.ndarray | None
+    occasions: Occasions = field(default_factory=Occasions)
+    row_dependent: tuple[str, ...] = ()
+
+    @property
+    def lags(self) -> tuple[LagCount, ...]:
+        """What became of each lagged column's pairs."""
+        return self.occasions.counts
 
     @property
     def factor(self) -> str:
@@ -148,13 +160,14 @@ def build_design(
     frame: pd.DataFrame,
     *,
     person: str | None = None,
+    day: str | None = None,
+    prompt: str | None = None,
     weights: str | None = None,
     offset: str | None = None,
 ) -> Design:
     """Read the formula, drop rows with a missing value in a used column, and lay the rest out person by person."""
     spec = parse_formula(formula)
-    if not isinstance(frame, pd.DataFrame):
-        raise SpecError(f"the data must be a pandas DataFrame, not {type(frame).__name__}.")
+    refuse_frame(frame)
     group = _only_group(spec, person)
     columns = [str(name) for name in frame.columns]
     where = f"the formula {formula!r}"
@@ -163,11 +176,17 @@ def build_design(
     random = [prepare(term.terms, columns, where) for term in spec.random]
     extra = [name for name in (weights, offset) if name is not None]
     parts = (outcome, fixed, *random)
+    refuse_outcome_as_predictor(outcome, parts[1:], where)
     used = list(dict.fromkeys([*(name for part in parts for name in part.columns), *group, *extra]))
     splits = tuple(dict.fromkeys(split for part in parts for split in part.splits))
-    _refuse_bad_columns(used, columns, where)
+    timed = tuple(dict.fromkeys(column for part in parts for column in part.timed))
+    refuse_unnamed(timed, day, prompt, frame)
+    if timed and day is not None:
+        used = list(dict.fromkeys([*used, day]))
+    _refuse_bad_columns(_in_the_frame(used, timed, prompt), columns, where)
 
-    data, kept, missing = _complete_rows(frame, used)
+    lagged = with_lags(frame, timed, used, group, day, prompt)
+    data, kept, missing = _complete_rows(lagged.frame, used)
     starts, levels, order = sort_by_person(data, group)
     if len(levels) < 2:
         raise DesignError(
@@ -175,6 +194,7 @@ def build_design(
         )
     data = data if order is None else data.iloc[order]
     positions = kept if order is None else kept[order]
+    data, days = with_day_parts(data, timed, starts, day)
 
     store = _RawColumns(data, starts)
     whole = _with_splits(data, splits, starts) if not _all_plain(parts, data) else data
@@ -211,6 +231,16 @@ def build_design(
         missing=missing,
         weights=None if weights is None else numeric(data, weights),
         offset=None if offset is None else numeric(data, offset),
+        occasions=Occasions(
+            columns=timed,
+            group=group,
+            day=day,
+            prompt=prompt,
+            counts=lagged.counts,
+            usual={name: rows[positions[starts[:-1]]] for name, rows in lagged.usual.items()},
+            days=days,
+        ),
+        row_dependent=_row_dependent((fixed_terms, *random_terms)),
     )
 
 
@@ -228,14 +258,17 @@ def rows_like(design: Design, frame: pd.DataFrame) -> Rows:
 
     Raises SpecError for a missing column and DesignError for a level that the design does not know.
     """
+    refuse_frame(frame)
     where = f"the formula {design.spec.formula!r}"
-    group = design.spec.random[0].group
+    group, made_in_time = design.spec.random[0].group, design.occasions
     terms = (design.outcome_terms, design.fixed_terms, *design.random_terms)
+    day, prompt, timed = made_in_time.day, made_in_time.prompt, made_in_time.columns
     used = list(dict.fromkeys([*(name for part in terms for name in part.prepared.columns), *group]))
-    _refuse_bad_columns(used, [str(name) for name in frame.columns], where)
-    data, _, _ = _complete_rows(frame, used)
+    used = list(dict.fromkeys([*used, day])) if timed and day is not None else used
+    _refuse_bad_columns(_in_the_frame(used, timed, prompt), [str(name) for name in frame.columns], where)
+    data, _, _ = _complete_rows(with_lags(frame, timed, used, group, day, prompt).frame, used)
     starts, levels, order = sort_by_person(data, group)
-    data = data if order is None else data.iloc[order]
+    data, _ = with_day_parts(data if order is None else data.iloc[order], timed, starts, day)
     whole = data if all(part.blueprint is None for part in terms) else _with_splits(data, design.splits, starts)
     made = {
         name: values
@@ -256,6 +289,31 @@ def _refuse_bad_columns(used: Sequence[str], columns: list[str], where: str) -> 
             raise DesignError(f"the frame has {columns.count(name)} columns named {name!r}; keep one.")
 
 
+def _in_the_frame(used: Sequence[str], timed: Sequence[TimedColumn], prompt: str | None) -> list[str]:
+    """The columns that the frame itself must have, where `used` holds columns in time by their names."""
+    made = {column.name for column in timed}
+    base = [name for name in used if name not in made]
+    base += [column.column for column in timed]
+    return [*base, prompt] if timed and prompt is not None else base
+
+
+def _row_dependent(parts: Sequence[Terms]) -> tuple[str, ...]:
+    """Columns made of lags or day parts, and functions and products of columns made of a person's means."""
+    out: dict[str, None] = {}
+    for terms in parts:
+        timed = {column.name for column in terms.prepared.timed}
+        made = timed | {split.name for split in terms.prepared.splits}
+        if terms.blueprint is None:
+            out |= dict.fromkeys(name for name in terms.names if name in timed)
+            continue
+        for term, _, names in terms.blueprint.structure:
+            expressions = [str(factor.expr) for factor in term.factors]
+            plain = len(expressions) == 1 and expressions[0] in made - timed
+            if not plain and any(name in expression for name in made for expression in expressions):
+                out |= dict.fromkeys(map(_written, names))
+    return tuple(out)
+
+
 class _RawColumns:
     """Collects the raw columns of a design, each once."""
 
@@ -273,7 +331,8 @@ class _RawColumns:
 
     def add(self, name: str, values: np.ndarray) -> int:
         if not np.isfinite(values).all():
-            raise DesignError(f"the term {name!r} is missing or infinite in some rows; look at its transformation.")
+            where = at_rows(~np.isfinite(values), self.data.index)
+            raise DesignError(f"the term {name!r} is missing or infinite in {where}; look at its transformation.")
         self.names.append(name)
         self.values.append(values)
         return len(self.names) - 1
@@ -379,12 +438,13 @@ def _build_terms(part: Prepared, whole: pd.DataFrame, store: _RawColumns, where:
         terms, values = Terms(part, tuple(plain), None), None
     else:
         _refuse_empty_levels(part, whole)
+        _refuse_moments(part, whole)
         try:
             values, blueprint = _materialise(_blueprint(part, whole), whole)
         except FormulaicError as error:
             raise SpecError(f"{where}: {error}") from error
         _refuse_single_levels(blueprint)
-        terms = Terms(part, tuple(blueprint.column_names), blueprint)
+        terms = Terms(part, tuple(map(_written, blueprint.column_names)), blueprint)
     splits = {split.name: split for split in part.splits}
     columns = []
     for j, name in enumerate(terms.names):
@@ -399,6 +459,11 @@ def _build_terms(part: Prepared, whole: pd.DataFrame, store: _RawColumns, where:
             known = name in store.names
             columns.append(Column(name, "raw", store.names.index(name) if known else store.add(name, values[:, j])))
     return terms, columns
+
+
+def _written(name: str) -> str:
+    """A term's name as people wrote it, without the quotes that `prepare` put around a made column."""
+    return name.replace("`", "")
 
 
 def _blueprint(part: Prepared, whole: pd.DataFrame) -> FormulaicSpec:
@@ -428,6 +493,12 @@ def _refuse_empty_levels(part: Prepared, data: pd.DataFrame) -> None:
                 )
 
 
+def _refuse_moments(part: Prepared, data: pd.DataFrame) -> None:
+    for name in (str(factor.expr) for term in _parsed(part) for factor in term.factors):
+        if name in data.columns and pd.api.types.is_datetime64_any_dtype(data[name].dtype):
+            raise DesignError(f"column {name!r} holds moments; make numbers of them, such as days since the start.")
+
+
 def _refuse_single_levels(blueprint: FormulaicSpec) -> None:
     """formulaic leaves a categorical with one level out without a word."""
     for term, _, columns in blueprint.structure:
@@ -442,7 +513,7 @@ def _independent_pieces(term: RandomTerm, part: Prepared) -> list[Prepared]:
     pieces = []
     for parsed in _parsed(part):
         text = ":".join(f"`{f.expr}`" if f.eval_method.value == "lookup" else str(f.expr) for f in parsed.factors)
-        pieces.append(Prepared("1" if text == "1" else f"0+{text}", part.columns, part.splits))
+        pieces.append(replace(part, text="1" if text == "1" else f"0+{text}"))
     return pieces
 
 
@@ -457,8 +528,9 @@ def _refuse_repeats(names: list[str], spec: ModelSpec) -> None:
 
 def _outcome(part: Prepared, whole: pd.DataFrame, where: str) -> tuple[Terms, np.ndarray]:
     """How the outcome is made, and its values (n,)."""
-    if part.splits:
-        raise SpecError(f"{where}: within() and between() are for predictors, not for the outcome.")
+    if part.splits or part.timed:
+        names = [made.name for made in part.splits] + [made.name for made in part.timed]
+        raise SpecError(f"{where}: {names[0]} is for predictors, not for the outcome.")
     if len(part.columns) == 1 and part.text.strip("`") == part.columns[0]:
         return Terms(part, part.columns, None), numeric(whole, part.columns[0])
     part = Prepared(f"0+{part.text}", part.columns, ())
@@ -469,5 +541,6 @@ def _outcome(part: Prepared, whole: pd.DataFrame, where: str) -> tuple[Terms, np
     if values.shape[1] != 1:
         raise SpecError(f"{where}: the outcome must be one number per row, not {', '.join(blueprint.column_names)}.")
     if not np.isfinite(values).all():
-        raise DesignError(f"{where}: the outcome is missing or infinite in some rows after its transformation.")
+        rows = at_rows(~np.isfinite(values[:, 0]), whole.index)
+        raise DesignError(f"{where}: after its transformation the outcome is missing or infinite in {rows}.")
     return Terms(part, tuple(blueprint.column_names), blueprint), values[:, 0]

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.design import Column, Design
+from analysis.corrections import nickell_bias, nickell_corrected, reliability_of_mean, usual_levels
+from analysis.design import Design
 from analysis.errors import DesignError
 from analysis.generalised import GlmmFit
-from analysis.linear import LmmFit, fit_lmm
-from analysis.moments import gaussian_moments
+from analysis.linear import LmmFit
 from analysis.state import PersonState
 
+SHORT = 50
+"""Below this median number of transitions per person a lagged outcome needs a correction (METHODS §2.4)."""
 NOTHING = 1e-4
 """A random effect's SD below this share of the largest is named as no spread at all."""
 
@@ -73,8 +75,37 @@ def messages(fit: LmmFit | GlmmFit, design: Design, state: PersonState) -> list[
             f"Rows far from the rest were taken away from {', '.join(map(str, state.worn))}, which cost digits; "
             "collect these anew from their rows."
         )
+    if state.n.max() == 1.0 and design.weights is None:
+        out.append(f"Each level of {design.factor!r} has one row; their spread rests on the shape of the model alone.")
     for name, count in unvarying_persons(design, state).items():
         out.append(f"{count} of {design.n_persons} never vary in {name!r}; they inform the between part only.")
+    return out + lagged_outcome_messages(fit, design, state)
+
+
+def lagged_outcome_messages(fit: LmmFit | GlmmFit, design: Design, state: PersonState) -> list[str]:
+    """One sentence for each lag of the outcome over few transitions, with the expected bias (METHODS §2.4)."""
+    transitions = int(np.median(state.n))
+    out = []
+    for lag in design.lags:
+        if lag.column != design.raw[-1].strip("`") or transitions >= SHORT or lag.name not in design.fixed_names:
+            continue
+        phi = float(fit.beta[design.fixed_names.index(lag.name)])
+        few = f"{lag.name}: with a median of {transitions} transitions per person"
+        if not isinstance(fit, LmmFit) or not -1.0 < phi <= 1.0 or transitions < 2:
+            out.append(f"{few}, the estimate for a lag of the outcome is biased; do not read it as inertia.")
+            continue
+        bias = f"{nickell_bias(phi, transitions):+.3f}".replace("-", "−")
+        if lag.centred:
+            corrected = nickell_corrected(phi, transitions)
+            solved = (
+                "" if np.isnan(corrected) else f"; the φ that such a bias turns into this estimate is {corrected:.3f}"
+            )
+            out.append(f"{few}, a bias of {bias} is to be expected of this estimate (Nickell, 1981){solved}.")
+        else:
+            out.append(
+                f"{few}, the estimate rests on the random intercepts, which the lag is not independent of; less the "
+                f"person's mean, as lag(within({lag.column})), a bias of {bias} would be expected (Nickell, 1981)."
+            )
     return out
 
 
@@ -99,14 +130,13 @@ def reliability(state: PersonState, names: list[str]) -> pd.DataFrame:
     """
     rows = {}
     for name in names:
-        one = Column("Intercept", "one", -1)
         try:
-            fit = fit_lmm(gaussian_moments(state.column(name), (one,), (one,), (1,), name))
+            levels = usual_levels(state, name)
         except DesignError:
             rows[name] = dict.fromkeys(("variance_between", "variance_within", "icc", "reliability", "lowest"), np.nan)
             continue
-        between, within = float(fit.g[0, 0]), fit.sigma**2
-        own = between / (between + within / state.n) if between + within > 0.0 else np.full(len(state.n), np.nan)
+        between, within = levels.between, levels.within
+        own = reliability_of_mean(between, within, state.n)
         rows[name] = {
             "variance_between": between,
             "variance_within": within,

@@ -24,3 +24,12 @@ def unknown_column(name: str, columns: Iterable[object], where: str) -> SpecErro
     near = difflib.get_close_matches(name, known, n=3)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the columns are {', '.join(known[:20])}."
     return SpecError(f"{where}: the frame has no column {name!r}; {hint}")
+
+
+def unknown_function(name: str, functions: Iterable[str], where: str) -> SpecError:
+    """The error for a call of something that is no function of a formula, with the nearest names that are."""
+    by_lower = {function.lower(): function for function in functions}
+    near = [by_lower[found] for found in difflib.get_close_matches(name.lower(), by_lower, n=3)]
+    hint = " or ".join(f"{function}(…)" for function in near)
+    hint = f"did you mean {hint}?" if near else f"there are {', '.join(by_lower.values())}."
+    return SpecError(f"{where}: there is no function {name!r}; {hint}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, gammaln
 
+from analysis.checks import without_variation
 from analysis.covariance import Structure
 from analysis.design import Column, Design
 from analysis.errors import DesignError, SpecError
@@ -183,7 +184,7 @@ def _inner_columns(
             values[:, j] -= offsets[j]
         scale[j] = np.sqrt(np.mean(values[:, j] ** 2))
         if scale[j] <= 1e-12 * abs(offsets[j]):
-            raise DesignError(f"the term {columns[j].name!r} is constant in all rows used.")
+            raise without_variation(columns[j].name)
         values[:, j] /= scale[j]
     return values, inner_to_written(offsets, scale, constants)
 

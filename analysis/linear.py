@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,11 +10,13 @@ from analysis.covariance import canonical
 from analysis.errors import DesignError, SpecError
 from analysis.kernels.compiled import each
 from analysis.kernels.gaussian import LANES, criterion, curvature, first_sums, second_sums
-from analysis.moments import Moments
-from analysis.optimize import Minimum, minimise_factor
+from analysis.moments import Moments, Sample
+from analysis.optimize import Minimum, minimise, minimise_factor
 
 STARTS = (0.3, 1.5)
 """Relative SDs of all random effects to start from where the one-step estimate is worse."""
+MANY = 4
+"""A start is made of a sample where persons are so many times more."""
 PART = 32
 """Blocks of persons that one core sums at a time; fixed, so that the sums do not depend on the number of cores."""
 
@@ -72,20 +74,36 @@ class Criterion:
         at = self.at(theta)
         if not np.isfinite(at.deviance):
             return np.full((len(theta), len(theta)), np.nan)
-        s = self.moments.structure
-        second = self._second(at.weight)
+        return self._curvature(theta, at, at.score, at.weight, self.free / at.rss, self.free / at.rss**2)
+
+    def at_sigma(self, theta: np.ndarray, log_sigma: float) -> tuple[float, np.ndarray, np.ndarray]:
+        """Value, gradient (m + 1,) and Hessian (m + 1, m + 1) in (θ, log σ), with the fixed effects alone profiled out."""
+        at, m = self.at(theta), len(theta)
+        if not np.isfinite(at.deviance):
+            return np.inf, np.full(m + 1, np.nan), np.full((m + 1, m + 1), np.nan)
+        s, precision = self.moments.structure, np.exp(-2.0 * log_sigma)
+        residual = np.append(-at.beta, 1.0)
+        squares = np.ascontiguousarray(np.einsum("abjk,j,k->ab", at.spread, residual, residual))
+        surplus = precision - self.free / at.rss  # the weight of the residual at this σ, less that at the best σ
+        score = at.score - surplus * squares
+        slope = -2.0 * (squares @ s.lam(theta))[s.rows, s.columns]  # of the residual sum of squares
+        gradient = np.append(
+            2.0 * (score @ s.lam(theta))[s.rows, s.columns], 2.0 * self.free - 2.0 * at.rss * precision
+        )
+        hessian = np.empty((m + 1, m + 1))
+        weight = at.weight + surplus * np.outer(residual, residual)
+        hessian[:m, :m] = self._curvature(theta, at, score, weight, precision, 0.0)
+        hessian[m, :m] = hessian[:m, m] = -2.0 * slope * precision
+        hessian[m, m] = 4.0 * at.rss * precision
+        moved = self.free * (2.0 * log_sigma - np.log(at.rss / self.free) - 1.0) + at.rss * precision
+        return at.deviance + moved, gradient, hessian
+
+    def _curvature(
+        self, theta: np.ndarray, at: Profile, score: np.ndarray, weight: np.ndarray, slope: float, bend: float
+    ) -> np.ndarray:
+        s, second = self.moments.structure, self._second(weight)
         return curvature(
-            second,
-            at.spread,
-            at.score,
-            at.inverse,
-            at.beta,
-            at.rss,
-            self.free,
-            self.reml,
-            s.lam(theta),
-            s.rows,
-            s.columns,
+            second, at.spread, score, at.inverse, at.beta, slope, bend, self.reml, s.lam(theta), s.rows, s.columns
         )
 
     def one_step(self) -> np.ndarray | None:
@@ -219,10 +237,21 @@ def _best_start(criterion_of: Criterion, earlier: LmmFit | None) -> np.ndarray:
             raise SpecError("start= is a fit with other random terms; give a fit of the same formula.")
         inner = np.linalg.solve(criterion_of.moments.random_map, earlier.moments.random_map @ earlier.lam)
         return canonical(structure, inner)
+    sample = criterion_of.moments.sample
+    if sample is not None and sample.every >= MANY:  # then each step costs a fraction of one over all
+        few = Criterion(_sampled(criterion_of.moments, sample), criterion_of.reml)
+        found = minimise(few, _best_start(few, None), structure.lower, few.hessian).x
+        if np.isfinite(criterion_of(found)[0]):
+            return found
     starts = [np.where(structure.diagonal, size, 0.0) for size in STARTS]
     step = criterion_of.one_step()
     starts += [step] if step is not None else []
     return min(starts, key=lambda theta: criterion_of(theta)[0])
+
+
+def _sampled(moments: Moments, sample: Sample) -> Moments:
+    zz, zw = moments.zz[:: sample.every].copy(), moments.zw[:: sample.every].copy()
+    return replace(moments, zz=zz, zw=zw, ww=sample.ww, n_obs=sample.n_obs, sample=None)
 
 
 def _refuse_impossible(moments: Moments) -> None:

@@ -11,18 +11,20 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from analysis import diagnostics, inference, prediction, summary
+from analysis import diagnostics, inference, intervals, prediction, summary, variance
 from analysis.conditional_modes import Modes, conditional_modes
 from analysis.design import Design, build_design
 from analysis.errors import SpecError
 from analysis.generalised import GlmmFit, binomial_data, fit_glmm
 from analysis.linear import LmmFit, fit_lmm
 from analysis.moments import gaussian_moments, person_state
+from analysis.r_code import r_code
 from analysis.state import PersonState
 
 LOGIT_VARIANCE = np.pi**2 / 3.0
 """Variance of the standard logistic distribution: the residual of a logistic model on its latent scale."""
 SCALES = ("response", "link")
+INTERVALS = ("wald", "profile", "bootstrap")
 
 
 def lmm(
@@ -36,13 +38,15 @@ def lmm(
 ) -> LinearModel:
     """Fit a linear mixed model with one grouping factor, by REML or (reml=False) maximum likelihood.
 
-    `formula` is lme4's; within(x) and between(x) split a predictor on the rows that the model uses. Rows with a missing
-    value in a used column are dropped and counted. Raises SpecError (wrong question) or DesignError (impossible data).
+    `formula` is lme4's. within(x) and between(x) split a predictor on the rows that the model uses, within_day(x) and
+    between_days(x) once more by the column `day`; lag(x) is x at the prompt before, of the same person and day, its
+    number in the column `prompt` lower by one; lag(within(x)) takes the person's mean of all x off it. Rows with a
+    missing value in a used column are dropped and counted. Raises SpecError (wrong question) or DesignError
+    (impossible data).
     """
     if residual is not None:
         raise SpecError("residual= (serial correlation) is not available yet; leave it out for independent residuals.")
-    _refuse_unknown({"day": day, "prompt": prompt}, frame)
-    design = build_design(formula, frame, person=person)
+    design = build_design(formula, frame, person=person, day=day, prompt=prompt)
     state = person_state(design)
     moments = gaussian_moments(state, design.fixed, design.random, design.blocks, design.raw[-1])
     return LinearModel(design, state, fit_lmm(moments, reml))
@@ -69,15 +73,8 @@ def glmm(
         raise SpecError(f"family={family!r} is not available yet; 'binomial' is.")
     if link not in (None, "logit"):
         raise SpecError(f"link={link!r} is not available yet; 'logit' is.")
-    _refuse_unknown({"day": day, "prompt": prompt}, frame)
-    design = build_design(formula, frame, person=person, weights=weights, offset=offset)
+    design = build_design(formula, frame, person=person, day=day, prompt=prompt, weights=weights, offset=offset)
     return LogisticModel(design, person_state(design), fit_glmm(binomial_data(design), agq), weights, offset)
-
-
-def _refuse_unknown(named: dict[str, str | None], frame: pd.DataFrame) -> None:
-    for argument, column in named.items():
-        if column is not None and column not in frame.columns:
-            raise SpecError(f"{argument}={column!r} is no column of the frame.")
 
 
 @dataclass(frozen=True)
@@ -176,7 +173,11 @@ class MultilevelModel:
         raise NotImplementedError
 
     def tests(self, df: str | None = None, robust: str | None = None, level: float = 0.95) -> pd.DataFrame:
-        """Index term; columns `estimate, se, df, statistic, p_value, lower, upper`. df=None: `df_method`."""
+        """Index term; columns `estimate, se, df, statistic, p_value, lower, upper`.
+
+        df: None for `df_method`, "z" for the normal distribution; a linear model has "kenward-roger" (with its adjusted
+        standard errors; REML only) and "satterthwaite", and robust="cr2" with Bell and McCaffrey's degrees of freedom.
+        """
         names = self.design.fixed_names
         return self._table(np.eye(len(names)), names, df, robust, level)
 
@@ -189,9 +190,15 @@ class MultilevelModel:
         return self._table(row, [label], df, robust, level).iloc[0]
 
     def confint(
-        self, method: str = "wald", parameters: Sequence[str] | None = None, level: float = 0.95, df: str | None = None
+        self,
+        method: str = "wald",
+        parameters: Sequence[str] | None = None,
+        level: float = 0.95,
+        df: str | None = None,
+        replicates: int = 1000,
+        seed: int = 0,
     ) -> pd.DataFrame:
-        """`lower`, `upper` of the fixed effects (method "wald"), with the degrees of freedom of `tests`."""
+        """`lower`, `upper` of the fixed effects, with the degrees of freedom of `tests`."""
         if method != "wald":
             raise SpecError(f"confint(method={method!r}) is not available yet; 'wald' is, for the fixed effects.")
         table = self.tests(df=df, level=level)[["lower", "upper"]]
@@ -205,18 +212,12 @@ class MultilevelModel:
     def _table(
         self, contrasts: np.ndarray, labels: Sequence[str], df: str | None, robust: str | None, level: float
     ) -> pd.DataFrame:
-        if robust is not None:
-            raise SpecError(f"robust={robust!r} is not available yet; leave it out for model-based standard errors.")
-        method = self.df_method if df is None else df
-        if method == "kenward-roger":
-            raise SpecError(f"df='kenward-roger' is not available yet; {self.df_method!r} and 'z' are.")
-        if method not in (self.df_method, "z"):
-            raise SpecError(f"df={method!r} is none of this model's methods: {self.df_method!r}, 'z'.")
-        degrees = np.full(len(contrasts), np.inf) if method == "z" else self._degrees(contrasts)
-        estimates = inference.Estimates(tuple(self.design.fixed_names), self.fit.beta, self.fit.vcov)
+        vcov, degrees = self._uncertainty(contrasts, df, robust)
+        estimates = inference.Estimates(tuple(self.design.fixed_names), self.fit.beta, vcov)
         return inference.fixed_table(estimates, contrasts, labels, degrees, level)
 
-    def _degrees(self, contrasts: np.ndarray) -> np.ndarray:
+    def _uncertainty(self, contrasts: np.ndarray, df: str | None, robust: str | None) -> tuple[np.ndarray, np.ndarray]:
+        """Covariance of the fixed effects (p, p) and degrees of freedom (r,) for contrasts (r, p)."""
         raise NotImplementedError
 
     # ------------------------------------------------------------------ persons
@@ -302,17 +303,19 @@ class MultilevelModel:
 
     def icc(self) -> pd.Series:
         """Intercept variance over intercept plus residual variance, given the fixed effects; NaN without the former."""
-        ones = [j for j, column in enumerate(self.design.random) if column.kind == "one"]
-        variance = self.fit.g[ones[0], ones[0]] if ones else np.nan
-        return pd.Series({self.design.factor: variance / (variance + self._residual_variance)}, name="icc")
+        share = variance.icc(self.design.random, self.fit.g, self._residual_variance)
+        return pd.Series({self.design.factor: share}, name="icc")
 
     def r2(self) -> pd.Series:
-        """`marginal` and `conditional` R² (Nakagawa & Schielzeth, 2013; Johnson, 2014); var(Xβ) over n − 1."""
-        rows = prediction.own_rows(self.design)
-        fixed = float(np.var(rows.x @ self.fit.beta, ddof=1))
-        random = float(np.einsum("rq,qk,rk->r", rows.z, self.fit.g, rows.z).mean())
-        total = fixed + random + self._residual_variance
-        return pd.Series({"marginal": fixed / total, "conditional": (fixed + random) / total}, name="r2")
+        """`marginal` and `conditional` R²: see `variance.nakagawa`."""
+        return variance.nakagawa(self._variance_parts)
+
+    @property
+    def _variance_parts(self) -> variance.Parts:
+        design, fit = self.design, self.fit
+        return variance.variance_parts(
+            self.state, design.fixed, design.random, fit.beta, fit.g, self._residual_variance
+        )
 
     # ------------------------------------------------------------------ words
 
@@ -325,6 +328,7 @@ class MultilevelModel:
             ("Log-likelihood", f"{self.log_likelihood:.4f}"),
             ("Degrees of freedom", self.df_method),
             ("Converged", "yes" if self.converged else "NO"),
+            *((count.name, str(count)) for count in self.design.lags),
         )
         return summary.ModelSummary(
             title=type(self).__name__,
@@ -347,16 +351,6 @@ class MultilevelModel:
         """REML, ML, Laplace or AGQ-k."""
         raise NotImplementedError
 
-    @property
-    def _used_columns(self) -> list[str]:
-        parts = (self.design.fixed_terms, *self.design.random_terms)
-        names = [name for part in parts for name in part.prepared.columns]
-        return list(dict.fromkeys([self.design.spec.outcome, *names, *self.design.spec.random[0].group]))
-
-    def _r_call(self, reml: bool | None, extra: str) -> str:
-        splits = [(split.kind, split.column) for split in self.design.splits]
-        return summary.r_call(self.formula, splits, self.design.factor, self._used_columns, reml=reml, extra=extra)
-
 
 @dataclass(frozen=True, repr=False)
 class LinearModel(MultilevelModel):
@@ -376,24 +370,79 @@ class LinearModel(MultilevelModel):
 
     @property
     def df_method(self) -> str:
-        return "satterthwaite"
+        """Kenward–Roger for a REML fit of at most 200 persons, otherwise Satterthwaite (METHODS §6)."""
+        return inference.default_method(self.fit)
 
-    def _degrees(self, contrasts: np.ndarray) -> np.ndarray:
-        return inference.satterthwaite(self.fit, contrasts)
+    def _uncertainty(self, contrasts: np.ndarray, df: str | None, robust: str | None) -> tuple[np.ndarray, np.ndarray]:
+        return inference.uncertainty(self.fit, self.state, self.design.fixed, contrasts, df, robust)
 
     @property
     def _residual_variance(self) -> float:
         return self.fit.sigma**2
 
+    def confint(
+        self,
+        method: str = "wald",
+        parameters: Sequence[str] | None = None,
+        level: float = 0.95,
+        df: str | None = None,
+        replicates: int = 1000,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """`lower`, `upper`; index: term, `sd_TERM|GROUP`, `cor_A.B|GROUP` (either order of A and B), `sigma`.
+
+        "wald": fixed effects with the degrees of freedom of `tests`; SDs on the log scale and correlations on Fisher's z, NaN
+        in a singular fit. "profile": by profile likelihood, a REML fit refitted by ML first. "bootstrap": percentiles over
+        `replicates` parametric draws with `seed`; `attrs["replicates"]` counts those whose fit was sound. Raises SpecError.
+        """
+        if method not in INTERVALS:
+            raise SpecError(f"confint(method={method!r}) must be one of {', '.join(map(repr, INTERVALS))}.")
+        if not 0.0 < level < 1.0:
+            raise SpecError(f"level={level!r} must lie between 0 and 1, as in 0.95.")
+        known = intervals.parameters(
+            self.design.fixed_names, self.design.random_names, self.fit.moments.structure, self.design.factor
+        )
+        chosen = intervals.choose(known, parameters, self.design.factor)
+        wanted, names = [parameter for _, parameter in chosen], [name for name, _ in chosen]
+        sound = replicates
+        if method == "profile":
+            limits = intervals.profile_intervals(self.fit, wanted, level)
+        elif method == "bootstrap":
+            limits, sound = intervals.bootstrap_intervals(self.fit, wanted, level, replicates, seed)
+        else:
+            fixed = self.tests(df=df, level=level)[["lower", "upper"]].to_numpy()
+            limits = np.empty((len(wanted), 2))
+            spread = [k for k, parameter in enumerate(wanted) if parameter.kind != "fixed"]
+            limits[spread] = intervals.spread_intervals(self.fit, [wanted[k] for k in spread], level)
+            for k, parameter in enumerate(wanted):
+                if parameter.kind == "fixed":
+                    limits[k] = fixed[parameter.i]
+        table = pd.DataFrame(limits, columns=["lower", "upper"], index=pd.Index(names, name="parameter"))
+        if method == "bootstrap":
+            table.attrs["replicates"] = sound
+        return table
+
+    def r2(self) -> pd.Series:
+        """`marginal` and `conditional` R², then Rights and Sterba's: see `variance.nakagawa`, `variance.rights_sterba`."""
+        parts = self._variance_parts
+        both: pd.Series = pd.concat([variance.nakagawa(parts), variance.rights_sterba(parts)])
+        return both
+
     def predict_new_group(self, newdata: pd.DataFrame, uncertainty: bool = False) -> pd.DataFrame:
-        """An outcome in a group never seen: `mean, sd_between, sd_total, sd_predictive, q025, q50, q975`."""
-        _refuse_uncertainty(uncertainty)
-        rows = self._rows(newdata, random=False)
-        return prediction.new_group_gaussian(rows, self.fit.beta, self.fit.vcov, self.fit.g, self.fit.sigma)
+        """An outcome in a group never seen: `mean, sd_between, sd_total, sd_predictive, q025, q50, q975`.
+
+        The quantiles take the estimates as known; with `uncertainty` they are those of Student's t about the mean, scaled
+        by `sd_predictive`, with Satterthwaite's degrees of freedom of that variance: an approximation, which allows for
+        the errors of the fixed effects and of the variances.
+        """
+        rows, fit = self._rows(newdata, random=False), self.fit
+        df = inference.satterthwaite_new_group(fit, rows.x, rows.z) if uncertainty else None
+        return prediction.new_group_gaussian(rows, fit.beta, fit.vcov, fit.g, fit.sigma, df)
 
     def to_r(self) -> str:
         """The same model as R code for lme4."""
-        return self._r_call(self.fit.reml, "")
+        call = f"lmer({{}}, data = frame, REML = {'TRUE' if self.fit.reml else 'FALSE'})"
+        return r_code(self.design, weights=None, offset=None, call=call)
 
 
 @dataclass(frozen=True, repr=False)
@@ -414,14 +463,20 @@ class LogisticModel(MultilevelModel):
     def df_method(self) -> str:
         return "persons minus between terms"
 
-    def _degrees(self, contrasts: np.ndarray) -> np.ndarray:
+    def _uncertainty(self, contrasts: np.ndarray, df: str | None, robust: str | None) -> tuple[np.ndarray, np.ndarray]:
         """Persons minus the terms that are constant in every person (the intercept and between-person terms)."""
+        if robust is not None:
+            raise SpecError(f"robust={robust!r} is for linear models; leave it out for model-based standard errors.")
+        if df not in (None, "z"):
+            raise SpecError(f"df={df!r} is for linear models; leave it out for {self.df_method}, or choose 'z'.")
+        if df == "z":
+            return self.fit.vcov, np.full(len(contrasts), np.inf)
         constant = [
             column.kind in ("one", "between")
             or (column.kind == "raw" and not self.state.scatter[:, column.source, column.source].any())
             for column in self.design.fixed
         ]
-        return inference.persons_minus_between(contrasts, self.design.n_persons, sum(constant))
+        return self.fit.vcov, inference.persons_minus_between(contrasts, self.design.n_persons, sum(constant))
 
     def _respond(self, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         probability = expit(eta)
@@ -445,7 +500,8 @@ class LogisticModel(MultilevelModel):
         """The same model as R code for lme4."""
         extra = f", weights = {self.weights}" if self.weights else ""
         extra += f", offset = {self.offset}" if self.offset else ""
-        return self._r_call(None, f"{extra}, nAGQ = {self.fit.agq}")
+        call = f"glmer({{}}, data = frame, family = binomial{extra}, nAGQ = {self.fit.agq})"
+        return r_code(self.design, weights=self.weights, offset=self.offset, call=call)
 
 
 def _refuse_uncertainty(uncertainty: bool) -> None:

@@ -11,14 +11,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.checks import without_variation
 from analysis.covariance import Structure
 from analysis.design import Column, Design
 from analysis.errors import DesignError
 from analysis.kernels.state import cross_products
 from analysis.state import PersonState, state_of_rows
 
+SAMPLE = 1024
+"""Persons of whom a start is made where there are many more."""
 DEPENDENT = 1e-10
 """A column is dependent where less than this share of its variance is left, given the columns before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Every so-manieth person, about `SAMPLE` of them: ww (p + 1, p + 1) and number of rows. A fit of many starts from these."""
+
+    every: int
+    ww: np.ndarray
+    n_obs: int
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,7 @@ class Moments:
     intercept: int | None
     shift_y: float
     scale_y: float
+    sample: Sample | None = None
 
     @property
     def n_fixed(self) -> int:
@@ -86,13 +99,12 @@ def gaussian_moments(
     q = structure.size
     for column, size in zip((*random, *fixed), scale[:-1], strict=True):
         if size == 0.0:
-            raise DesignError(
-                f"the term {column.name!r} is {'constant' if column.kind == 'raw' else 'zero'} in all rows."
-            )
+            raise without_variation(column.name)
     if scale[-1] == 0.0:
         raise DesignError(f"the outcome {outcome!r} is constant in the rows used.")
     scale[:-1] = np.where([c.kind == "one" for c in (*random, *fixed)], 1.0, scale[:-1])
-    zz, zw, ww = cross_products(state.n, alpha, source, state.scatter, scale, q)
+    every = max(len(state.n) // SAMPLE, 1)
+    zz, zw, (ww, sample_ww) = cross_products(state.n, alpha, source, state.scatter, scale, q, every)
     refuse_dependence(ww[:-1, :-1], [column.name for column in fixed])
     offsets = np.array([view.offset for view in views])
     one = next((j for j, column in enumerate(fixed) if column.kind == "one"), None)
@@ -108,6 +120,7 @@ def gaussian_moments(
         intercept=one,
         shift_y=float(offsets[-1]),
         scale_y=float(scale[-1]),
+        sample=Sample(every, sample_ww, int(state.n[::every].sum())),
     )
 
 
@@ -134,7 +147,7 @@ def _view(state: PersonState, column: Column, movable: bool) -> _View:
     source = column.source if column.kind == "raw" else -1
     if not movable:
         return _View(means + start, source, 0.0)
-    centre = float(state.n @ means / state.n_obs)
+    centre = float((state.n * means).sum() / state.n_obs)  # not @: its threads wait for each other
     return _View(means - centre, source, start + centre)
 
 

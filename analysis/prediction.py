@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, ndtri
+from formulaic.errors import FormulaicError
+from scipy.special import expit, ndtri, stdtrit
 
 from analysis.centering import mean_of_persons, numeric
 from analysis.conditional_modes import Modes
 from analysis.design import Design
 from analysis.errors import DesignError, SpecError
+from analysis.occasions import for_new_rows
 from analysis.state import PersonState
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(60)
@@ -38,9 +40,10 @@ def own_rows(design: Design) -> Rows:
 
 
 def new_rows(design: Design, state: PersonState, frame: pd.DataFrame, *, random: bool, offset: str | None) -> Rows:
-    """Design columns of new rows. Splits are made with the *model's* person means and anchor.
+    """Design columns of new rows. Splits are made with the *model's* person means, anchor and days' means.
 
     For a person not in the model, or without the person's column, give the columns within(x) and between(x) themselves.
+    A lag is the row before among the new rows; a row without one is predicted as NaN.
     """
     group = list(design.spec.random[0].group)
     known = all(name in frame.columns for name in group)
@@ -51,15 +54,18 @@ def new_rows(design: Design, state: PersonState, frame: pd.DataFrame, *, random:
         keys = frame[group[0]] if len(group) == 1 else frame[group].astype(str).agg(":".join, axis=1)
         person = _match(design.levels, keys)
     full = _with_splits(design, state, frame.reset_index(drop=True), person)
-    split = {item.column for item in design.splits}
+    split = {item.column for item in design.splits} | {item.column for item in design.occasions.columns}
     for name in dict.fromkeys(n for part in (design.fixed_terms, *design.random_terms) for n in part.prepared.columns):
         if name not in full.columns and name not in split:
             raise SpecError(f"newdata has no column {name!r}, which the model uses.")
-    pieces = [terms.matrix(full) for terms in design.random_terms]
+    try:
+        x, pieces = design.fixed_terms.matrix(full), [terms.matrix(full) for terms in design.random_terms]
+    except FormulaicError as error:
+        raise SpecError(f"newdata: {error}") from error
     if offset is not None and offset not in frame.columns:
         raise SpecError(f"newdata has no column {offset!r}, the model's offset.")
     shift = np.zeros(len(frame)) if offset is None else numeric(frame, offset)
-    return Rows(frame.index, design.fixed_terms.matrix(full), np.column_stack(pieces), person, shift)
+    return Rows(frame.index, x, np.column_stack(pieces), person, shift)
 
 
 def linear_predictor(rows: Rows, beta: np.ndarray, modes: Modes | None) -> np.ndarray:
@@ -87,8 +93,13 @@ def linear_predictor_se(rows: Rows, vcov: np.ndarray, modes: Modes | None, g: np
     return np.asarray(np.sqrt(np.einsum("rp,pk,rk->r", x, vcov, x) + extra))
 
 
-def new_group_gaussian(rows: Rows, beta: np.ndarray, vcov: np.ndarray, g: np.ndarray, sigma: float) -> pd.DataFrame:
-    """One outcome of a group never seen; quantiles of the outcome with the estimates taken as known."""
+def new_group_gaussian(
+    rows: Rows, beta: np.ndarray, vcov: np.ndarray, g: np.ndarray, sigma: float, df: np.ndarray | None = None
+) -> pd.DataFrame:
+    """One outcome of a group never seen; its quantiles with the estimates taken as known, or as uncertain.
+
+    The latter with df (r,), the degrees of freedom of the predictive variance x'Vx + z'Gz + σ² (METHODS §2.10).
+    """
     mean = linear_predictor(rows, beta, None)
     between = np.einsum("rq,qk,rk->r", rows.z, g, rows.z)
     total = np.sqrt(between + sigma**2)
@@ -100,7 +111,8 @@ def new_group_gaussian(rows: Rows, beta: np.ndarray, vcov: np.ndarray, g: np.nda
         "sd_predictive": np.sqrt(total**2 + sampling),
     }
     for name, share in (("q025", 0.025), ("q50", 0.5), ("q975", 0.975)):
-        columns[name] = mean + ndtri(share) * total
+        known = ndtri(share) * total
+        columns[name] = mean + (known if df is None else stdtrit(df, share) * columns["sd_predictive"])
     return pd.DataFrame(columns, index=rows.index)
 
 
@@ -146,4 +158,4 @@ def _with_splits(design: Design, state: PersonState, frame: pd.DataFrame, person
         made[split.name] = (
             numeric(frame, split.column) - own if split.kind == "within" else own - mean_of_persons(means)
         )
-    return frame.assign(**made)
+    return frame.assign(**made, **for_new_rows(design.occasions, frame, person))

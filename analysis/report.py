@@ -17,7 +17,7 @@ import pandas as pd
 
 import analysis
 from analysis import estimates, flow, picture, plots, words
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, DesignError
 from analysis.estimates import Rows
 from analysis.words import Subject, counted, number, share
 
@@ -82,6 +82,14 @@ def build(
     }
     return Report(results=plain(results), figures=figures)
 
+
+DF_METHODS = {
+    "satterthwaite": "Satterthwaite",
+    "kenward-roger": "Kenward–Roger",
+    "z": "normal",
+    "persons minus between terms": "people less between-terms",
+}
+"""The engine's names of its ways to degrees of freedom → the report's."""
 
 DRAWING = ("picture", "estimate_rows")
 """Parts of a model's result that only the drawings need."""
@@ -166,7 +174,7 @@ def _sealed(
     fit: Any, rows: Rows, model: Mapping[str, Any], plan: Mapping[str, Any], study: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What a study that still collects may see of a model: whether it is sound and how precise it will be."""
-    tests = fit.tests()
+    tests = fit.tests(df=_asked_df(model))
     widths = {}
     left = _share_of_study(rows, study)
     for part in ("within", "between"):
@@ -197,11 +205,12 @@ def _fitted(
     about = words.subject(model, occasion=plan.get("occasion", "moment"))
     name = model["predictor"]["name"]
     terms = (f"within({name})", f"between({name})")
-    method = None if about.binary else model.get("df", "satterthwaite")
-    called = {"satterthwaite": "Satterthwaite", "kenward-roger": "Kenward–Roger", "z": "normal"}
-    df_method = "people less between-terms" if about.binary else called[method or "satterthwaite"]
+    method = _asked_df(model)
+    df_method = DF_METHODS[method or fit.df_method]
     with_p = len(rows.persons) >= FEW_PERSONS
     tests = fit.tests(df=method)
+    if tests.loc[list(terms), "se"].isna().any():
+        raise DesignError(f"{len(rows.persons)} people are too few to tell how much people differ.")
     beta = tests["estimate"].rename(index=str)
     V = fit.vcov
     G = estimates.random_covariance(fit, "person", terms[0])
@@ -251,6 +260,11 @@ def _fitted(
     result["picture"] = picture.signature(about, rows, model, result, beta, V, G, terms)
     result["key"] = model["key"]
     return result
+
+
+def _asked_df(model: Mapping[str, Any]) -> str | None:
+    """The plan's choice of degrees of freedom; None leaves it to the engine's rule (METHODS §6)."""
+    return None if model.get("family") == "binomial" else model.get("df")
 
 
 def _only_row(row: Any) -> Any:

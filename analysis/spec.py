@@ -6,20 +6,18 @@ lme4's syntax for the random part (Bates et al., 2015, Table 2); the fixed part 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.errors import SpecError, unknown_column
+from formulaic.transforms import TRANSFORMS
+
+from analysis.errors import SpecError, unknown_column, unknown_function
 
 Split = Literal["within", "between"]
+Made = Literal["within_day", "between_days", "lag", "lag_within"]
 
-SPLITS: tuple[Split, ...] = ("within", "between")
-NOT_YET = {
-    "within_day": "within_day(x) is not available yet; within(x) and between(x) are.",
-    "between_days": "between_days(x) is not available yet; within(x) and between(x) are.",
-    "lag": "lag(x) is not available yet; make the lagged column in the frame, inside each person and day.",
-}
+WORDS = ("within", "between", "within_day", "between_days", "lag")
 TOKEN = re.compile(
     r"""(?P<quoted>`[^`]*`)|(?P<text>'[^']*'|"[^"]*")|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
     |(?P<name>[^\W\d][\w.]*)|(?P<space>\s+)|(?P<mark>.)""",
@@ -69,12 +67,33 @@ class SplitColumn:
 
 
 @dataclass(frozen=True, slots=True)
+class TimedColumn:
+    """`within_day(x)`, `between_days(x)`, `lag(x)`, or the lag within the person; `name` is as written, less spaces.
+
+    Both lag(within(x)) and within(lag(x)) are "lag_within": the lagged x less the person's mean of the *unlagged* x.
+    """
+
+    name: str
+    kind: Made
+    column: str
+
+    @property
+    def is_lag(self) -> bool:
+        return self.kind in ("lag", "lag_within")
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
-    """Formula text that formulaic can read, the frame's columns it uses, and the splits it asks for."""
+    """Formula text that formulaic can read, and what it asks for.
+
+    columns : columns that must be present in a row for it to be used: the frame's, and lags by their own names
+    splits, timed : the columns to be made from a person's rows, and from their days and prompts
+    """
 
     text: str
     columns: tuple[str, ...]
     splits: tuple[SplitColumn, ...]
+    timed: tuple[TimedColumn, ...] = ()
 
 
 def parse_formula(formula: str) -> ModelSpec:
@@ -92,28 +111,37 @@ def parse_formula(formula: str) -> ModelSpec:
 
 
 def prepare(text: str, columns: Collection[str], where: str) -> Prepared:
-    """Quote dotted names, turn within(x) and between(x) into names of columns, and list what is used.
+    """Quote dotted names, turn within(x), lag(x) and the like into names of columns, and list what is used.
 
-    Raises SpecError for a name that is no column (outside a function's arguments, where formulaic decides).
+    Raises SpecError for a name that is no column (outside a function's arguments, where formulaic decides), and for
+    a function that there is not.
     """
     tokens = [match for match in TOKEN.finditer(text) if match.lastgroup != "space"]
     out: list[str] = []
     used: dict[str, None] = {}
     splits: dict[SplitColumn, None] = {}
+    timed: dict[TimedColumn, None] = {}
     calls: list[bool] = []  # for each open bracket: is it a function's?
     position = 0
     while position < len(tokens):
         token, kind = tokens[position].group(), tokens[position].lastgroup
         following = tokens[position + 1].group() if position + 1 < len(tokens) else ""
-        if kind == "name" and following == "(" and token in NOT_YET:
-            raise SpecError(f"{where}: {NOT_YET[token]}")
-        if kind == "name" and following == "(" and token in SPLITS:
-            split = _read_split(token, tokens[position + 2 : position + 4], columns, where)
-            splits[split] = None
-            used[split.column] = None
-            out.append(f"`{split.name}`")
-            position += 4
+        if kind == "name" and following == "(" and token in WORDS:
+            made, length = _read_words(tokens[position:], columns, where)
+            if isinstance(made, SplitColumn):
+                splits[made] = None
+            else:
+                timed[made] = None
+            used[made.name if isinstance(made, TimedColumn) and made.is_lag else made.column] = None
+            out.append(f"`{made.name}`")
+            position += length
             continue
+        if kind == "name" and following == "(":
+            head, _, method = token.partition(".")  # np.log(x), or a column's own method as in I(x.abs())
+            if method and head in columns:
+                used[head] = None
+            elif head not in TRANSFORMS:
+                raise unknown_function(token, [*WORDS, *TRANSFORMS], where)
         if token == "(":
             calls.append(position > 0 and tokens[position - 1].lastgroup == "name")
         elif token == ")" and calls:
@@ -127,17 +155,86 @@ def prepare(text: str, columns: Collection[str], where: str) -> Prepared:
                 raise unknown_column(name, columns, where)
         out.append(token)
         position += 1
-    return Prepared("".join(out), tuple(used), tuple(splits))
+    return Prepared("".join(out), tuple(used), tuple(splits), tuple(timed))
 
 
-def _read_split(kind: str, rest: list[re.Match[str]], columns: Collection[str], where: str) -> SplitColumn:
-    """The column inside `within(` or `between(`; `rest` holds the two tokens after the bracket."""
-    if len(rest) < 2 or rest[1].group() != ")" or rest[0].lastgroup not in ("name", "quoted"):
-        raise SpecError(f"{where}: {kind}(…) takes the name of one column, as in {kind}(support).")
-    name = rest[0].group().strip("`")
-    if name not in columns:
-        raise unknown_column(name, columns, where)
-    return SplitColumn("within" if kind == "within" else "between", name)
+def rename_words(text: str, names: Mapping[str, str]) -> str:
+    """The formula with each call such as `lag(within(x))` replaced by its name in `names`; all else as it stands."""
+    tokens = list(TOKEN.finditer(text))
+    out: list[str] = []
+    position = 0
+    while position < len(tokens):
+        call = _call_text(tokens[position:])
+        if call is None or call[0] not in names:
+            out.append(tokens[position].group())
+            position += 1
+        else:
+            out.append(names[call[0]])
+            position += call[1]
+    return "".join(out)
+
+
+def plain_names(text: str) -> list[str]:
+    """The names in a formula's text that are not called as functions."""
+    tokens = [match for match in TOKEN.finditer(text) if match.lastgroup != "space"]
+    following = [*(token.group() for token in tokens[1:]), ""]
+    pairs = zip(tokens, following, strict=True)
+    return [t.group().strip("`") for t, after in pairs if t.lastgroup in ("name", "quoted") and after != "("]
+
+
+def _call_text(tokens: list[re.Match[str]]) -> tuple[str, int] | None:
+    """A call of one of `WORDS` at the start of the tokens, without spaces and backquotes, and its length in tokens."""
+    if tokens[0].group() not in WORDS or len(tokens) < 2:
+        return None
+    depth = 0
+    for length, token in enumerate(tokens, start=1):
+        depth += {"(": 1, ")": -1}.get(token.group(), 0)
+        if depth == 0 and token.group() == ")":
+            return "".join(t.group().strip("`") for t in tokens[:length] if t.lastgroup != "space"), length
+    return None
+
+
+def _read_words(
+    tokens: list[re.Match[str]], columns: Collection[str], where: str
+) -> tuple[SplitColumn | TimedColumn, int]:
+    """What `within(x)`, `lag(within(x))` … at the start of the tokens asks for, and how many tokens it takes."""
+    length = (_call_text(tokens) or ("", len(tokens)))[1]
+    texts, depth = [token.group() for token in tokens[:length]], (length - 1) // 3
+    words = tuple(texts[0 : 2 * depth : 2])
+    brackets = (texts[1 : 2 * depth : 2], texts[2 * depth + 1 :])
+    if (
+        brackets != (["("] * depth, [")"] * depth)
+        or not set(words) <= set(WORDS)
+        or tokens[2 * depth].lastgroup not in ("name", "quoted")
+    ):
+        raise SpecError(f"{where}: {texts[0]}(…) takes the name of one column, as in {texts[0]}(support).")
+    column = texts[2 * depth].strip("`")
+    if column not in columns:
+        raise unknown_column(column, columns, where)
+    return _meaning(words, column, where), length
+
+
+def _meaning(words: tuple[str, ...], column: str, where: str) -> SplitColumn | TimedColumn:
+    """The column that the words, outermost first, make of `column`."""
+    name = f"{'('.join(words)}({column}{')' * len(words)}"
+    match words:
+        case ("within",) | ("between",):
+            return SplitColumn("within" if words[0] == "within" else "between", column)
+        case ("within_day",):
+            return TimedColumn(name, "within_day", column)
+        case ("between_days",):
+            return TimedColumn(name, "between_days", column)
+        case ("lag",):
+            return TimedColumn(name, "lag", column)
+        case ("lag", "within") | ("within", "lag"):
+            return TimedColumn(name, "lag_within", column)
+    if set(words) in ({"lag", "between"}, {"lag", "between_days"}):
+        whose, part = ("person", "between") if "between" in words else ("day", "between_days")
+        raise SpecError(f"{where}: {name}: a {whose}'s own mean has no lag; use {part}({column}).")
+    raise SpecError(
+        f"{where}: {name} cannot be had; each of {', '.join(WORDS)} takes one column, and only lag and within go "
+        f"together, as lag(within({column}))."
+    )
 
 
 def _split_brackets(right: str, formula: str) -> tuple[str, list[str]]:

@@ -63,7 +63,8 @@ class PersonState:
 
     @cached_property
     def _centred(self) -> tuple[np.ndarray, np.ndarray]:
-        return kernel.centred(self.n, self.base, self.sums, self.products, self.anchor)
+        parts = (self.n, self.base, self.sums, self.products, self.anchor)
+        return kernel.centred(*(np.ascontiguousarray(part) for part in parts))
 
     def means(self, name: str) -> np.ndarray:
         """(persons,) means of one raw column."""
@@ -153,6 +154,13 @@ def empty_state(names: tuple[str, ...], levels: pd.Index) -> PersonState:
         np.zeros((persons, k)),
         np.zeros((persons, k, k)),
     )
+
+
+def state_of_moments(
+    names: tuple[str, ...], levels: pd.Index, n: np.ndarray, means: np.ndarray, scatter: np.ndarray
+) -> PersonState:
+    """The state of persons whose means (persons, k) and scatter (persons, k, k) are given."""
+    return PersonState(names, levels, n, means, np.zeros_like(means), scatter)
 
 
 def state_of_rows(

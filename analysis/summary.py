@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -58,39 +57,6 @@ def spread_table(random: dict[str, pd.DataFrame], residual_sd: float | None) -> 
     if residual_sd is not None:
         rows.append({"group": "residual", "term": "", "variance": residual_sd**2, "sd": residual_sd})
     return pd.DataFrame(rows)
-
-
-def interval_names(random: dict[str, pd.DataFrame], residual: bool) -> list[str]:
-    """Names of the variance parameters: `sd_TERM|GROUP`, `cor_A.B|GROUP`, `sigma`."""
-    out = []
-    for group, covariance in random.items():
-        terms = list(covariance.index)
-        out += [f"sd_{term}|{group}" for term in terms]
-        out += [f"cor_{a}.{b}|{group}" for i, b in enumerate(terms) for a in terms[:i]]
-    return [*out, "sigma"] if residual else out
-
-
-def r_call(
-    formula: str, splits: Sequence[tuple[str, str]], person: str, used: Sequence[str], *, reml: bool | None, extra: str
-) -> str:
-    """The same model for R's lme4, to be checked elsewhere; `splits` are (kind, column), `reml` None for glmer."""
-    lines = ["library(lme4)"]
-    text = formula
-    if splits:
-        columns = ", ".join(f'"{name}"' for name in used)
-        lines.append(f"frame <- frame[complete.cases(frame[, c({columns})]), ]")
-    for kind, column in splits:
-        lines.append(f'usual <- ave(frame[["{column}"]], frame[["{person}"]])')
-        anchor = f'mean(tapply(usual, frame[["{person}"]], mean))'
-        value = f'frame[["{column}"]] - usual' if kind == "within" else f"usual - {anchor}"
-        lines.append(f'frame[["{column}_{kind}"]] <- {value}')
-        text = text.replace(f"{kind}({column})", f"{column}_{kind}")
-    call = (
-        f"glmer({text}, data = frame, family = binomial{extra})"
-        if reml is None
-        else (f"lmer({text}, data = frame, REML = {'TRUE' if reml else 'FALSE'})")
-    )
-    return "\n".join([*lines, f"fit <- {call}"])
 
 
 def _text(table: pd.DataFrame) -> str:

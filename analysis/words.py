@@ -227,7 +227,7 @@ def methods_paragraph(models: list[dict[str, Any]], plan: Mapping[str, Any]) -> 
     methods = dict.fromkeys(model["within"]["df_method"] for model in fitted)
     named = {"Satterthwaite": "Satterthwaite’s degrees of freedom", "people less between-terms": "a t distribution with "
              "as many degrees of freedom as people less between-person terms", "normal": "the normal distribution",
-             "Kenward–Roger": "Kenward and Roger’s degrees of freedom"}  # fmt: skip
+             "Kenward–Roger": "Kenward and Roger’s standard errors and degrees of freedom"}  # fmt: skip
     said.append(f"Intervals are 95 % Wald intervals with {joined([named[method] for method in methods])}.")
     if any(model["family"] == "binomial" for model in fitted):
         said.append(

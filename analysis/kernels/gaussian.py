@@ -289,17 +289,18 @@ def curvature(
     score: np.ndarray,
     inverse: np.ndarray,
     beta: np.ndarray,
-    rss: float,
-    free: int,
+    slope: float,
+    bend: float,
     reml: bool,
     lam: np.ndarray,
     rows: np.ndarray,
     columns: np.ndarray,
 ) -> np.ndarray:
-    """The Hessian (m, m) of the profiled deviance in θ, exact, from `first_sums`, `criterion` and `second_sums`.
+    """The Hessian (m, m) of the deviance in θ, exact, from `first_sums`, `criterion` and `second_sums`.
 
-    With E = ∂(ΛΛ')/∂θ_s, F = ∂(ΛΛ')/∂θ_t, B̃ = Z'V⁻¹X, g = Z'V⁻¹(y − Xβ̂), C = (X'V⁻¹X)⁻¹ and ν = free:
-    Σ tr[(2K̃ − Ã)EÃF] − tr(C ΣB̃'EB̃ C ΣB̃'FB̃) [REML] − 2ν/r² (ΣB̃'Eg)'C(ΣB̃'Fg) − ν/r⁴ Σg'Eg Σg'Fg + tr(S ∂²ΛΛ').
+    With E = ∂(ΛΛ')/∂θ_s, F = ∂(ΛΛ')/∂θ_t, B̃ = Z'V⁻¹X, g = Z'V⁻¹(y − Xβ̂), C = (X'V⁻¹X)⁻¹:
+    Σ tr[(2K̃ − Ã)EÃF] − tr(C ΣB̃'EB̃ C ΣB̃'FB̃) [REML] − 2 slope (ΣB̃'Eg)'C(ΣB̃'Fg) − bend Σg'Eg Σg'Fg + tr(S ∂²ΛΛ').
+    slope and bend are the first and minus the second derivative by r²: ν/r² and ν/r⁴ with σ profiled out, 1/σ² and 0 at a given σ.
     """
     m, q, p = len(rows), lam.shape[0], len(beta)
     towards = np.zeros((m, q, q))
@@ -346,8 +347,8 @@ def curvature(
                 for k in range(p):
                     if reml:
                         total -= turned[s, j, k] * turned[t, k, j]
-                    total -= 2.0 * free / rss * mixed[s, j] * inverse[j, k] * mixed[t, k]
-            total -= free / rss**2 * squared[s] * squared[t]
+                    total -= 2.0 * slope * mixed[s, j] * inverse[j, k] * mixed[t, k]
+            total -= bend * squared[s] * squared[t]
             if columns[s] == columns[t]:
                 total += 2.0 * score[rows[s], rows[t]]
             out[s, t] = total

@@ -111,9 +111,9 @@ def centred(
 
 @compiled
 def cross_products(
-    n: np.ndarray, alpha: np.ndarray, source: np.ndarray, scatter: np.ndarray, scale: np.ndarray, q: int
+    n: np.ndarray, alpha: np.ndarray, source: np.ndarray, scatter: np.ndarray, scale: np.ndarray, q: int, every: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Z'Z (persons, q, q), Z'W (persons, q, d) and ΣW'W (d, d) of columns α + (raw deviation of `source`), divided by scale.
+    """Z'Z (persons, q, q), Z'W (persons, q, d) and ΣW'W (2, d, d; over all and over every so-manieth person) of columns α + (raw deviation of `source`), divided by scale.
 
     D'D = n αα' + S'MS: nothing is subtracted, nothing cancels (METHODS §2.14). alpha (persons, q + d); source (q + d,), −1
     for a column that is constant in each person.
@@ -122,9 +122,10 @@ def cross_products(
     d = columns - q
     zz = np.empty((persons, q, q))
     zw = np.empty((persons, q, d))
-    ww = np.zeros((d, d))
+    ww = np.zeros((2, d, d))
     for i in range(persons):
         m = float(n[i])
+        taken = i % every == 0
         for a in range(columns):
             for b in range(a + 1):
                 value = m * alpha[i, a] * alpha[i, b]
@@ -137,8 +138,10 @@ def cross_products(
                 elif b < q:
                     zw[i, b, a - q] = value
                 else:
-                    ww[a - q, b - q] += value
+                    ww[0, a - q, b - q] += value
+                    if taken:
+                        ww[1, a - q, b - q] += value
     for a in range(d):
         for b in range(a):
-            ww[b, a] = ww[a, b]
+            ww[:, b, a] = ww[:, a, b]
     return zz, zw, ww

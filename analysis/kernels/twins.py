@@ -76,3 +76,39 @@ def marginal_deviance(
         likelihood = np.exp((size[own, None] * (y[own, None] * eta - np.logaddexp(0.0, eta))).sum(axis=0))
         deviance -= 2.0 * float(np.log((likelihood * prior).sum() * (grid[1] - grid[0])))
     return deviance
+
+
+def left_over(zz: np.ndarray, zw: np.ndarray, lam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Twin of `information.left_over`, for all persons: S (persons, q, q) and T (persons, q, d)."""
+    m = lam @ np.linalg.inv(lam.T @ zz @ lam + np.eye(lam.shape[0])) @ lam.T
+    return zz - zz @ m @ zz, zw - zz @ m @ zw
+
+
+def trace_sums(
+    zz: np.ndarray, zw: np.ndarray, lam: np.ndarray, phi: np.ndarray, rows: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
+    """Twin of `information.trace_sums`."""
+    s, t = left_over(zz, zw, lam)
+    t = t[:, :, : len(phi)]
+    h = t @ phi @ t.transpose(0, 2, 1)
+    units = element_units(rows, columns, lam.shape[0])
+    own = np.einsum("iab,rbc,icd,sda->rs", s, units, s, units, optimize=True)
+    return np.asarray(own - 2.0 * np.einsum("rab,ibc,scd,ida->rs", units, s, units, h, optimize=True))
+
+
+def excess_sums(
+    zz: np.ndarray, zw: np.ndarray, lam: np.ndarray, weight: np.ndarray, rows: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
+    """Twin of `information.excess_sums`."""
+    s, t = left_over(zz, zw, lam)
+    units = element_units(rows, columns, lam.shape[0])
+    inner = np.einsum("rs,rab,ibc,scd->iad", weight, units, s, units, optimize=True)
+    return np.asarray(np.einsum("iaj,iab,ibk->jk", t, inner, t, optimize=True))
+
+
+def element_units(rows: np.ndarray, columns: np.ndarray, q: int) -> np.ndarray:
+    """(m, q, q) derivative of a symmetric matrix with respect to its elements at (rows, columns)."""
+    units = np.zeros((len(rows), q, q))
+    units[np.arange(len(rows)), rows, columns] = 1.0
+    units[np.arange(len(rows)), columns, rows] = 1.0
+    return units

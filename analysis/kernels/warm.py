@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.kernels import gaussian, laplace, state
+from analysis.kernels import gaussian, information, laplace, state
 
 Say = Callable[[str], None]
 
@@ -36,6 +36,7 @@ def _kernels() -> list[tuple[str, Any, tuple[Any, ...]]]:
     starts = np.array([0, 2, 4], dtype=np.int64)
     rows = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [0.0, 3.0]])
     zz, zw, one = np.ones((2, 1, 1)), np.ones((2, 1, 2)), np.ones((1, 1))
+    place = np.zeros(1, dtype=np.int64)
     y, n, zero = np.array([0.0, 1.0, 1.0, 0.0]), np.ones(4), np.zeros(4)
     n_rows = np.array([2, 2, 2, 2])
     sums = (np.zeros((2, 2)), np.zeros((2, 2, 2)))
@@ -47,7 +48,11 @@ def _kernels() -> list[tuple[str, Any, tuple[Any, ...]]]:
         ("sums of rows", state.add_rows, (rows.T.copy(), np.array([0, 1]), starts, n_rows, rows[:2].copy(), *sums)),
         ("sums of states", state.merge, (np.array([0, 1]), 1, *whole, *whole)),
         ("centred sums", state.centred, (*whole, rows[0].copy())),
-        ("cross-products", state.cross_products, (n_rows, rows, np.array([0, -1]), np.ones((4, 1, 1)), np.ones(2), 1)),
+        (
+            "cross-products",
+            state.cross_products,
+            (n_rows, rows, np.array([0, -1]), np.ones((4, 1, 1)), np.ones(2), 1, 1),
+        ),
         ("linear sums", gaussian.first_sums, (zz, zw, one, 0, 1, *left, np.eye(2), one.copy(), spread)),
         (
             "linear criterion",
@@ -65,13 +70,15 @@ def _kernels() -> list[tuple[str, Any, tuple[Any, ...]]]:
                 one,
                 np.zeros(1),
                 1.0,
-                4,
+                1.0,
                 True,
                 one,
                 np.zeros(1, int),
                 np.zeros(1, int),
             ),
         ),
+        ("information", information.trace_sums, (zz, zw, one, one, place, place)),
+        ("bias of the covariance", information.excess_sums, (zz, zw, one, one, place, place)),
         ("logistic by Laplace", laplace.laplace_deviance, (*likelihood, np.zeros((2, 1)))),
         (
             "logistic by quadrature",

@@ -45,7 +45,7 @@ def test_quadrature_gives_the_complete_likelihood(cbpp):
 def test_proportions_and_single_answers_are_one_model(cbpp):
     yes = cbpp.loc[cbpp.index.repeat(cbpp["incidence"])].assign(y=1)
     no = cbpp.loc[cbpp.index.repeat(cbpp["size"] - cbpp["incidence"])].assign(y=0)
-    single = analysis.glmm("y ~ period + (1 | herd)", pd.concat([yes, no]))
+    single = analysis.glmm("y ~ period + (1 | herd)", pd.concat([yes, no], ignore_index=True))
     grouped = analysis.glmm("prop ~ period + (1 | herd)", cbpp, weights="size")
     np.testing.assert_allclose(single.fixed, grouped.fixed, rtol=1e-7)
     assert single.log_likelihood == pytest.approx(grouped.log_likelihood - grouped.fit.data.constant, abs=1e-8)

@@ -5,7 +5,7 @@ import pytest
 
 import analysis
 from analysis.covariance import Structure
-from analysis.kernels import compile_note, gaussian, laplace, state, twins, warm_up
+from analysis.kernels import compile_note, gaussian, information, laplace, state, twins, warm_up
 from analysis.linear import Criterion
 from analysis.moments import Moments
 
@@ -70,6 +70,18 @@ def test_the_criterion_its_gradient_and_its_hessian_equal_their_twin_and_its_dif
         np.testing.assert_allclose(
             criterion.hessian(theta)[j], (above.gradient - below.gradient) / (2 * step), atol=SLOPE * persons
         )
+
+
+@pytest.mark.parametrize("blocks", [(1,), (2,), (1, 2), (3, 1)])
+def test_sums_behind_degrees_of_freedom_equal_their_twins(blocks):
+    structure = Structure.of_blocks(blocks)
+    zz, zw, lam = _sums(structure.size)
+    lam[~structure.same_block()] = 0.0
+    places = structure.rows, structure.columns
+    weight = np.linalg.inv(np.eye(len(structure.rows)) + 0.2)
+    for kernel, argument in (("trace_sums", np.eye(3) + 0.5), ("excess_sums", weight)):
+        ours, twin = (getattr(where, kernel)(zz, zw, lam, argument, *places) for where in (information, twins))
+        np.testing.assert_allclose(ours, twin, rtol=1e-9, atol=1e-9)
 
 
 def _events(q: int, seed: int = 3):
@@ -151,7 +163,9 @@ def test_a_second_warm_up_has_nothing_to_compile_and_says_nothing():
 def test_fits_of_every_kind_share_one_compiled_form_of_each_kernel(make_diary, cbpp):
     """A read-only or strided array would compile the kernel anew, for seconds, in the middle of a night."""
     frame = make_diary(event=True).assign(known=0.1)
-    analysis.lmm("y ~ within(x) + day + (1 + x | person)", frame.sample(frac=1.0, random_state=1))
+    fit = analysis.lmm("y ~ within(x) + day + (1 + x | person)", frame.sample(frac=1.0, random_state=1))
+    fit.tests(df="satterthwaite")
+    fit.tests(df="kenward-roger")
     analysis.glmm("y ~ x + (1 | person)", frame, offset="known")
     analysis.glmm("prop ~ period + (1 | herd)", cbpp, weights="size", agq=3)
     kernels = (
@@ -162,6 +176,8 @@ def test_fits_of_every_kind_share_one_compiled_form_of_each_kernel(make_diary, c
         gaussian.criterion,
         gaussian.second_sums,
         gaussian.curvature,
+        information.trace_sums,
+        information.excess_sums,
         laplace.laplace_deviance,
         laplace.quadrature_deviance,
     )

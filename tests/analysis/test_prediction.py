@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from scipy.special import expit
 
 import analysis
@@ -135,3 +136,50 @@ def test_a_level_not_seen_before_is_refused(make_diary):
     fit = analysis.lmm("y ~ x * arm + (1 | person)", frame)
     with pytest.raises(DesignError, match="not seen"):
         fit.predict(pd.DataFrame({"x": [1.0], "arm": ["c"]}), random=False)
+
+
+def test_degrees_of_freedom_of_one_new_outcome_are_those_of_the_classical_two_parts():
+    """Balanced, N persons of n rows: the predictive variance is (1 + 1/N)·MSB/n + (1 − 1/n)·MSW, of independent parts."""
+    rng = np.random.default_rng(3)
+    persons, rows = 9, 5
+    frame = pd.DataFrame({"id": np.repeat(np.arange(persons), rows)})
+    frame["y"] = 2.0 * rng.normal(size=persons)[frame["id"]] + rng.normal(size=len(frame))
+    fit = analysis.lmm("y ~ 1 + (1 | id)", frame)
+    means = frame.groupby("id")["y"].mean()
+    between = rows * means.var(ddof=1)
+    within = ((frame["y"] - means[frame["id"]].to_numpy()) ** 2).sum() / (persons * (rows - 1))
+    parts = np.array([between / rows * (1.0 + 1.0 / persons), within * (1.0 - 1.0 / rows)])
+    df = parts.sum() ** 2 / (parts**2 / np.array([persons - 1, persons * (rows - 1)])).sum()
+    row = fit.predict_new_group(pd.DataFrame({"none": [0]}), uncertainty=True).iloc[0]
+    assert row["sd_predictive"] == pytest.approx(np.sqrt(parts.sum()), rel=1e-7)
+    assert row["q975"] - row["mean"] == pytest.approx(stats.t.ppf(0.975, df) * np.sqrt(parts.sum()), rel=1e-6)
+    assert row["q50"] == row["mean"]
+
+
+def test_uncertainty_moves_the_quantiles_alone(make_diary):
+    fit = analysis.lmm("y ~ x + day + (1 + x | person)", make_diary(14, 10))
+    rows = pd.DataFrame({"x": [0.0, 2.0], "day": [1, 9]})
+    known, uncertain = (fit.predict_new_group(rows, uncertainty=flag) for flag in (False, True))
+    same = ["mean", "sd_between", "sd_total", "sd_predictive"]
+    pd.testing.assert_frame_equal(uncertain[same], known[same])
+    assert (uncertain["q025"] < known["q025"]).all()
+    assert (uncertain["q975"] > known["q975"]).all()
+
+
+def test_with_few_persons_the_uncertain_interval_covers_a_new_person_more_nearly():
+    """10 persons of 6 rows, 300 studies: how often an interval of 95 % holds the outcome of one more person."""
+    rng = np.random.default_rng(12)
+    persons, rows, studies = 10, 6, 300
+    person = np.repeat(np.arange(persons), rows)
+    x = np.tile(np.arange(rows) - 2.5, persons)
+    covered = {False: 0.0, True: 0.0}
+    for _ in range(studies):
+        own = rng.normal(size=(persons, 2)) * (1.0, 0.5)
+        y = own[person, 0] + (0.3 + own[person, 1]) * x + rng.normal(size=len(x)) * 0.7
+        fit = analysis.lmm("y ~ x + (1 + x | person)", pd.DataFrame({"person": person, "x": x, "y": y}))
+        truth = stats.norm(0.3 * 1.5, np.sqrt(1.0 + 0.25 * 1.5**2 + 0.49))
+        for flag in covered:
+            row = fit.predict_new_group(pd.DataFrame({"x": [1.5]}), uncertainty=flag).iloc[0]
+            covered[flag] += (truth.cdf(row["q975"]) - truth.cdf(row["q025"])) / studies
+    assert covered[False] < 0.93
+    assert covered[True] == pytest.approx(0.95, abs=0.01)  # mean coverage: SE below 0.003 with 300 studies

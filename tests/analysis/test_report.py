@@ -87,6 +87,27 @@ def test_the_report_holds_the_engines_own_numbers(frame: pd.DataFrame, report: R
     assert model["n_rows"] == frame["stress"].notna().sum()
 
 
+@pytest.mark.parametrize(
+    ("df", "label", "words"),
+    [
+        (None, "Kenward–Roger", "Kenward and Roger’s standard errors and degrees of freedom"),
+        ("satterthwaite", "Satterthwaite", "Satterthwaite’s degrees of freedom"),
+        ("z", "normal", "the normal distribution"),
+    ],
+)
+def test_the_report_names_the_degrees_of_freedom_that_it_used(
+    frame: pd.DataFrame, df: str | None, label: str, words: str
+) -> None:
+    model = {name: value for name, value in MODEL.items() if name != "df"} | ({"df": df} if df else {})
+    results = build(frame, PLAN | {"models": [model]}, study=STUDY).results
+    tests = analysis.lmm(MODEL["formula"], frame[frame["used"]]).tests(df=df)
+    row = results["models"][0]["within"]
+    assert row["df_method"] == label
+    assert row["se"] == tests.loc["within(support)", "se"]
+    assert row["df"] == (None if df == "z" else tests.loc["within(support)", "df"])
+    assert words in results["methods"]
+
+
 def test_results_are_plain_json_and_figures_are_labelled_pictures(report: Report) -> None:
     assert json.loads(json.dumps(report.results, allow_nan=False)) == report.results
     assert {"compliance", "main:signature", "main:lens", "main:within", "tense:signature-narrow"} <= set(report.figures)
@@ -168,6 +189,14 @@ def test_too_few_rows_are_a_result_not_a_crash(frame: pd.DataFrame, rows: int) -
     found = build(frame.iloc[:rows], PLAN, study=STUDY)
     assert found.results["models"][0]["status"] == "failed"
     assert found.results["models"][0]["cause"]
+
+
+def test_two_people_are_no_ground_for_a_sentence_on_people() -> None:
+    pair = simulate_frame(SupportStress(), persons=2, days=10, prompts=6, seed=3)
+    model = {name: value for name, value in MODEL.items() if name != "df"}
+    (found,) = build(pair, PLAN | {"models": [model]}, study=STUDY).results["models"]
+    assert found["status"] == "failed"
+    assert "2 people are too few" in found["cause"]
 
 
 def test_while_a_study_collects_nothing_says_what_was_found(frame: pd.DataFrame) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from analysis import SpecError
-from analysis.spec import RandomTerm, parse_formula, prepare
+from analysis.spec import RandomTerm, parse_formula, prepare, rename_words
 
 
 def test_random_terms_are_split_off_the_fixed_part():
@@ -66,9 +66,31 @@ def test_an_unknown_column_is_named_with_its_nearest_neighbours():
         prepare("supprt + day", ["support", "day"], "here")
 
 
+def test_words_of_time_become_columns_that_keep_their_spelling():
+    prepared = prepare("lag( within(x) )*within_day(`a b`)+log(lag(x))", ["x", "a b"], "here")
+    assert prepared.text.replace(" ", "") == "`lag(within(x))`*`within_day(ab)`+log(`lag(x)`)"
+    assert [(made.kind, made.column) for made in prepared.timed] == [
+        ("lag_within", "x"), ("within_day", "a b"), ("lag", "x"),
+    ]  # fmt: skip
+    assert prepared.columns == ("lag(within(x))", "a b", "lag(x)")  # a lag needs no x in its own row
+
+
+def test_words_are_renamed_where_they_are_called_and_nowhere_else():
+    names = {"lag(within(x))": "before", "lag(x)": "raw", "within(x)": "w"}
+    text = "y ~ lag( within(x) ) * within( `x` ) + lag(x) + lag + (1 + lag(z) | within)"
+    assert rename_words(text, names) == "y ~ before * w + raw + lag + (1 + lag(z) | within)"
+
+
 @pytest.mark.parametrize(
-    ("text", "words"), [("within(x + z)", "one column"), ("between(q)", "'q'"), ("lag(x)", "not available")]
+    ("text", "words"),
+    [
+        ("within(x + z)", "one column"),
+        ("within(lag(x)", "one column"),
+        ("between(q)", "'q'"),
+        ("within_day(lag(x))", "cannot be had"),
+        ("within(within_day(x))", "cannot be had"),
+    ],
 )
-def test_splits_take_one_known_column_and_later_words_say_so(text, words):
+def test_words_take_one_known_column(text, words):
     with pytest.raises(SpecError, match=words):
         prepare(text, ["x", "z"], "here")

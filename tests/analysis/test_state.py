@@ -205,3 +205,25 @@ def test_a_state_of_one_column_is_that_column(make_diary):
     j = people.names.index("x")
     np.testing.assert_array_equal(alone.scatter[:, 0, 0], people.scatter[:, j, j])
     np.testing.assert_array_equal(alone.means("x"), people.means("x"))
+
+
+def test_columns_made_of_a_persons_other_rows_take_whole_persons_only(make_diary):
+    frame = make_diary(20, 12)
+    frame["day"], frame["prompt"] = (frame["day"] + 2) // 3, (frame["day"] + 2) % 3
+    arguments = {"day": "day", "prompt": "prompt"}
+    for formula in (
+        "y ~ within(x) * day + (1 | person)",
+        "y ~ within_day(x) + between_days(x) + (1 | person)",
+        "y ~ within(x) + lag(x) + (1 | person)",
+    ):
+        some = analysis.collect(formula, frame[frame["person"] < "p010"], **arguments)
+        fit = analysis.lmm(formula, frame, **arguments)
+        same_fit(fit, some.add(frame[frame["person"] >= "p010"]).fit())
+        same_fit(fit, (some + analysis.collect(formula, frame[frame["person"] >= "p010"], **arguments)).fit())
+        same_fit(some.fit(), some.add(frame[frame["person"] >= "p010"]).remove(frame[frame["person"] >= "p010"]).fit())
+        with pytest.raises(SpecError, match="whole persons only"):
+            some.add(frame.iloc[:3])
+        with pytest.raises(SpecError, match="whole persons only"):
+            some.remove(frame.iloc[:3])
+    with pytest.raises(SpecError, match="mean over all persons"):
+        analysis.collect("y ~ between(x) * day + (1 | person)", frame[frame["person"] < "p010"]).add(frame)

@@ -1,0 +1,102 @@
+"""Parametric bootstrap of a linear model from its moments: a replicate costs persons, not rows.
+
+All that a fit reads of y are Z'y of each person, ΣX'y and Σy'y. Given X and Z these have a known joint distribution under the model:
+Z'e ~ N(0, σ²Z'Z) per person; what X'e and e'e have beyond it is N(0, σ²C) in total, C = Σ(X'X − X'Z(Z'Z)⁻Z'X), and σ²χ².
+So they are drawn themselves, exactly, instead of y (proof: Cochran's theorem on the spaces of Z, of X given Z, and the rest).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from analysis.errors import SpecError
+from analysis.intervals.parameters import Parameter
+from analysis.linear import Criterion, LmmFit, fit_at
+from analysis.moments import Moments
+from analysis.optimize import minimise_factor
+
+RANK = 1e-12
+"""Eigenvalues of Z'Z below this share of a person's largest are zero."""
+
+
+def bootstrap_intervals(
+    fit: LmmFit, wanted: list[Parameter], level: float, replicates: int, seed: int
+) -> tuple[np.ndarray, int]:
+    """Percentile limits (parameters, 2) over refits of data drawn from the fitted model, and how many replicates had a sound fit.
+
+    As lme4's bootMer with type "parametric" and use.u = FALSE; REML fits are refitted by REML.
+    """
+    if not isinstance(replicates, int) or replicates < 100:
+        raise SpecError(f"replicates={replicates!r} must be a whole number of 100 or more, as in 1000.")
+    draw = Draw.of(fit)
+    rng = np.random.default_rng(seed)
+    values = []
+    for _ in range(replicates):
+        again = _refit(fit, draw.moments(rng))
+        if again.converged:
+            values.append([parameter.value(again.beta, again.g, again.sigma) for parameter in wanted])
+    if len(values) < 0.9 * replicates:
+        return np.full((len(wanted), 2), np.nan), len(values)
+    tails = [0.5 - 0.5 * level, 0.5 + 0.5 * level]
+    return np.nanquantile(np.array(values), tails, axis=0).T, len(values)
+
+
+def _refit(fit: LmmFit, moments: Moments) -> LmmFit:
+    criterion = Criterion(moments, fit.reml)
+    found = minimise_factor(
+        criterion, fit.theta, moments.structure, second=criterion.hessian, score=lambda theta: criterion.at(theta).score
+    )
+    return fit_at(criterion, found)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What does not change from one replicate to the next; inner scale, W = [X y].
+
+    root : (persons, q, q) with root @ root' = Z'Z, columns without spread zero;  ranks : Σ rank Z'Z
+    across : (persons, q, p) (Z'Z)⁻½ Z'X;  beyond : (p, p) root of C;  rest : degrees of freedom of what is left of e'e
+    """
+
+    fit: LmmFit
+    root: np.ndarray
+    filled: np.ndarray
+    across: np.ndarray
+    beyond: np.ndarray
+    rest: int
+
+    @classmethod
+    def of(cls, fit: LmmFit) -> Draw:
+        m, p = fit.moments, fit.moments.n_fixed
+        values, vectors = np.linalg.eigh(m.zz)
+        filled = values > RANK * values[:, -1:]
+        sizes = np.sqrt(np.where(filled, values, 1.0))
+        root = vectors * np.where(filled, sizes, 0.0)[:, None, :]
+        across = np.where(filled, 1.0 / sizes, 0.0)[:, :, None] * (vectors.transpose(0, 2, 1) @ m.zw[:, :, :p])
+        left = m.ww[:p, :p] - np.einsum("iqa,iqb->ab", across, across)
+        own, axes = np.linalg.eigh(left)
+        spread = own > 1e-10 * np.diag(m.ww)[:p].max()
+        beyond = axes[:, spread] * np.sqrt(own[spread])
+        return cls(fit, root, filled, across, beyond, m.n_obs - int(filled.sum()) - int(spread.sum()))
+
+    def moments(self, rng: np.random.Generator) -> Moments:
+        """The moments of one drawn outcome."""
+        m, fit, p = self.fit.moments, self.fit, self.fit.moments.n_fixed
+        beta, sigma = fit.profile.beta, fit.sigma / m.scale_y
+        own = sigma * rng.standard_normal(self.root.shape[:2]) @ fit.lam.T  # random effects of the inner columns
+        noise = sigma * np.where(self.filled, rng.standard_normal(self.filled.shape), 0.0)
+        extra = sigma * rng.standard_normal(self.beyond.shape[1])
+        z_noise = np.einsum("iab,ib->ia", self.root, noise)
+        x_noise = np.einsum("iqa,iq->a", self.across, noise) + self.beyond @ extra
+        noise_square = np.sum(noise**2) + np.sum(extra**2) + sigma**2 * rng.chisquare(self.rest)
+        zx, xx = m.zw[:, :, :p], m.ww[:p, :p]
+        x_own = np.einsum("iqa,iq->a", zx, own)
+        z_own = np.einsum("iab,ib->ia", m.zz, own)
+        zw, ww = m.zw.copy(), m.ww.copy()
+        zw[:, :, p] = zx @ beta + z_own + z_noise
+        ww[:p, p] = ww[p, :p] = xx @ beta + x_own + x_noise
+        ww[p, p] = (
+            beta @ xx @ beta + 2.0 * beta @ (x_own + x_noise) + np.sum(own * (z_own + 2.0 * z_noise)) + noise_square
+        )
+        return replace(m, zw=zw, ww=ww, sample=None)

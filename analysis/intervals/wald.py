@@ -1,0 +1,45 @@
+"""Wald intervals of SDs (on the log scale) and correlations (on Fisher's z), as nlme's `intervals` (Pinheiro & Bates, 2000)."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import ndtri
+
+from analysis.intervals.parameters import Parameter
+from analysis.linear import Criterion, LmmFit
+
+STEP = 1e-6
+"""Relative step of the numerical slopes of SDs and correlations in θ; they are smooth and of order one."""
+
+
+def spread_intervals(fit: LmmFit, wanted: list[Parameter], level: float) -> np.ndarray:
+    """(parameters, 2) lower and upper limits of `sd`, `cor` and `sigma`; NaN in a singular fit, where Wald has no meaning.
+
+    The covariance is twice the inverse Hessian of the deviance in (θ, log σ), the fixed effects profiled out.
+    """
+    if fit.singular or not fit.converged:
+        return np.full((len(wanted), 2), np.nan)
+    point = np.append(fit.theta, np.log(fit.sigma / fit.moments.scale_y))
+    _, _, hessian = Criterion(fit.moments, fit.reml).at_sigma(point[:-1], point[-1])
+    covariance = 2.0 * np.linalg.inv(hessian)
+    out = np.empty((len(wanted), 2))
+    for row, parameter in enumerate(wanted):
+        slope = np.empty(len(point))
+        for k, unit in enumerate(np.eye(len(point))):
+            step = STEP * max(1.0, abs(point[k]))
+            slope[k] = (_free(fit, parameter, point + step * unit) - _free(fit, parameter, point - step * unit)) / (
+                2 * step
+            )
+        half = float(ndtri(0.5 + 0.5 * level) * np.sqrt(slope @ covariance @ slope))
+        limits = _free(fit, parameter, point) + np.array([-half, half])
+        out[row] = np.tanh(limits) if parameter.kind == "cor" else np.exp(limits)
+    return out
+
+
+def _free(fit: LmmFit, parameter: Parameter, point: np.ndarray) -> float:
+    """The parameter on its unbounded scale, at (θ, log σ)."""
+    m = fit.moments
+    sigma = float(np.exp(point[-1])) * m.scale_y
+    factor = sigma * m.random_map @ m.structure.lam(point[:-1])
+    value = parameter.value(fit.beta, factor @ factor.T, sigma)
+    return float(np.arctanh(value) if parameter.kind == "cor" else np.log(value))
