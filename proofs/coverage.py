@@ -36,7 +36,7 @@ class Condition:
 
     @property
     def name(self) -> str:
-        return f"{self.persons} persons, {'balanced' if self.missed == 0.0 else f'{self.missed:.0%} missed'}"
+        return f"{self.persons} persons, {'balanced' if self.missed == 0.0 else 'a quarter missed'}"
 
 
 @dataclass(frozen=True)

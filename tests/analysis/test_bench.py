@@ -85,4 +85,4 @@ def test_each_engine_says_its_variances_row_by_row():
     names = {"result": analysis.lmm(A.formula, frame), "np": np}
     numbers = eval(VARIANCES["ours"], names)
     assert len(numbers) == 5
-    assert numbers[1] == numbers[2]
+    assert numbers[1] == pytest.approx(numbers[2], rel=1e-14)
