@@ -6,10 +6,11 @@ SERVE ?= 1
 DATA ?=
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-bench
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo stack test chaos check lint types contracts clean
+.PHONY: help demo stack test chaos bench prove check lint types contracts clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -27,6 +28,12 @@ test: $(VENV)/dev  ## everything that must hold
 chaos: $(VENV)/dev  ## workers and broker killed at random while they work: KILLS=30; a line for each in var/chaos.jsonl
 	@KILLS=$(or $(KILLS),30) $(BIN)/python -m pytest tests/journeys/test_outbox_chaos.py -q -s
 
+bench: $(VENV)/dev $(PEERS)/made  ## the engine beside its peers, ten minutes: QUICK=1 is shorter, ONLY="a-1m refit" picks; into bench/results/
+	@QUICK="$(QUICK)" ONLY="$(ONLY)" $(BIN)/python -m bench
+
+prove: $(VENV)/dev  ## the long proofs of the engine, half an hour: ONLY=coverage or ONLY=convergence; a line for each in docs/proofs.jsonl
+	@$(BIN)/python -m proofs $(ONLY)
+
 check: lint types contracts test  ## ruff, mypy, import contracts, then the tests
 
 lint: $(VENV)/dev
@@ -38,8 +45,8 @@ types: $(VENV)/dev
 contracts: $(VENV)/dev
 	@$(BIN)/lint-imports
 
-clean:  ## remove the virtual environment and all state, the demo's data included
-	rm -rf $(VENV) var
+clean:  ## remove the virtual environments and all state, the demo's data included
+	rm -rf $(VENV) $(PEERS) var
 
 $(VENV)/demo: requirements.txt requirements-demo.txt | $(VENV)/made
 	@echo "Installing what the demo needs (once, about a minute) …"
@@ -50,6 +57,12 @@ $(VENV)/dev: requirements.txt requirements-demo.txt requirements-dev.txt | $(VEN
 	@echo "Installing what the tests need (once, about a minute) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-compile -r requirements-dev.txt
 	@touch $@ $(VENV)/demo
+
+$(PEERS)/made: requirements-bench.txt | $(VENV)/made
+	@echo "Installing the peers to compare with (once) …"
+	@$(PYTHON) -m venv --clear $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-compile -r requirements-bench.txt
+	@touch $@
 
 $(VENV)/made:
 	@if [ -z "$(PYTHON)" ]; then \
