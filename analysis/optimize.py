@@ -28,6 +28,12 @@ FLAT = 1e-9
 """Curvatures below this share of the largest count as flat."""
 REST = 1e-14
 """A Newton step this small, as a share of the largest coordinate, is rounding."""
+BENT = 1e-7
+"""A curvature more negative than this leaves a boundary fit in doubt."""
+NUDGE = 1e-2
+"""Added above the diagonal of a factor, so that its empty columns have somewhere to go."""
+NEAR = 0.1
+"""A diagonal element below this share of its row may belong at zero."""
 PROBE = 1e-3
 """Size of w when slopes off the boundary are measured: ε² is 1e-6 of the residual variance."""
 CAP = 1.0
@@ -171,7 +177,49 @@ def minimise_factor(
             found = replace(candidate, evaluations=found.evaluations + candidate.evaluations)
         if better is None:
             break
-    return found
+    if score is None or (found.decrement <= NOTHING_LEFT and found.curvatures.min(initial=0.0) > -BENT):
+        return found
+    points = _by_full_factor(objective, found.x, structure, before, score)
+    ends = [minimise(objective, point, lower, second, enough) for point in points]
+    best = min(ends, key=lambda end: (end.decrement > NOTHING_LEFT, end.value))
+    if best.value > found.value + 1e-10 * max(1.0, abs(found.value)):
+        return found
+    return replace(best, evaluations=found.evaluations + sum(end.evaluations for end in ends))
+
+
+def _by_full_factor(
+    objective: Objective, x: np.ndarray, structure: Structure, before: int, score: Hessian
+) -> list[np.ndarray]:
+    """Where a descent over full square factors F ends, G = FF' (the slope is 2SF), and the points of lower rank near it.
+
+    F has no bounds, and no column that must be emptied before others can turn: where the best G lacks rank, θ creeps for
+    hundreds of Newton steps towards a corner that F walks through.
+    """
+    together = structure.same_block()
+    lam = structure.lam(x[before:])
+
+    def at(point: np.ndarray) -> tuple[float, np.ndarray]:
+        here = np.zeros_like(lam)
+        here[together] = point
+        theta = np.append(x[:before], canonical(structure, here))
+        return objective(theta)[0], (2.0 * score(theta) @ here)[together]
+
+    start = (lam + np.triu(np.full_like(lam, NUDGE)))[together]
+    factor = np.zeros_like(lam)
+    factor[together] = minimize(
+        at,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": 500, "maxfun": 2000, "ftol": 1e-15, "gtol": 1e-9, "maxcor": 20},
+    ).x
+    out = [canonical(structure, factor)]
+    flat = structure.lam(out[0])
+    for j in np.argsort(np.diag(flat)):
+        if flat[j, j] < NEAR * max(1.0, float(np.abs(flat[j]).max())):
+            flat[j, j] = 0.0
+            out.append(canonical(structure, flat))
+    return [np.append(x[:before], theta) for theta in out]
 
 
 def differentiate(objective: Objective, x: np.ndarray) -> np.ndarray:
