@@ -134,7 +134,8 @@ class Criterion:
             return first_sums(m.zz, m.zw, lam, *self._parts[i], *self._left, absorbed[i], own[i], spread[i])
 
         logs = sum(each(part, len(self._parts)))
-        whole = absorbed.sum(axis=0), own.sum(axis=0), spread.sum(axis=0)
+        with np.errstate(invalid="ignore"):  # far out, sums may overflow; the criterion is undefined there
+            whole = absorbed.sum(axis=0), own.sum(axis=0), spread.sum(axis=0)
         inverse, score = np.empty((d - 1, d - 1)), np.empty((q, q))
         weight, beta = np.empty((d, d)), np.empty(d - 1)
         deviance, rss = criterion(m.ww, logs, *whole, self.free, self.reml, inverse, score, weight, beta)
