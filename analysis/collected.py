@@ -12,6 +12,7 @@ from analysis.errors import SpecError
 from analysis.linear import fit_lmm
 from analysis.models import LinearModel
 from analysis.moments import gaussian_moments, person_state
+from analysis.occasions import Occasions
 from analysis.state import PersonState, state_of_rows
 
 
@@ -37,23 +38,23 @@ class ModelState:
 
     def add(self, frame: pd.DataFrame) -> ModelState:
         """With the frame's complete rows. Raises SpecError or DesignError by column, as `lmm`."""
-        return self._with(self._joined(self._read(frame)))
+        return self._joined(self._read(frame))
 
     def remove(self, frame: pd.DataFrame) -> ModelState:
         """Without the frame's complete rows, which must be among those collected (a withdrawal, a correction).
 
         Raises DesignError for persons who are not here, or who have fewer rows than are to go.
         """
-        return self._with(self._parted(self._read(frame)))
+        return self._parted(self._read(frame))
 
     def __add__(self, other: ModelState) -> ModelState:
         """The rows of both: of two days, or of two sites that share no rows with each other."""
         self._refuse_other_model(other)
-        return self._with(self._joined(other.people))
+        return self._joined(other)
 
     def __sub__(self, other: ModelState) -> ModelState:
         self._refuse_other_model(other)
-        return self._with(self._parted(other.people))
+        return self._parted(other)
 
     def fit(self, reml: bool = True, start: LinearModel | None = None) -> LinearModel:
         """Fit the model from the state alone; `start` is an earlier fit of the same formula, to begin at its estimates."""
@@ -63,15 +64,17 @@ class ModelState:
         here = replace(design, starts=starts, levels=people.levels)
         return LinearModel(here, people, fit_lmm(moments, reml, None if start is None else start.fit))
 
-    def _joined(self, more: PersonState) -> PersonState:
-        self._refuse_parts_of_persons(more.levels[more.levels.isin(self.people.levels)])
-        return self.people.plus(more)
+    def _joined(self, more: ModelState) -> ModelState:
+        levels = more.people.levels
+        self._refuse_parts_of_persons(levels[levels.isin(self.people.levels)])
+        return self._with(self.people.plus(more.people), self.design.occasions.plus(more.design.occasions))
 
-    def _parted(self, less: PersonState) -> PersonState:
-        at = self.people.levels.get_indexer(less.levels)
+    def _parted(self, less: ModelState) -> ModelState:
+        levels, n = less.people.levels, less.people.n
+        at = self.people.levels.get_indexer(levels)
         known = at >= 0
-        self._refuse_parts_of_persons(less.levels[known][less.n[known] != self.people.n[at[known]]])
-        return self.people.minus(less)
+        self._refuse_parts_of_persons(levels[known][n[known] != self.people.n[at[known]]])
+        return self._with(self.people.minus(less.people), self.design.occasions.minus(less.design.occasions, levels))
 
     def _refuse_parts_of_persons(self, levels: pd.Index) -> None:
         """Columns that a person's other rows take part in can be had of whole persons only."""
@@ -87,12 +90,12 @@ class ModelState:
                 "formula takes and gives whole persons only. Collect all rows anew."
             )
 
-    def _with(self, people: PersonState) -> ModelState:
-        return replace(self, people=people)
+    def _with(self, people: PersonState, occasions: Occasions) -> ModelState:
+        return replace(self, design=replace(self.design, occasions=occasions), people=people)
 
-    def _read(self, frame: pd.DataFrame) -> PersonState:
+    def _read(self, frame: pd.DataFrame) -> ModelState:
         rows = rows_like(self.design, frame)
-        return state_of_rows(self.design.raw, rows.levels, rows.starts, rows.values)
+        return self._with(state_of_rows(self.design.raw, rows.levels, rows.starts, rows.values), rows.occasions)
 
     def _refuse_other_model(self, other: ModelState) -> None:
         if not isinstance(other, ModelState) or other.design.spec.formula != self.design.spec.formula:

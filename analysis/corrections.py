@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from analysis.design import Column, Design
 from analysis.errors import DesignError, SpecError
@@ -153,7 +153,7 @@ def latent_between(design: Design, state: PersonState, fit: LmmFit, name: str, l
     variance = weights @ refit.vcov @ weights.T + slopes @ levels.uncertainty @ slopes.T
     se = np.sqrt(np.diag(variance))
     df = design.n_persons - sum(_is_between(column, state) for column in design.fixed)
-    reach = se * student.ppf(0.5 + level / 2.0, df)
+    reach = se * stdtrit(df, 0.5 + level / 2.0)
     reliability = reliability_of_mean(levels.between, levels.within, state.n)
     columns = {
         "observed": weights @ fit.beta,

@@ -194,7 +194,7 @@ def build_design(
         )
     data = data if order is None else data.iloc[order]
     positions = kept if order is None else kept[order]
-    data, days = with_day_parts(data, timed, starts, day)
+    data, days = with_day_parts(data, timed, starts, levels, day)
 
     store = _RawColumns(data, starts)
     whole = _with_splits(data, splits, starts) if not _all_plain(parts, data) else data
@@ -232,13 +232,7 @@ def build_design(
         weights=None if weights is None else numeric(data, weights),
         offset=None if offset is None else numeric(data, offset),
         occasions=Occasions(
-            columns=timed,
-            group=group,
-            day=day,
-            prompt=prompt,
-            counts=lagged.counts,
-            usual={name: rows[positions[starts[:-1]]] for name, rows in lagged.usual.items()},
-            days=days,
+            timed, group, day, prompt, lagged.counts, lagged.usual_of(positions[starts[:-1]], levels), days
         ),
         row_dependent=_row_dependent((fixed_terms, *random_terms)),
     )
@@ -246,11 +240,12 @@ def build_design(
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of a design's raw columns, sorted by person: levels, starts (persons + 1,), values (n,) each."""
+    """Rows of a design's raw columns, sorted by person: levels, starts (persons + 1,), values (n,) each, occasions."""
 
     levels: pd.Index
     starts: np.ndarray
     values: tuple[np.ndarray, ...]
+    occasions: Occasions
 
 
 def rows_like(design: Design, frame: pd.DataFrame) -> Rows:
@@ -266,9 +261,11 @@ def rows_like(design: Design, frame: pd.DataFrame) -> Rows:
     used = list(dict.fromkeys([*(name for part in terms for name in part.prepared.columns), *group]))
     used = list(dict.fromkeys([*used, day])) if timed and day is not None else used
     _refuse_bad_columns(_in_the_frame(used, timed, prompt), [str(name) for name in frame.columns], where)
-    data, _, _ = _complete_rows(with_lags(frame, timed, used, group, day, prompt).frame, used)
+    lagged = with_lags(frame, timed, used, group, day, prompt)
+    data, kept, _ = _complete_rows(lagged.frame, used)
     starts, levels, order = sort_by_person(data, group)
-    data, _ = with_day_parts(data if order is None else data.iloc[order], timed, starts, day)
+    first = (kept if order is None else kept[order])[starts[:-1]]
+    data, days = with_day_parts(data if order is None else data.iloc[order], timed, starts, levels, day)
     whole = data if all(part.blueprint is None for part in terms) else _with_splits(data, design.splits, starts)
     made = {
         name: values
@@ -278,7 +275,8 @@ def rows_like(design: Design, frame: pd.DataFrame) -> Rows:
     }
     names = (*design.raw[:-1], design.outcome_terms.names[0])
     values = tuple(made[name] if name in made else numeric(data, name) for name in names)
-    return Rows(levels, starts, values)
+    occasions = replace(made_in_time, counts=lagged.counts, usual=lagged.usual_of(first, levels), days=days)
+    return Rows(levels, starts, values, occasions)
 
 
 def _refuse_bad_columns(used: Sequence[str], columns: list[str], where: str) -> None:

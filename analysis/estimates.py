@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
-from scipy.special import expit
+from scipy.special import expit, ndtri, stdtrit
 
 from analysis.centering import mean_of_persons, person_means
 from analysis.design import build_design
@@ -22,7 +21,7 @@ from analysis.errors import SpecError
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(25)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
 """Gauss–Hermite rule for a standard normal deviate: Σ w f(u) ≈ E f(U)."""
-Z975 = float(stats.norm.ppf(0.975))
+Z975 = float(ndtri(0.975))
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def random_covariance(fit: Any, person: str, slope: str) -> np.ndarray:
 
 def critical_value(df: float | None) -> float:
     """The 97.5 % point of Student's t with df degrees of freedom; of the normal where there are none."""
-    return float(stats.t.ppf(0.975, df)) if df is not None and np.isfinite(df) else Z975
+    return float(stdtrit(df, 0.975)) if df is not None and np.isfinite(df) else Z975
 
 
 def averaged(eta: np.ndarray, sd: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:

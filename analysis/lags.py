@@ -6,7 +6,7 @@ A missed prompt gives a missing lag, never the answer before it (mlVAR's `dayvar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from analysis.centering import label
 from analysis.errors import DesignError
 
 NOWHERE = -1
+PAIRS = ("possible", "used", "night", "missed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,11 @@ class LagCount:
     used: int
     night: int
     missed: int
+
+    def plus(self, other: LagCount, sign: int) -> LagCount:
+        """With (sign 1) or without (−1) the pairs of other persons."""
+        tally = {name: getattr(self, name) + sign * getattr(other, name) for name in PAIRS}
+        return replace(self, **tally)
 
     def __str__(self) -> str:
         lost = f"{self.night} lost to the night, {self.missed} to a missed prompt"

@@ -196,6 +196,7 @@ def fit_lmm(moments: Moments, reml: bool = True, start: LmmFit | None = None) ->
         moments.structure,
         second=criterion_of.hessian,
         score=lambda theta: criterion_of.at(theta).score,
+        enough=0.0,
     )
     return fit_at(criterion_of, minimum)
 
@@ -240,7 +241,7 @@ def _best_start(criterion_of: Criterion, earlier: LmmFit | None) -> np.ndarray:
     sample = criterion_of.moments.sample
     if sample is not None and sample.every >= MANY:  # then each step costs a fraction of one over all
         few = Criterion(_sampled(criterion_of.moments, sample), criterion_of.reml)
-        found = minimise(few, _best_start(few, None), structure.lower, few.hessian).x
+        found = minimise(few, _best_start(few, None), structure.lower, few.hessian, enough=1e-6).x
         if np.isfinite(criterion_of(found)[0]):
             return found
     starts = [np.where(structure.diagonal, size, 0.0) for size in STARTS]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from analysis import diagnostics, inference, intervals, prediction, summary, variance
+from analysis import corrections, diagnostics, inference, intervals, plots, prediction, summary, variance
 from analysis.conditional_modes import Modes, conditional_modes
 from analysis.design import Design, build_design
 from analysis.errors import SpecError
@@ -317,27 +317,25 @@ class MultilevelModel:
             self.state, design.fixed, design.random, fit.beta, fit.g, self._residual_variance
         )
 
+    # ------------------------------------------------------------------ pictures
+
+    def plot_effects(self, terms: Sequence[str] | None = None) -> Any:
+        """An Altair chart: each split predictor's two slopes with every person, or the (named) terms as a forest."""
+        return plots.effects_chart(self, terms)
+
+    def plot_modes(self, group: str | None = None) -> Any:
+        """An Altair chart: everybody's own deviation with its 95 % interval, sorted, a panel for each random term."""
+        return plots.modes_chart(self, group)
+
+    def plot_diagnostics(self) -> Any:
+        """An Altair chart: residuals, their quantiles and memory, and the facts in words. Needs the model's rows."""
+        return plots.diagnostics_chart(self)
+
     # ------------------------------------------------------------------ words
 
     def summary(self) -> summary.ModelSummary:
         """A page of text (print it), or HTML in a notebook."""
-        facts = (
-            ("Rows", f"{self.n_obs} ({self.rows_dropped} dropped for missing values)"),
-            ("Groups", ", ".join(f"{count} of {name}" for name, count in self.n_groups.items())),
-            ("Estimator", self.estimator),
-            ("Log-likelihood", f"{self.log_likelihood:.4f}"),
-            ("Degrees of freedom", self.df_method),
-            ("Converged", "yes" if self.converged else "NO"),
-            *((count.name, str(count)) for count in self.design.lags),
-        )
-        return summary.ModelSummary(
-            title=type(self).__name__,
-            formula=self.formula,
-            facts=facts,
-            fixed=self.tests(),
-            spread=summary.spread_table(self.random, self.residual_sd),
-            messages=tuple(self.messages),
-        )
+        return summary.summarise(self)
 
     def __repr__(self) -> str:
         groups = f"{self.design.n_persons} levels of {self.design.factor}"
@@ -438,6 +436,13 @@ class LinearModel(MultilevelModel):
         rows, fit = self._rows(newdata, random=False), self.fit
         df = inference.satterthwaite_new_group(fit, rows.x, rows.z) if uncertainty else None
         return prediction.new_group_gaussian(rows, fit.beta, fit.vcov, fit.g, fit.sigma, df)
+
+    def latent_between(self, predictor: str, level: float = 0.95) -> corrections.LatentBetween:
+        """Between and contextual effects of a reflective predictor's usual levels; see `corrections.latent_between`.
+
+        Raises SpecError unless the formula has within(predictor) and between(predictor).
+        """
+        return corrections.latent_between(self.design, self.state, self.fit, predictor, level)
 
     def to_r(self) -> str:
         """The same model as R code for lme4."""

@@ -7,7 +7,7 @@ made on exactly the rows that the model uses, as within(x) and between(x) are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -24,9 +24,8 @@ class Occasions:
 
     columns : as the formula asks for them;  group : the person's columns;  day, prompt : those columns, where named
     counts : what became of each lagged column's pairs
-    usual : lagged column's name → (persons,) the mean that is taken off, NaN without any
-    days : one row per day of a person in the rows used: `person` (its number), `day`, each split column's mean under
-        its own name, and between_days(x) under that
+    usual : lagged column's name → the mean that is taken off, by person
+    days : one row per day of a person in the rows used: `person`, `day`, and mean(x) and between_days(x) of split columns
     """
 
     columns: tuple[TimedColumn, ...] = ()
@@ -34,12 +33,26 @@ class Occasions:
     day: str | None = None
     prompt: str | None = None
     counts: tuple[LagCount, ...] = ()
-    usual: dict[str, np.ndarray] = field(default_factory=dict)
+    usual: dict[str, pd.Series] = field(default_factory=dict)
     days: pd.DataFrame | None = None
 
-    @property
-    def names(self) -> list[str]:
-        return [column.name for column in self.columns]
+    def plus(self, other: Occasions) -> Occasions:
+        """Those of other persons too."""
+        return replace(
+            self,
+            counts=tuple(mine.plus(theirs, 1) for mine, theirs in zip(self.counts, other.counts, strict=True)),
+            usual={name: pd.concat([means, other.usual[name]]) for name, means in self.usual.items()},
+            days=None if self.days is None else pd.concat([self.days, other.days], ignore_index=True),
+        )
+
+    def minus(self, other: Occasions, levels: pd.Index) -> Occasions:
+        """Without the persons of `levels`, whose occasions `other` has."""
+        return replace(
+            self,
+            counts=tuple(mine.plus(theirs, -1) for mine, theirs in zip(self.counts, other.counts, strict=True)),
+            usual={name: means[~means.index.isin(levels)] for name, means in self.usual.items()},
+            days=None if self.days is None else self.days[~self.days["person"].isin(levels)],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +62,10 @@ class Lagged:
     frame: pd.DataFrame
     counts: tuple[LagCount, ...]
     usual: dict[str, np.ndarray]
+
+    def usual_of(self, rows: np.ndarray, levels: pd.Index) -> dict[str, pd.Series]:
+        """The means by person; rows (persons,) is a row of each."""
+        return {name: pd.Series(means[rows], index=levels) for name, means in self.usual.items()}
 
 
 def refuse_unnamed(timed: Sequence[TimedColumn], day: str | None, prompt: str | None, frame: pd.DataFrame) -> None:
@@ -95,7 +112,7 @@ def with_lags(
 
 
 def with_day_parts(
-    data: pd.DataFrame, timed: Sequence[TimedColumn], starts: np.ndarray, day: str | None
+    data: pd.DataFrame, timed: Sequence[TimedColumn], starts: np.ndarray, levels: pd.Index, day: str | None
 ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """The complete rows, person by person, with within_day(x) and between_days(x); and the table of days."""
     wanted = [column for column in timed if not column.is_lag]
@@ -105,7 +122,7 @@ def with_day_parts(
     codes = day_codes(data, day)
     parts = {name: day_parts(numeric(data, name), starts, codes) for name in {column.column for column in wanted}}
     first = next(iter(parts.values())).first
-    days = {"person": np.repeat(np.arange(len(starts) - 1), np.diff(starts))[first], "day": data[day].to_numpy()[first]}
+    days = {"person": np.repeat(levels, np.diff(starts))[first], "day": data[day].to_numpy()[first]}
     made = {}
     for column in wanted:
         part = parts[column.column]
@@ -115,11 +132,11 @@ def with_day_parts(
     return data.assign(**made), pd.DataFrame(days)
 
 
-def for_new_rows(made: Occasions, frame: pd.DataFrame, person: np.ndarray) -> dict[str, np.ndarray]:
+def for_new_rows(made: Occasions, frame: pd.DataFrame, person: np.ndarray, levels: pd.Index) -> dict[str, np.ndarray]:
     """The columns in time of new rows, save those that the frame has under their own names.
 
     Day parts and persons' means are the *model's*; the row before is looked for among the new rows, and a row without
-    one has NaN. person : (n,) numbers of the model's persons, −1 for another. Raises SpecError for a column that is
+    one has NaN. person : (n,) numbers of the model's persons in `levels`, −1 for another. Raises SpecError for a column that is
     neither there nor can be made, DesignError for a person or a day that the model does not know.
     """
     out: dict[str, np.ndarray] = {}
@@ -135,9 +152,9 @@ def for_new_rows(made: Occasions, frame: pd.DataFrame, person: np.ndarray) -> di
             values = lagged(values, when)[0]
             blank |= np.isnan(values)
         if column.kind == "lag_within":
-            values = values - _usual(made, column, person, blank)
+            values = values - _usual(made, column, person, levels, blank)
         elif not column.is_lag:
-            own = _of_day(made, column, frame, person, blank)
+            own = _of_day(made, column, frame, person, levels, blank)
             values = values - own if column.kind == "within_day" else own
         out[column.name] = values
     return out
@@ -158,23 +175,29 @@ def _refuse_lacking(made: Occasions, column: TimedColumn, frame: pd.DataFrame) -
         )
 
 
-def _usual(made: Occasions, column: TimedColumn, person: np.ndarray, blank: np.ndarray) -> np.ndarray:
+def _usual(made: Occasions, column: TimedColumn, person: np.ndarray, levels: pd.Index, blank: np.ndarray) -> np.ndarray:
     """(n,) the mean of the row's person in the model's frame."""
     if ((person < 0) & ~blank).any():
         raise DesignError(
             f"newdata has persons that the model does not know, and so no mean of {column.column!r} for them; "
             f"give the column {column.name!r} itself."
         )
-    return np.where(person < 0, np.nan, made.usual[column.name][person])
+    own = made.usual[column.name].reindex(levels).to_numpy()
+    return np.where(person < 0, np.nan, own[person])
 
 
 def _of_day(
-    made: Occasions, column: TimedColumn, frame: pd.DataFrame, person: np.ndarray, blank: np.ndarray
+    made: Occasions,
+    column: TimedColumn,
+    frame: pd.DataFrame,
+    person: np.ndarray,
+    levels: pd.Index,
+    blank: np.ndarray,
 ) -> np.ndarray:
     """(n,) the mean of the row's day in the model, or that day's part between_days(x)."""
     assert made.days is not None
     assert made.day is not None
-    known = pd.MultiIndex.from_frame(made.days[["person", "day"]])
+    known = pd.MultiIndex.from_arrays([levels.get_indexer(pd.Index(made.days["person"])), made.days["day"].to_numpy()])
     places = known.get_indexer(pd.MultiIndex.from_arrays([person, frame[made.day].to_numpy()]))
     unknown = np.flatnonzero((places < 0) & ~blank)
     if len(unknown):

@@ -26,6 +26,8 @@ ROUNDS = 60
 """Newton steps and escapes before giving up; a sound problem needs two to five."""
 FLAT = 1e-9
 """Curvatures below this share of the largest count as flat."""
+REST = 1e-14
+"""A Newton step this small, as a share of the largest coordinate, is rounding."""
 BENT = 1e-7
 """A curvature more negative than this leaves a boundary fit in doubt."""
 NUDGE = 1e-2
@@ -82,11 +84,18 @@ class Minimum:
         return bool(np.isfinite(self.value) and flat and self.decrement <= DECREMENT and rising)
 
 
-def minimise(objective: Objective, start: np.ndarray, lower: np.ndarray, second: Hessian | None = None) -> Minimum:
+def minimise(
+    objective: Objective,
+    start: np.ndarray,
+    lower: np.ndarray,
+    second: Hessian | None = None,
+    enough: float = 1e-20,
+) -> Minimum:
     """Minimise from `start` (m,) above the bounds `lower` (m,), −inf where there is none.
 
     `objective` returns value and gradient, may be called a little below a bound, and returns inf where undefined.
-    `second` is its Hessian where there is a formula; then Newton steps serve from the start.
+    `second` is its Hessian where there is a formula; then Newton steps serve from the start. A Newton decrement below `enough`
+    ends the search; 0 means that only rounding does.
     """
     counter = _Counted(objective)
     trace: list[float] = []
@@ -108,7 +117,8 @@ def minimise(objective: Objective, start: np.ndarray, lower: np.ndarray, second:
                 break
             x, value, gradient, hessian = settle(moved)
             continue
-        if decrement < 1e-20:
+        done = np.abs(step).max(initial=0.0) <= REST * max(1.0, np.abs(x).max(initial=0.0))
+        if done or decrement < enough:
             break
         better = _along(counter, x, value, gradient, _capped(step, x) if second else step, lower, decrement)
         if better is None:
@@ -144,6 +154,7 @@ def minimise_factor(
     before: int = 0,
     second: Hessian | None = None,
     score: Hessian | None = None,
+    enough: float = 1e-20,
 ) -> Minimum:
     """`minimise` where the coordinates from `before` on are θ of `structure`, with the optimality of a covariance proven.
 
@@ -153,7 +164,7 @@ def minimise_factor(
     `score` is that matrix (q, q) where there is a formula; otherwise it is measured.
     """
     lower = np.concatenate([np.full(before, -np.inf), structure.lower])
-    found = minimise(objective, start, lower, second)
+    found = minimise(objective, start, lower, second, enough)
     for _ in range(TURNS):
         theta = found.x[before:]
         if not structure.is_singular(theta):
@@ -161,7 +172,7 @@ def minimise_factor(
         upright = np.append(found.x[:before], canonical(structure, structure.lam(theta)))
         slopes = _measured_score(objective, upright, structure, before) if score is None else score(upright)
         better = _leave_boundary(objective, upright, structure, before, slopes)
-        candidate = minimise(objective, upright if better is None else better, lower, second)
+        candidate = minimise(objective, upright if better is None else better, lower, second, enough)
         if candidate.value <= found.value + 1e-10 * max(1.0, abs(found.value)):
             found = replace(candidate, evaluations=found.evaluations + candidate.evaluations)
         if better is None:
@@ -169,7 +180,7 @@ def minimise_factor(
     if score is None or (found.decrement <= NOTHING_LEFT and found.curvatures.min(initial=0.0) > -BENT):
         return found
     points = _by_full_factor(objective, found.x, structure, before, score)
-    ends = [minimise(objective, point, lower, second) for point in points]
+    ends = [minimise(objective, point, lower, second, enough) for point in points]
     best = min(ends, key=lambda end: (end.decrement > NOTHING_LEFT, end.value))
     if best.value > found.value + 1e-10 * max(1.0, abs(found.value)):
         return found

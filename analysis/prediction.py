@@ -158,4 +158,4 @@ def _with_splits(design: Design, state: PersonState, frame: pd.DataFrame, person
         made[split.name] = (
             numeric(frame, split.column) - own if split.kind == "within" else own - mean_of_persons(means)
         )
-    return frame.assign(**made, **for_new_rows(design.occasions, frame, person))
+    return frame.assign(**made, **for_new_rows(design.occasions, frame, person, design.levels))

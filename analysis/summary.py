@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from analysis.centering import mean_of_persons
 from analysis.covariance import deviations_and_correlations
+from analysis.summary_html import page
+from analysis.summary_text import text
+from analysis.words import counted_levels, level_words, number
+
+FEW = 20
+"""Levels of the grouping factor below which a summary shows intervals and no p (METHODS §6); `tests` has it."""
+TITLES = {"gaussian": "Linear mixed model", "binomial": "Logistic mixed model"}
+ESTIMATORS = {
+    "REML": "restricted maximum likelihood (REML)",
+    "ML": "maximum likelihood (ML)",
+    "Laplace": "maximum likelihood, Laplace approximation",
+}
+DEGREES = {
+    "kenward-roger": "SE, degrees of freedom (df) and intervals by Kenward and Roger, with Student’s t.",
+    "satterthwaite": "Intervals by Student’s t, degrees of freedom (df) by Satterthwaite.",
+    "persons minus between terms": "Intervals by Student’s t, degrees of freedom (df) {levels} less the terms that are "
+    "constant within each of them.",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSummary:
-    """What one page says of a model. `str()` gives text; a notebook shows HTML.
+    """What one page says of a model. `str()` gives text within 100 columns; a notebook shows HTML.
 
-    facts : (label, value) pairs;  fixed : the tests;  spread : random effects and residual, SDs and correlations
+    facts : (label, value) pairs;  fixed : the tests;  with_p : are there enough levels for p
+    spread : random effects and residual, SDs and correlations;  who : what the grouping factor's levels are called
+    messages : what limits the fit, shown first;  notes : how to read the tables
     """
 
     title: str
@@ -24,26 +45,75 @@ class ModelSummary:
     fixed: pd.DataFrame
     spread: pd.DataFrame
     messages: tuple[str, ...]
+    notes: tuple[str, ...]
+    who: str
+    with_p: bool
 
     def __str__(self) -> str:
-        width = max(len(label) for label, _ in self.facts)
-        lines = [self.title, self.formula, ""]
-        lines += [f"{label:<{width}}  {value}" for label, value in self.facts]
-        lines += ["", "Spread", _text(self.spread), "", "Fixed effects", _text(self.fixed)]
-        if self.messages:
-            lines += ["", *(f"Note: {message}" for message in self.messages)]
-        return "\n".join(lines)
+        return text(self)
 
     def __repr__(self) -> str:
         return str(self)
 
     def _repr_html_(self) -> str:
-        facts = "".join(f"<tr><th>{escape(label)}</th><td>{escape(value)}</td></tr>" for label, value in self.facts)
-        notes = "".join(f"<p>Note: {escape(message)}</p>" for message in self.messages)
-        return (
-            f"<h4>{escape(self.title)}</h4><p><code>{escape(self.formula)}</code></p><table>{facts}</table>"
-            f"<h5>Spread</h5>{_html(self.spread)}<h5>Fixed effects</h5>{_html(self.fixed)}{notes}"
-        )
+        return page(self)
+
+
+def summarise(fit: Any) -> ModelSummary:
+    """The summary of a fitted model."""
+    levels = fit.design.n_persons
+    who = level_words(fit.design.factor)
+    return ModelSummary(
+        title=TITLES[fit.family],
+        formula=fit.formula,
+        facts=tuple(_facts(fit)),
+        fixed=fit.tests(),
+        spread=spread_table(fit.random, fit.residual_sd),
+        messages=tuple(fit.messages),
+        notes=tuple(_notes(fit, who)),
+        who=who,
+        with_p=levels >= FEW,
+    )
+
+
+def _facts(fit: Any) -> list[tuple[str, str]]:
+    design, n = fit.design, fit.state.n
+    low, high = int(n.min()), int(n.max())
+    each = f"{low:,} to {high:,} rows each, median {float(np.median(n)):g}" if low < high else f"{low:,} rows each"
+    dropped = ""
+    if fit.rows_dropped:
+        lacks = ", ".join(f"{name} in {count:,}" for name, count in fit.missing.items())
+        dropped = f"; {fit.rows_dropped:,} dropped, missing: {lacks}"
+    grouping = counted_levels(design.n_persons, design.factor)
+    factor = f" ({design.factor})" if grouping.endswith("people") else ""
+    sound = "converged" if fit.converged else "DID NOT CONVERGE"
+    how = ESTIMATORS.get(fit.estimator, f"maximum likelihood, adaptive quadrature ({fit.estimator})")
+    facts = [
+        ("Groups", f"{grouping}{factor}, {each}"),
+        ("Rows", f"{fit.n_obs:,} used{dropped}"),
+        ("Fit", f"{how}; {sound}; log-likelihood {number(fit.log_likelihood, 2)}"),
+    ]
+    for name in dict.fromkeys(split.column for split in design.splits if split.kind == "between"):
+        if name in fit.state.names:
+            anchor = number(mean_of_persons(fit.state.means(name)), 2)
+            facts.append(
+                (
+                    "Centring",
+                    f"between({name}) is measured from {anchor}, the mean of the averages of {level_words(design.factor)}",
+                )
+            )
+    facts += [(count.name, str(count)) for count in getattr(design, "lags", ())]
+    return facts
+
+
+def _notes(fit: Any, who: str) -> list[str]:
+    notes = [DEGREES[fit.df_method].format(levels=who)]
+    if fit.family == "binomial":
+        notes.insert(0, "Estimates and SDs are log-odds; plot_effects() shows probabilities.")
+    if fit.design.n_persons < FEW:
+        few = counted_levels(fit.design.n_persons, fit.design.factor)
+        notes.append(f"With {few}, fewer than {FEW}, there are intervals and no p; tests() has it.")
+    return notes
 
 
 def spread_table(random: dict[str, pd.DataFrame], residual_sd: float | None) -> pd.DataFrame:
@@ -57,24 +127,3 @@ def spread_table(random: dict[str, pd.DataFrame], residual_sd: float | None) -> 
     if residual_sd is not None:
         rows.append({"group": "residual", "term": "", "variance": residual_sd**2, "sd": residual_sd})
     return pd.DataFrame(rows)
-
-
-def _text(table: pd.DataFrame) -> str:
-    named = not isinstance(table.index, pd.RangeIndex)
-    return _rounded(table).to_string(index=named, na_rep="")
-
-
-def _html(table: pd.DataFrame) -> str:
-    named = not isinstance(table.index, pd.RangeIndex)
-    return str(_rounded(table).to_html(index=named, na_rep="", border=0))
-
-
-def _rounded(table: pd.DataFrame) -> pd.DataFrame:
-    """Four significant digits; p-values as people write them."""
-    out = table.rename_axis(None).copy()
-    for name in out.columns:
-        if name == "p_value":
-            out[name] = ["<0.001" if p < 0.001 else f"{p:.3f}" for p in out[name]]
-        elif pd.api.types.is_float_dtype(out[name]):
-            out[name] = ["" if np.isnan(value) else f"{value:.4g}" for value in out[name]]
-    return out

@@ -121,6 +121,21 @@ def counted(n: int, one: str, many: str | None = None) -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
+PEOPLE = ("person", "subject", "participant", "patient", "respondent", "student", "id", "pid")
+"""Names of grouping factors whose levels are called people."""
+
+
+def level_words(factor: str) -> str:
+    """What the levels of a grouping factor are called: people where its name says so."""
+    name = factor.lower()
+    return "people" if name in PEOPLE or name.removesuffix("_id") in PEOPLE else f"levels of {factor}"
+
+
+def counted_levels(n: int, factor: str) -> str:
+    """ "60 people", "12 levels of herd"."""
+    return f"{n:,} {level_words(factor)}"
+
+
 def joined(parts: list[str]) -> str:
     """ "a, b and c"."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -17,6 +17,8 @@ from analysis.linear import Criterion, LmmFit, fit_at
 from analysis.moments import Moments
 from analysis.optimize import minimise_factor
 
+ENOUGH = 1e-10
+"""A replicate is within 1e-5 of its own standard error then: far below the Monte-Carlo error."""
 RANK = 1e-12
 """Eigenvalues of Z'Z below this share of a person's largest are zero."""
 
@@ -46,7 +48,12 @@ def bootstrap_intervals(
 def _refit(fit: LmmFit, moments: Moments) -> LmmFit:
     criterion = Criterion(moments, fit.reml)
     found = minimise_factor(
-        criterion, fit.theta, moments.structure, second=criterion.hessian, score=lambda theta: criterion.at(theta).score
+        criterion,
+        fit.theta,
+        moments.structure,
+        second=criterion.hessian,
+        score=lambda theta: criterion.at(theta).score,
+        enough=ENOUGH,
     )
     return fit_at(criterion, found)
 

@@ -21,6 +21,8 @@ from analysis.optimize import minimise, minimise_factor
 
 CLOSE = 1e-5
 """ζ at a limit is found to this; a limit is then within 1e-5 of a standard error."""
+ENOUGH = 1e-12
+"""A Newton decrement this small leaves ζ² less than that from its minimum."""
 TRIES = 40
 EDGE = 1.0 - 1e-7
 """A correlation beyond this is taken as ±1."""
@@ -137,7 +139,12 @@ def _fixed_held(ml: LmmFit, term: int) -> Held:
         )
         criterion = Criterion(moved, reml=False)
         found = minimise_factor(
-            criterion, start[0], m.structure, second=criterion.hessian, score=lambda theta: criterion.at(theta).score
+            criterion,
+            start[0],
+            m.structure,
+            second=criterion.hessian,
+            score=lambda theta: criterion.at(theta).score,
+            enough=ENOUGH,
         )
         start[0] = found.x
         return found.value
@@ -256,6 +263,6 @@ def _lowest(at: Callable[[np.ndarray], Expansion], start: list[np.ndarray], lowe
             seen[key] = at(point)
         return seen[key]
 
-    found = minimise(lambda point: once(point)[:2], start[0], lower, lambda point: once(point)[2])
+    found = minimise(lambda point: once(point)[:2], start[0], lower, lambda point: once(point)[2], ENOUGH)
     start[0] = found.x
     return found.value

@@ -190,6 +190,14 @@ def test_the_standard_error_is_the_spread_over_studies():
         assert covered >= 0.86  # three times the binomial .031 below .95
 
 
+def test_a_model_fitted_from_a_state_is_corrected_without_its_rows():
+    frame = sampled_means(60, 6, seed=4, missed=0.2)
+    fit = analysis.collect(PAIR, frame).fit()
+    assert not fit.design.has_rows
+    table = latent_between(fit.design, fit.state, fit.fit, "x").table
+    pd.testing.assert_frame_equal(table, corrected(frame).table)
+
+
 def test_a_random_slope_and_another_predictor_may_be_in_the_model():
     frame = sampled_means(400, 6, seed=8, missed=0.2)
     frame = frame.assign(z=np.random.default_rng(0).normal(size=len(frame)))

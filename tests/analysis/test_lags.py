@@ -225,3 +225,18 @@ def test_a_lag_that_cannot_be_meant_is_refused(frame, formula, named, words):
 def test_a_calendar_that_cannot_be_is_refused(frame, change, words):
     with pytest.raises(DesignError, match=words):
         analysis.lmm(LAG_X, change(frame), day="day", prompt="beep")
+
+
+@pytest.mark.parametrize("term", ["lag(x)", "lag(within(x))", "within_day(x) + between_days(x)"])
+def test_a_state_counts_and_predicts_for_persons_who_came_later_and_forgets_those_who_left(study, term):
+    formula, named = f"y ~ {term} + (1 | id)", {"day": "day", "prompt": "beep"}
+    early, late = study[study["id"] < 10], study[study["id"] >= 10]
+    grown = analysis.collect(formula, late, **named).add(early)  # who came later stands first in the order of persons
+    joined = analysis.collect(formula, late, **named) + analysis.collect(formula, early, **named)
+    whole, rest = analysis.lmm(formula, study, **named), analysis.lmm(formula, early, **named)
+    for state in (grown, joined):
+        assert state.fit().design.lags == whole.design.lags
+        pd.testing.assert_series_equal(state.fit().predict(study), whole.predict(study), rtol=1e-8)  # sums in parts
+    left = grown.remove(late).fit()
+    assert left.design.lags == rest.design.lags
+    pd.testing.assert_series_equal(left.predict(early), rest.predict(early), rtol=1e-8)

@@ -111,7 +111,7 @@ def test_a_prompt_without_record_is_blank_and_an_expired_one_hollow() -> None:
 
 def test_the_estimate_scale_always_holds_zero_and_every_interval() -> None:
     rows = [{"lower": 2.0, "upper": 3.0, "pill": [1.0, 4.5]}, {"lower": 2.5, "upper": 2.6}]
-    low, high, ticks = plots._common_scale(rows)
+    low, high, ticks = plots.common_scale(rows)
     assert low < 0 < 4.5 < high
     assert 0 in ticks
 

@@ -30,7 +30,7 @@ def same_fit(one: analysis.LinearModel, other: analysis.LinearModel, tolerance: 
     np.testing.assert_allclose(
         other.vcov / np.outer(scale, scale), one.vcov / np.outer(scale, scale), atol=tolerance * 10
     )
-    spread = np.sqrt(np.diag(one.random["person"]))
+    spread = np.sqrt(np.diag(one.random["person"]) + 1e-6 * one.residual_sd**2)  # a variance may be zero
     np.testing.assert_allclose(
         other.random["person"] / np.outer(spread, spread),
         one.random["person"] / np.outer(spread, spread),
@@ -47,7 +47,7 @@ def pieces(frame: pd.DataFrame, rng: np.random.Generator, at_most: int = 6) -> l
     return [part for _, part in shuffled.groupby(heap[: len(shuffled)]) if part["person"].nunique() > 1]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(seed=seeds)
 def test_any_order_any_split_and_any_merge_tree_give_the_same_fit(make_diary, seed):
     frame, rng = make_diary(14, 12), np.random.default_rng(seed)
@@ -64,7 +64,7 @@ def test_any_order_any_split_and_any_merge_tree_give_the_same_fit(make_diary, se
     same_fit(fit, leaves[0].fit())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(seed=seeds)
 def test_rows_taken_away_and_put_back_leave_no_trace(make_diary, seed):
     frame, rng = make_diary(14, 12), np.random.default_rng(seed)
@@ -78,7 +78,7 @@ def test_rows_taken_away_and_put_back_leave_no_trace(make_diary, seed):
     same_fit(analysis.lmm(FORMULA, frame), state.fit())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(seed=seeds)
 def test_whole_numbers_are_exact(seed):
     rng = np.random.default_rng(seed)
@@ -156,7 +156,7 @@ def test_what_is_known_of_the_rows_is_kept_and_what_needs_them_says_so(make_diar
     pd.testing.assert_series_equal(fit.predict(new), of_state.predict(new))
     with pytest.raises(SpecError, match="no rows"):
         of_state.predict()
-    assert "Fixed effects" in str(of_state.summary())
+    assert "Estimates" in str(of_state.summary())
 
 
 def test_taking_away_what_is_not_there_is_refused_and_changes_nothing(make_diary):
