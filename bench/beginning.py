@@ -1,8 +1,7 @@
-"""A fresh process: interpreter, import, one small fit, with compiled kernels and bytecode on disk."""
+"""A fresh process: interpreter, import, one small fit, with the compiled kernels on disk."""
 
 from __future__ import annotations
 
-import os
 import os
 import subprocess
 import sys
@@ -25,8 +24,6 @@ def first_fit(rounds: int) -> Result:
         f"{A.ours}; print(imported - start, perf_counter() - read)"
     )
     usual = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as people run it
-    # Where Python may not keep bytecode, each start would translate every module's source again.
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     seconds: dict[str, list[float]] = {"ours": [], "import": [], "first fit": []}
     for warming in (True, *[False] * rounds):
         start = perf_counter()
