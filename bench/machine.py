@@ -31,12 +31,13 @@ def facts() -> dict[str, str | int | float]:
 
 
 def commit() -> str:
-    """The commit that was measured, with a + where files differ from it."""
+    """The commit that was measured, with a + where the code differs from it."""
     try:
-        done = subprocess.run(["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, check=True)
+        done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "analysis", "bench/*.py", "proofs"])
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return done.stdout.strip()
+    return done.stdout.strip() + ("+" if changed.returncode else "")
 
 
 @cache

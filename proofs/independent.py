@@ -44,7 +44,8 @@ def second_opinion(case: Case) -> Opinion:
 
     def criterion(point: np.ndarray) -> float:
         f = factor(point)
-        return -referee.best_log_likelihood(f @ f.T)
+        with np.errstate(invalid="ignore", over="ignore"):  # a line search may look very far away
+            return -referee.best_log_likelihood(f @ f.T)
 
     rng = np.random.default_rng(case.seed)
     starts = [0.3 * np.eye(q), 1.5 * np.eye(q), rng.normal(0.0, 1.0, (q, q))]
