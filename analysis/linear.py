@@ -17,6 +17,8 @@ STARTS = (0.3, 1.5)
 """Relative SDs of all random effects to start from where the one-step estimate is worse."""
 MANY = 4
 """A start is made of a sample where persons are so many times more."""
+FEW, FAR = 200, 6.0
+"""A fit at the boundary is begun anew from every start, and from FAR, up to FEW persons: small data may have more optima."""
 PART = 32
 """Blocks of persons that one core sums at a time; fixed, so that the sums do not depend on the number of cores."""
 
@@ -191,15 +193,24 @@ def fit_lmm(moments: Moments, reml: bool = True, start: LmmFit | None = None) ->
     """
     _refuse_impossible(moments)
     criterion_of = Criterion(moments, reml)
-    minimum = minimise_factor(
+    found = fit_at(criterion_of, _minimum(criterion_of, _best_start(criterion_of, start)))
+    if start is None and found.singular and len(found.theta) > 1 and len(moments.zz) <= FEW:
+        for size in (*STARTS, FAR):
+            other = fit_at(criterion_of, _minimum(criterion_of, np.where(moments.structure.diagonal, size, 0.0)))
+            better = other.log_likelihood - found.log_likelihood > 1e-6
+            found = other if better and other.converged >= found.converged else found
+    return found
+
+
+def _minimum(criterion_of: Criterion, theta: np.ndarray) -> Minimum:
+    return minimise_factor(
         criterion_of,
-        _best_start(criterion_of, start),
-        moments.structure,
+        theta,
+        criterion_of.moments.structure,
         second=criterion_of.hessian,
         score=lambda theta: criterion_of.at(theta).score,
         enough=0.0,
     )
-    return fit_at(criterion_of, minimum)
 
 
 def fit_at(criterion_of: Criterion, minimum: Minimum) -> LmmFit:
