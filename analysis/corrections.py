@@ -134,6 +134,8 @@ def latent_between(design: Design, state: PersonState, fit: LmmFit, name: str, l
     Raises SpecError unless within(x) and between(x) are terms of the model and of no product or function, and
     DesignError where persons' means differ no more than by chance.
     """
+    if not 0.0 < level < 1.0:
+        raise SpecError(f"level={level!r} must lie between 0 and 1, as in 0.95.")
     terms = _refuse_other_uses(design, name)
     levels = usual_levels(state, name)
     if levels.between <= 0.0:

@@ -495,6 +495,8 @@ def _refuse_moments(part: Prepared, data: pd.DataFrame) -> None:
     for name in (str(factor.expr) for term in _parsed(part) for factor in term.factors):
         if name in data.columns and pd.api.types.is_datetime64_any_dtype(data[name].dtype):
             raise DesignError(f"column {name!r} holds moments; make numbers of them, such as days since the start.")
+        if name in data.columns and data[name].dtype.kind == "m":
+            raise DesignError(f"column {name!r} holds durations; make numbers of them, as with .dt.total_seconds().")
 
 
 def _refuse_single_levels(blueprint: FormulaicSpec) -> None:

@@ -185,8 +185,8 @@ class MultilevelModel:
         self, weights: dict[str, float], df: str | None = None, robust: str | None = None, level: float = 0.95
     ) -> pd.Series:
         """A weighted sum of fixed effects, as a row of `tests`: {"between(x)": 1, "within(x)": -1} is contextual."""
-        label = " ".join(f"{weight:+g}·{term}" for term, weight in weights.items())
         row = inference.read_contrast(weights, self.design.fixed_names)
+        label = " ".join(f"{weight:+g}·{term}" for term, weight in weights.items())
         return self._table(row, [label], df, robust, level).iloc[0]
 
     def confint(

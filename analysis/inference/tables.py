@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -55,11 +56,15 @@ def critical_value(df: np.ndarray, level: float) -> np.ndarray:
 
 
 def read_contrast(weights: dict[str, float], names: Sequence[str]) -> np.ndarray:
-    """(1, p) from {term: weight}. Raises SpecError for an unknown term."""
+    """(1, p) from {term: weight}. Raises SpecError for an unknown term or a weight that is no finite number."""
+    if not isinstance(weights, Mapping):
+        raise SpecError(f"a contrast is a dict of terms and weights, as in {{{names[-1]!r}: 1}}, not {weights!r}.")
     out = np.zeros((1, len(names)))
     for term, weight in weights.items():
         if term not in names:
             raise SpecError(f"the model has no fixed effect {term!r}; it has {', '.join(names)}.")
+        if not isinstance(weight, Real) or not np.isfinite(weight):
+            raise SpecError(f"the weight of {term!r} must be a finite number, not {weight!r}.")
         out[0, list(names).index(term)] = weight
     if not out.any():
         raise SpecError("a contrast needs at least one weight that is not zero.")

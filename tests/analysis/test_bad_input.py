@@ -104,6 +104,7 @@ def test_something_that_is_no_frame_is_refused(data):
             "'z': no row used has the level other",
         ),
         (lambda d: d.assign(z=pd.Timestamp("2026-05-01")), "'z' holds moments"),
+        (lambda d: d.assign(z=pd.to_timedelta(d["x"], unit="h")), "'z' holds durations"),
         (lambda d: d.assign(x=d["x"] + 1j), "'x' holds complex"),
     ],
 )
