@@ -22,6 +22,7 @@ from formulaic.parser.types import Term
 from analysis.centering import at_rows, boundaries, mean_of_persons, numeric, person_means
 from analysis.checks import refuse_frame, refuse_outcome_as_predictor
 from analysis.errors import DesignError, SpecError, unknown_column
+from analysis.formula_functions import refuse_large_powers, refuse_other_code
 from analysis.lags import LagCount
 from analysis.occasions import Occasions, refuse_unnamed, with_day_parts, with_lags
 from analysis.spec import ModelSpec, Prepared, RandomTerm, SplitColumn, TimedColumn, parse_formula, prepare
@@ -412,10 +413,15 @@ def _is_numeric(column: pd.Series) -> bool:
 
 
 def _parsed(part: Prepared) -> list[Term]:
+    """The part's terms. Raises SpecError for what cannot be read, and for code that no formula may hold."""
+    refuse_large_powers(part.text)
     try:
-        return list(Formula(part.text))
-    except FormulaicError as error:
-        raise SpecError(f"cannot read {part.text!r}: {error}") from error
+        terms: list[Term] = list(Formula(part.text))
+    except (FormulaicError, SyntaxError, RecursionError, ValueError) as error:
+        raise SpecError(f"cannot read {part.text[:200]!r}: {str(error)[:500]}") from error
+    for factor in {factor for term in terms for factor in term.factors if factor.eval_method.value == "python"}:
+        refuse_other_code(str(factor.expr), part.columns, f"the formula's {part.text[:200]!r}")
+    return terms
 
 
 def _with_splits(data: pd.DataFrame, splits: Sequence[SplitColumn], starts: np.ndarray) -> pd.DataFrame:

@@ -10,9 +10,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from formulaic.transforms import TRANSFORMS
-
 from analysis.errors import SpecError, unknown_column, unknown_function
+from analysis.formula_functions import FUNCTIONS
 
 Split = Literal["within", "between"]
 Made = Literal["within_day", "between_days", "lag", "lag_within"]
@@ -140,8 +139,8 @@ def prepare(text: str, columns: Collection[str], where: str) -> Prepared:
             head, _, method = token.partition(".")  # np.log(x), or a column's own method as in I(x.abs())
             if method and head in columns:
                 used[head] = None
-            elif head not in TRANSFORMS:
-                raise unknown_function(token, [*WORDS, *TRANSFORMS], where)
+            elif head not in (*FUNCTIONS, "np", "contr"):
+                raise unknown_function(token, [*WORDS, *FUNCTIONS], where)
         if token == "(":
             calls.append(position > 0 and tokens[position - 1].lastgroup == "name")
         elif token == ")" and calls:
