@@ -36,6 +36,8 @@ def within_between(frame: pd.DataFrame, names: Sequence[str], person: str) -> pd
     """
     if isinstance(names, str):
         raise SpecError(f"within_between: give a list of columns, as in [{names!r}].")
+    if not isinstance(frame, pd.DataFrame):
+        raise SpecError(f"within_between: the data must be a pandas DataFrame, not {type(frame).__name__}.")
     out = frame.copy()
     for name in (person, *names):
         if name not in frame.columns:

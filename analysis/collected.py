@@ -120,4 +120,4 @@ def collect(
 
 def _without_rows(design: Design) -> Design:
     """The recipe alone."""
-    return replace(design, values=(), positions=design.positions[:0], index=design.index[:0])
+    return replace(design, values=(), lent=None, positions=design.positions[:0], index=design.index[:0])

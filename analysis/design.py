@@ -73,6 +73,7 @@ class Design:
     positions : (n,) each row's place in the frame given;  index : that frame's index, in the order of `positions`
     weights, offset : (n,) or None
     occasions : how columns such as lag(x) and within_day(x) were made
+    lent : the rows' frame, which shares its columns with `values`: as long as it lives, pandas copies before it changes them
     row_dependent : design columns that a person's other rows take part in and that no moments of raw columns hold
     """
 
@@ -95,6 +96,7 @@ class Design:
     weights: np.ndarray | None
     offset: np.ndarray | None
     occasions: Occasions = field(default_factory=Occasions)
+    lent: pd.DataFrame | None = field(default=None, repr=False)
     row_dependent: tuple[str, ...] = ()
 
     @property
@@ -235,6 +237,7 @@ def build_design(
         occasions=Occasions(
             timed, group, day, prompt, lagged.counts, lagged.usual_of(positions[starts[:-1]], levels), days
         ),
+        lent=data,
         row_dependent=_row_dependent((fixed_terms, *random_terms)),
     )
 
@@ -351,7 +354,7 @@ def _only_group(spec: ModelSpec, person: str | None) -> tuple[str, ...]:
 
 def _complete_rows(frame: pd.DataFrame, used: list[str]) -> tuple[pd.DataFrame, np.ndarray, dict[str, int]]:
     """The used columns of the complete rows, those rows' positions, and how many values each column lacked."""
-    data = pd.DataFrame({name: frame[name] for name in used}, copy=False)  # columns are lent, not copied
+    data = pd.DataFrame({name: _single_values(frame[name]) for name in used}, copy=False)  # lent, not copied
     absent = {name: np.asarray(data[name].isna()) for name in used}
     missing = {name: int(mask.sum()) for name, mask in absent.items() if mask.any()}
     if not missing:
@@ -363,6 +366,18 @@ def _complete_rows(frame: pd.DataFrame, used: list[str]) -> tuple[pd.DataFrame, 
         worst = ", ".join(f"{name!r} ({count} of {len(frame)})" for name, count in missing.items()) or "the frame"
         raise DesignError(f"no row is complete; missing values: {worst}.")
     return data, positions, missing
+
+
+def _single_values(column: pd.Series) -> pd.Series:
+    """The column, text as pandas's own text. Raises DesignError where it holds lists and the like."""
+    if isinstance(column.dtype, pd.StringDtype):
+        return column.astype("str")
+    if column.dtype == object:
+        try:
+            column.nunique()
+        except TypeError as error:
+            raise DesignError(f"column {column.name!r} holds lists or tables; one value a row is needed.") from error
+    return column
 
 
 def sort_by_person(data: pd.DataFrame, group: tuple[str, ...]) -> tuple[np.ndarray, pd.Index, np.ndarray | None]:
@@ -503,6 +518,8 @@ def _refuse_moments(part: Prepared, data: pd.DataFrame) -> None:
             raise DesignError(f"column {name!r} holds moments; make numbers of them, such as days since the start.")
         if name in data.columns and data[name].dtype.kind == "m":
             raise DesignError(f"column {name!r} holds durations; make numbers of them, as with .dt.total_seconds().")
+        if name in data.columns and isinstance(data[name].dtype, (pd.PeriodDtype, pd.IntervalDtype)):
+            raise DesignError(f"column {name!r} holds {data[name].dtype}; make numbers or categories of them.")
 
 
 def _refuse_single_levels(blueprint: FormulaicSpec) -> None:

@@ -143,11 +143,11 @@ class _Reader:
                 for part in parts:
                     self._argument(part)
             case ast.Dict(keys=keys, values=values):
-                for part in (*keys, *values):
-                    if part is None:
+                for item in (*keys, *values):
+                    if item is None:
                         self._refuse("'**' cannot stand in a table.")
                     else:
-                        self._argument(part)
+                        self._argument(item)
             case ast.Name(id=name) if name in CODINGS:
                 return
             case ast.Attribute(value=ast.Name(id="contr"), attr=name) if name in CONTRASTS:

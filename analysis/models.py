@@ -44,6 +44,8 @@ def lmm(
     missing value in a used column are dropped and counted. Raises SpecError (wrong question) or DesignError
     (impossible data).
     """
+    if not isinstance(reml, (bool, np.bool_)):
+        raise SpecError(f"reml={reml!r} must be True or False.")
     if residual is not None:
         raise SpecError("residual= (serial correlation) is not available yet; leave it out for independent residuals.")
     design = build_design(formula, frame, person=person, day=day, prompt=prompt)
@@ -239,7 +241,7 @@ class MultilevelModel:
         return pd.DataFrame(spread, index=self.design.levels, columns=self.design.random_names)
 
     def _check_group(self, group: str | None) -> None:
-        if group is not None and sorted(group.split(":")) != sorted(self.design.factor.split(":")):
+        if group is not None and sorted(str(group).split(":")) != sorted(self.design.factor.split(":")):
             raise SpecError(f"the model has no grouping factor {group!r}; it has {self.design.factor!r}.")
 
     def reliability(self, predictors: Sequence[str] | None = None) -> pd.DataFrame:
@@ -395,7 +397,7 @@ class LinearModel(MultilevelModel):
         """
         if method not in INTERVALS:
             raise SpecError(f"confint(method={method!r}) must be one of {', '.join(map(repr, INTERVALS))}.")
-        if not 0.0 < level < 1.0:
+        if not isinstance(level, (int, float)) or not 0.0 < level < 1.0:
             raise SpecError(f"level={level!r} must lie between 0 and 1, as in 0.95.")
         known = intervals.parameters(
             self.design.fixed_names, self.design.random_names, self.fit.moments.structure, self.design.factor

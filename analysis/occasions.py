@@ -71,6 +71,8 @@ class Lagged:
 def refuse_unnamed(timed: Sequence[TimedColumn], day: str | None, prompt: str | None, frame: pd.DataFrame) -> None:
     """SpecErrors for a day or prompt that is no column, or that a formula needs and nobody named."""
     for argument, name in (("day", day), ("prompt", prompt)):
+        if name is not None and not isinstance(name, str):
+            raise SpecError(f"{argument}={name!r} must be the name of one column.")
         if name is not None and name not in frame.columns:
             raise unknown_column(name, frame.columns, f"{argument}={name!r}")
     for column in timed:

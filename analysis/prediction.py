@@ -45,6 +45,8 @@ def new_rows(design: Design, state: PersonState, frame: pd.DataFrame, *, random:
     For a person not in the model, or without the person's column, give the columns within(x) and between(x) themselves.
     A lag is the row before among the new rows; a row without one is predicted as NaN.
     """
+    if not isinstance(frame, pd.DataFrame):
+        raise SpecError(f"newdata must be a pandas DataFrame, not {type(frame).__name__}.")
     group = list(design.spec.random[0].group)
     known = all(name in frame.columns for name in group)
     if random and not known:

@@ -17,6 +17,8 @@ Split = Literal["within", "between"]
 Made = Literal["within_day", "between_days", "lag", "lag_within"]
 
 WORDS = ("within", "between", "within_day", "between_days", "lag")
+LONGEST, PRODUCTS = 20_000, 12
+"""Limits of a formula; twelve factors joined by '*' are 4,096 terms."""
 TOKEN = re.compile(
     r"""(?P<quoted>`[^`]*`)|(?P<text>'[^']*'|"[^"]*")|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
     |(?P<name>[^\W\d][\w.]*)|(?P<space>\s+)|(?P<mark>.)""",
@@ -99,6 +101,11 @@ def parse_formula(formula: str) -> ModelSpec:
     """Read `outcome ~ fixed + (terms | group) + …`. Raises SpecError where the formula cannot be meant."""
     if not isinstance(formula, str) or formula.count("~") != 1:
         raise SpecError(f"the formula {formula!r} needs the form 'outcome ~ predictors + (1 | group)'.")
+    if len(formula) > LONGEST or formula.replace("**", "").count("*") > PRODUCTS:
+        raise SpecError(
+            f"a formula may have {LONGEST:,} characters and {PRODUCTS} products '*' at most (each doubles its terms), not "
+            f"{len(formula):,} and {formula.replace('**', '').count('*')}; write products as a:b."
+        )
     outcome, right = (side.strip() for side in formula.split("~"))
     if not outcome:
         raise SpecError(f"the formula {formula!r} names no outcome before '~'.")
@@ -286,6 +293,8 @@ def _parse_bracket(bracket: str, formula: str) -> Iterator[RandomTerm]:
     if len(parts) != 2 or not parts[0].strip() or not parts[1].strip():
         raise SpecError(f"the formula {formula!r}: ({bracket}) should read (terms | group).")
     terms, group = parts[0].strip(), parts[1].strip()
+    if terms.replace(" ", "") in ("0", "-1", "0+0"):
+        raise SpecError(f"the formula {formula!r}: ({bracket}) has no random term; write (1 | {group}), say.")
     names = [name.strip().strip("`") for name in re.split(r"[:/]", group)]
     if any(not re.fullmatch(r"[^\W\d][\w. ]*", name) for name in names):
         raise SpecError(f"the formula {formula!r}: the group {group!r} should be a column, or columns joined by ':'.")

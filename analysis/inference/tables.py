@@ -49,7 +49,7 @@ def fixed_table(
 
 def critical_value(df: np.ndarray, level: float) -> np.ndarray:
     """Two-sided quantile of Student's t (normal where df is infinite)."""
-    if not 0.0 < level < 1.0:
+    if not isinstance(level, (int, float)) or not 0.0 < level < 1.0:
         raise SpecError(f"level={level!r} must lie between 0 and 1, as in 0.95.")
     upper = 0.5 + 0.5 * level
     return np.asarray(np.where(np.isinf(df), ndtri(upper), stdtrit(np.where(np.isinf(df), 1.0, df), upper)))

@@ -19,6 +19,7 @@ from analysis.optimize import minimise_factor
 
 ENOUGH = 1e-10
 """A replicate is within 1e-5 of its own standard error then: far below the Monte-Carlo error."""
+MOST = 1_000_000
 RANK = 1e-12
 """Eigenvalues of Z'Z below this share of a person's largest are zero."""
 
@@ -30,8 +31,8 @@ def bootstrap_intervals(
 
     As lme4's bootMer with type "parametric" and use.u = FALSE; REML fits are refitted by REML.
     """
-    if not isinstance(replicates, int) or replicates < 100:
-        raise SpecError(f"replicates={replicates!r} must be a whole number of 100 or more, as in 1000.")
+    if not isinstance(replicates, int) or not 100 <= replicates <= MOST:
+        raise SpecError(f"replicates={replicates!r} must be a whole number from 100 to {MOST:,}, as in 1000.")
     draw = Draw.of(fit)
     rng = np.random.default_rng(seed)
     values = []

@@ -45,7 +45,7 @@ def choose(known: list[Parameter], wanted: Sequence[str] | None, group: str) -> 
     """The parameters named (a correlation's terms in either order), each under the name given; all where none is named."""
     if wanted is None:
         return [(parameter.name, parameter) for parameter in known]
-    if isinstance(wanted, str):
+    if isinstance(wanted, str) or not isinstance(wanted, Sequence):
         raise SpecError(f"parameters={wanted!r} must be a list of names, as in [{wanted!r}].")
     by_name = {parameter.name: parameter for parameter in known}
     for parameter in known:

@@ -161,3 +161,47 @@ def test_numbered_rows_are_not_searched_for_repeats(frame, index, monkeypatch):
     frame = frame.set_axis(index(len(frame)))
     monkeypatch.setattr(pd.Index, "duplicated", lambda self: pytest.fail("a RangeIndex was searched"))
     assert analysis.lmm(PLAIN, frame).n_obs == len(frame)
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda frame: analysis.lmm("y ~ x + (0 | person)", frame), "no random term"),
+        (lambda frame: analysis.lmm("y ~ x + (1 | person)", frame.assign(x=[[1]] * len(frame))), "'x' holds lists"),
+        (lambda frame: analysis.lmm("y ~ x + (1 | person)", frame, reml="no"), "reml='no'"),
+        (lambda frame: analysis.lmm("y ~ lag(x) + (1 | person)", frame, day=["day"], prompt="day"), "day="),
+        (lambda frame: analysis.lmm(f"y ~ {'*'.join(['x'] * 20)} + (1 | person)", frame), "products"),
+        (lambda frame: analysis.lmm("y ~ x + (1 | person)", frame).tests(level="a"), "level='a'"),
+        (lambda frame: analysis.lmm("y ~ x + (1 | person)", frame).confint(parameters=3), "parameters=3"),
+        (
+            lambda frame: analysis.lmm("y ~ x + (1 | person)", frame).confint("bootstrap", replicates=10**13),
+            "1,000,000",
+        ),
+        (lambda frame: analysis.lmm("y ~ x + (1 | person)", frame).predict(3), "newdata"),
+        (lambda frame: analysis.lmm("y ~ x + (1 | person)", frame).conditional_modes(3), "grouping factor 3"),
+        (lambda frame: analysis.within_between(3, ["x"], person="person"), "DataFrame"),
+    ],
+)
+def test_what_is_of_the_wrong_kind_is_named(make_diary, ask, words):
+    with pytest.raises(analysis.AnalysisError, match=words):
+        ask(make_diary(8, 8))
+
+
+def test_text_of_either_kind_is_a_category(make_diary):
+    frame = make_diary(8, 8)
+    frame["arm"] = np.where(frame["day"] % 2 == 0, "care", "wait")
+    one, other = (
+        analysis.lmm("y ~ arm + (1 | person)", frame.astype({"arm": kind})).fixed for kind in ("string", "category")
+    )
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_a_fit_does_not_change_when_its_frame_does(make_diary):
+    frame = make_diary(8, 8)
+    kept = frame.copy()
+    fit = analysis.lmm("y ~ x + (1 | person)", frame)
+    pd.testing.assert_frame_equal(frame, kept)
+    before = fit.predict()
+    frame.loc[:, "x"] = 0.0
+    frame.loc[3, "y"] = 99.0
+    pd.testing.assert_series_equal(fit.predict(), before)
