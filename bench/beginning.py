@@ -20,7 +20,7 @@ def first_fit(rounds: int) -> Result:
     """The whole life of the process is timed, from outside; its own clocks tell import and fit apart."""
     code = (
         "from time import perf_counter; start = perf_counter(); import analysis; imported = perf_counter()\n"
-        f"from bench.data import load; frame = load({str(cached('10k'))!r}).head(500); read = perf_counter()\n"
+        f"from bench.data import load; frame = load({str(cached('10k').relative_to(ROOT))!r}).head(500); read = perf_counter()\n"
         f"{A.ours}; print(imported - start, perf_counter() - read)"
     )
     usual = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as people run it

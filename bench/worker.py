@@ -24,7 +24,8 @@ from bench.data import load, one_day
 
 def main(modules: list[str]) -> None:
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what an engine prints goes to the log
+    os.dup2(2, 1)  # what an engine prints goes to the log, at once
+    sys.stdout = os.fdopen(1, "w", buffering=1)
     names: dict[str, Any] = {"np": np, "pd": pd, "load": load, "one_day": one_day, "memory": memory}
     for module in modules:
         names[module] = importlib.import_module(module)
