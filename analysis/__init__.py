@@ -8,7 +8,10 @@
 from analysis.centering import within_between
 from analysis.collected import ModelState, collect
 from analysis.errors import AnalysisError, DesignError, SpecError
-from analysis.models import LinearModel, LogisticModel, MultilevelModel, glmm, lmm
+from analysis.generalised_model import LogisticModel
+from analysis.linear_model import LinearModel
+from analysis.model import MultilevelModel
+from analysis.models import glmm, lmm
 
 __all__ = [
     "AnalysisError",

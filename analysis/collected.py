@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.design import Design, build_design, rows_like
 from analysis.errors import SpecError
 from analysis.linear import fit_lmm
-from analysis.models import LinearModel
+from analysis.linear_model import LinearModel
 from analysis.moments import gaussian_moments, person_state
 from analysis.occasions import Occasions
 from analysis.state import PersonState, state_of_rows

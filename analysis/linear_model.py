@@ -1,0 +1,117 @@
+"""What a fitted linear mixed model answers. Everything here delegates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis import corrections, inference, intervals, prediction, variance
+from analysis.errors import SpecError
+from analysis.linear import LmmFit
+from analysis.model import MultilevelModel
+from analysis.r_code import r_code
+
+INTERVALS = ("wald", "profile", "bootstrap")
+
+
+@dataclass(frozen=True, repr=False)
+class LinearModel(MultilevelModel):
+    """A linear mixed model."""
+
+    fit: LmmFit
+    family = "gaussian"
+    link = "identity"
+
+    @property
+    def residual_sd(self) -> float:
+        return self.fit.sigma
+
+    @property
+    def estimator(self) -> str:
+        return "REML" if self.fit.reml else "ML"
+
+    @property
+    def df_method(self) -> str:
+        """Kenward–Roger for a REML fit of at most 200 persons, otherwise Satterthwaite (METHODS §6)."""
+        return inference.default_method(self.fit)
+
+    def _uncertainty(self, contrasts: np.ndarray, df: str | None, robust: str | None) -> tuple[np.ndarray, np.ndarray]:
+        return inference.uncertainty(self.fit, self.state, self.design.fixed, contrasts, df, robust)
+
+    @property
+    def _residual_variance(self) -> float:
+        return self.fit.sigma**2
+
+    def confint(
+        self,
+        method: str = "wald",
+        parameters: Sequence[str] | None = None,
+        level: float = 0.95,
+        df: str | None = None,
+        replicates: int = 1000,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """`lower`, `upper`; index: term, `sd_TERM|GROUP`, `cor_A.B|GROUP` (either order of A and B), `sigma`.
+
+        "wald": fixed effects with the degrees of freedom of `tests`; SDs on the log scale and correlations on Fisher's z, NaN
+        in a singular fit. "profile": by profile likelihood, a REML fit refitted by ML first. "bootstrap": percentiles over
+        `replicates` parametric draws with `seed`; `attrs["replicates"]` counts those whose fit was sound. Raises SpecError.
+        """
+        if method not in INTERVALS:
+            raise SpecError(f"confint(method={method!r}) must be one of {', '.join(map(repr, INTERVALS))}.")
+        if not isinstance(level, (int, float)) or not 0.0 < level < 1.0:
+            raise SpecError(f"level={level!r} must lie between 0 and 1, as in 0.95.")
+        known = intervals.parameters(
+            self.design.fixed_names, self.design.random_names, self.fit.moments.structure, self.design.factor
+        )
+        chosen = intervals.choose(known, parameters, self.design.factor)
+        wanted, names = [parameter for _, parameter in chosen], [name for name, _ in chosen]
+        sound = replicates
+        if method == "profile":
+            limits = intervals.profile_intervals(self.fit, wanted, level)
+        elif method == "bootstrap":
+            limits, sound = intervals.bootstrap_intervals(self.fit, wanted, level, replicates, seed)
+        else:
+            fixed = self.tests(df=df, level=level)[["lower", "upper"]].to_numpy()
+            limits = np.empty((len(wanted), 2))
+            spread = [k for k, parameter in enumerate(wanted) if parameter.kind != "fixed"]
+            limits[spread] = intervals.spread_intervals(self.fit, [wanted[k] for k in spread], level)
+            for k, parameter in enumerate(wanted):
+                if parameter.kind == "fixed":
+                    limits[k] = fixed[parameter.i]
+        table = pd.DataFrame(limits, columns=["lower", "upper"], index=pd.Index(names, name="parameter"))
+        if method == "bootstrap":
+            table.attrs["replicates"] = sound
+        return table
+
+    def r2(self) -> pd.Series:
+        """`marginal` and `conditional` R², then Rights and Sterba's: see `variance.nakagawa`, `variance.rights_sterba`."""
+        parts = self._variance_parts
+        both: pd.Series = pd.concat([variance.nakagawa(parts), variance.rights_sterba(parts)])
+        return both
+
+    def predict_new_group(self, newdata: pd.DataFrame, uncertainty: bool = False) -> pd.DataFrame:
+        """An outcome in a group never seen: `mean, sd_between, sd_total, sd_predictive, q025, q50, q975`.
+
+        The quantiles take the estimates as known; with `uncertainty` they are those of Student's t about the mean, scaled
+        by `sd_predictive`, with Satterthwaite's degrees of freedom of that variance: an approximation, which allows for
+        the errors of the fixed effects and of the variances.
+        """
+        rows, fit = self._rows(newdata, random=False), self.fit
+        df = inference.satterthwaite_new_group(fit, rows.x, rows.z) if uncertainty else None
+        return prediction.new_group_gaussian(rows, fit.beta, fit.vcov, fit.g, fit.sigma, df)
+
+    def latent_between(self, predictor: str, level: float = 0.95) -> corrections.LatentBetween:
+        """Between and contextual effects of a reflective predictor's usual levels; see `corrections.latent_between`.
+
+        Raises SpecError unless the formula has within(predictor) and between(predictor).
+        """
+        return corrections.latent_between(self.design, self.state, self.fit, predictor, level)
+
+    def to_r(self) -> str:
+        """The same model as R code for lme4."""
+        call = f"lmer({{}}, data = frame, REML = {'TRUE' if self.fit.reml else 'FALSE'})"
+        return r_code(self.design, weights=None, offset=None, call=call)

@@ -1,0 +1,294 @@
+"""What every fitted multilevel model answers (ENGINE.md). Everything here delegates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from analysis import diagnostics, inference, plots, prediction, summary, variance
+from analysis.conditional_modes import Modes, conditional_modes
+from analysis.design import Design
+from analysis.errors import SpecError
+from analysis.generalised import GlmmFit
+from analysis.linear import LmmFit
+from analysis.state import PersonState
+
+SCALES = ("response", "link")
+
+
+@dataclass(frozen=True)
+class MultilevelModel:
+    """A fitted model with one grouping factor. Tables are pandas objects, named by the formula's terms."""
+
+    design: Design
+    state: PersonState
+    fit: LmmFit | GlmmFit
+
+    # ------------------------------------------------------------------ what was fitted
+
+    @property
+    def formula(self) -> str:
+        return self.design.spec.formula
+
+    @property
+    def n_obs(self) -> int:
+        """Rows used."""
+        return self.design.n_obs
+
+    @property
+    def n_groups(self) -> dict[str, int]:
+        """Grouping factor → number of its levels in the rows used."""
+        return {self.design.factor: self.design.n_persons}
+
+    @property
+    def rows_dropped(self) -> int:
+        """Rows left out because a used column is missing; `missing` says which."""
+        return self.design.rows_dropped
+
+    @property
+    def missing(self) -> dict[str, int]:
+        """Used column → rows of the frame that lack it, where any do."""
+        return self.design.missing
+
+    @property
+    def converged(self) -> bool:
+        return self.fit.converged
+
+    @property
+    def singular(self) -> bool:
+        """Is the random effects' covariance at its boundary: a variance of zero, or a correlation of ±1?"""
+        return self.fit.singular
+
+    @cached_property
+    def messages(self) -> list[str]:
+        """Sentences on what limits the fit; empty where nothing does."""
+        return diagnostics.messages(self.fit, self.design, self.state)
+
+    @property
+    def log_likelihood(self) -> float:
+        """Complete log-likelihood, no constants left out; restricted for REML."""
+        return self.fit.log_likelihood
+
+    # ------------------------------------------------------------------ estimates
+
+    @property
+    def fixed(self) -> pd.DataFrame:
+        """Index term; columns `estimate`, `se`."""
+        columns = {"estimate": self.fit.beta, "se": np.sqrt(np.diag(self.fit.vcov))}
+        return pd.DataFrame(columns, index=pd.Index(self.design.fixed_names, name="term"))
+
+    @property
+    def vcov(self) -> pd.DataFrame:
+        """Covariance of the fixed effects."""
+        return pd.DataFrame(self.fit.vcov, index=self.design.fixed_names, columns=self.design.fixed_names)
+
+    @property
+    def random(self) -> dict[str, pd.DataFrame]:
+        """Grouping factor → covariance of its random effects (terms × terms); zeros between independent terms."""
+        names = self.design.random_names
+        return {self.design.factor: pd.DataFrame(self.fit.g, index=names, columns=names)}
+
+    @property
+    def residual_sd(self) -> float | None:
+        return None
+
+    @property
+    def residual_correlation(self) -> float | None:
+        return None
+
+    @property
+    def dispersion(self) -> float | None:
+        return None
+
+    @property
+    def thresholds(self) -> pd.DataFrame | None:
+        return None
+
+    # ------------------------------------------------------------------ inference
+
+    @property
+    def df_method(self) -> str:
+        """The default rule for degrees of freedom."""
+        raise NotImplementedError
+
+    def tests(self, df: str | None = None, robust: str | None = None, level: float = 0.95) -> pd.DataFrame:
+        """Index term; columns `estimate, se, df, statistic, p_value, lower, upper`.
+
+        df: None for `df_method`, "z" for the normal distribution; a linear model has "kenward-roger" (with its adjusted
+        standard errors; REML only) and "satterthwaite", and robust="cr2" with Bell and McCaffrey's degrees of freedom.
+        """
+        names = self.design.fixed_names
+        return self._table(np.eye(len(names)), names, df, robust, level)
+
+    def contrast(
+        self, weights: dict[str, float], df: str | None = None, robust: str | None = None, level: float = 0.95
+    ) -> pd.Series:
+        """A weighted sum of fixed effects, as a row of `tests`: {"between(x)": 1, "within(x)": -1} is contextual."""
+        row = inference.read_contrast(weights, self.design.fixed_names)
+        label = " ".join(f"{weight:+g}·{term}" for term, weight in weights.items())
+        return self._table(row, [label], df, robust, level).iloc[0]
+
+    def confint(
+        self,
+        method: str = "wald",
+        parameters: Sequence[str] | None = None,
+        level: float = 0.95,
+        df: str | None = None,
+        replicates: int = 1000,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """`lower`, `upper` of the fixed effects, with the degrees of freedom of `tests`."""
+        if method != "wald":
+            raise SpecError(f"confint(method={method!r}) is not available yet; 'wald' is, for the fixed effects.")
+        table = self.tests(df=df, level=level)[["lower", "upper"]]
+        if parameters is None:
+            return table
+        for name in parameters:
+            if name not in table.index:
+                raise SpecError(f"no Wald interval for {name!r}; there is one for {', '.join(table.index)}.")
+        return table.loc[list(parameters)]
+
+    def _table(
+        self, contrasts: np.ndarray, labels: Sequence[str], df: str | None, robust: str | None, level: float
+    ) -> pd.DataFrame:
+        vcov, degrees = self._uncertainty(contrasts, df, robust)
+        estimates = inference.Estimates(tuple(self.design.fixed_names), self.fit.beta, vcov)
+        return inference.fixed_table(estimates, contrasts, labels, degrees, level)
+
+    def _uncertainty(self, contrasts: np.ndarray, df: str | None, robust: str | None) -> tuple[np.ndarray, np.ndarray]:
+        """Covariance of the fixed effects (p, p) and degrees of freedom (r,) for contrasts (r, p)."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ persons
+
+    @cached_property
+    def modes(self) -> Modes:
+        """Conditional modes as arrays; `conditional_modes` and `conditional_sd` are the tables."""
+        return conditional_modes(self.fit)
+
+    def conditional_modes(self, group: str | None = None) -> pd.DataFrame:
+        """Index level, columns terms: each person's own deviations from the fixed effects, shrunken."""
+        self._check_group(group)
+        return pd.DataFrame(self.modes.modes, index=self.design.levels, columns=self.design.random_names)
+
+    def conditional_sd(self, group: str | None = None) -> pd.DataFrame:
+        """SDs of the modes given the data and the estimated parameters (lme4's condVar)."""
+        self._check_group(group)
+        spread = np.sqrt(np.maximum(np.diagonal(self.modes.covariance, axis1=1, axis2=2), 0.0))
+        return pd.DataFrame(spread, index=self.design.levels, columns=self.design.random_names)
+
+    def _check_group(self, group: str | None) -> None:
+        if group is not None and sorted(str(group).split(":")) != sorted(self.design.factor.split(":")):
+            raise SpecError(f"the model has no grouping factor {group!r}; it has {self.design.factor!r}.")
+
+    def reliability(self, predictors: Sequence[str] | None = None) -> pd.DataFrame:
+        """Reliability λ of the person means of the split predictors, or those named; see `diagnostics.reliability`."""
+        split = dict.fromkeys(item.column for item in self.design.splits if item.column in self.state.names)
+        names = list(split if predictors is None else predictors)
+        for name in names:
+            if name not in self.state.names:
+                raise SpecError(f"{name!r} is no predictor of this model; {', '.join(self.state.names[:-1])} are.")
+        return diagnostics.reliability(self.state, names)
+
+    def convergence(self) -> diagnostics.Convergence:
+        """Gradient, Newton decrement and curvatures at the optimum."""
+        return diagnostics.convergence(self.fit)
+
+    # ------------------------------------------------------------------ predictions
+
+    def predict(
+        self,
+        newdata: pd.DataFrame | None = None,
+        random: bool = True,
+        scale: Literal["response", "link"] = "response",
+        se: bool = False,
+    ) -> pd.Series | pd.DataFrame:
+        """Predictions for the model's rows (in the frame's order) or for newdata, with or without persons' deviations.
+
+        Persons not in the model get no deviation. `se`: a frame `estimate, se`; on the response scale by the delta
+        method, the variance parameters taken as known.
+        """
+        if scale not in SCALES:
+            raise SpecError(f"scale={scale!r} must be one of {', '.join(SCALES)}.")
+        rows = self._rows(newdata, random)
+        modes = self.modes if random else None
+        eta = prediction.linear_predictor(rows, self.fit.beta, modes)
+        value, slope = self._respond(eta) if scale == "response" else (eta, np.ones_like(eta))
+        out = pd.DataFrame({"estimate": value}, index=rows.index)
+        if se:
+            out["se"] = slope * prediction.linear_predictor_se(rows, self.fit.vcov, modes, self.fit.g)
+        if newdata is None:
+            out = out.iloc[np.argsort(self.design.positions, kind="stable")]
+        return out if se else out["estimate"].rename("prediction")
+
+    def _rows(self, newdata: pd.DataFrame | None, random: bool) -> prediction.Rows:
+        if newdata is None:
+            return prediction.own_rows(self.design)
+        return prediction.new_rows(self.design, self.state, newdata, random=random, offset=self._offset_name)
+
+    @property
+    def _offset_name(self) -> str | None:
+        return None
+
+    def _respond(self, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The response at a linear predictor, and its derivative."""
+        return eta, np.ones_like(eta)
+
+    # ------------------------------------------------------------------ shares of variance
+
+    @property
+    def _residual_variance(self) -> float:
+        raise NotImplementedError
+
+    def icc(self) -> pd.Series:
+        """Intercept variance over intercept plus residual variance, given the fixed effects; NaN without the former."""
+        share = variance.icc(self.design.random, self.fit.g, self._residual_variance)
+        return pd.Series({self.design.factor: share}, name="icc")
+
+    def r2(self) -> pd.Series:
+        """`marginal` and `conditional` R²: see `variance.nakagawa`."""
+        return variance.nakagawa(self._variance_parts)
+
+    @property
+    def _variance_parts(self) -> variance.Parts:
+        design, fit = self.design, self.fit
+        return variance.variance_parts(
+            self.state, design.fixed, design.random, fit.beta, fit.g, self._residual_variance
+        )
+
+    # ------------------------------------------------------------------ pictures
+
+    def plot_effects(self, terms: Sequence[str] | None = None) -> Any:
+        """An Altair chart: each split predictor's two slopes with every person, or the (named) terms as a forest."""
+        return plots.effects_chart(self, terms)
+
+    def plot_modes(self, group: str | None = None) -> Any:
+        """An Altair chart: everybody's own deviation with its 95 % interval, sorted, a panel for each random term."""
+        return plots.modes_chart(self, group)
+
+    def plot_diagnostics(self) -> Any:
+        """An Altair chart: residuals, their quantiles and memory, and the facts in words. Needs the model's rows."""
+        return plots.diagnostics_chart(self)
+
+    # ------------------------------------------------------------------ words
+
+    def summary(self) -> summary.ModelSummary:
+        """A page of text (print it), or HTML in a notebook."""
+        return summary.summarise(self)
+
+    def __repr__(self) -> str:
+        groups = f"{self.design.n_persons} levels of {self.design.factor}"
+        return f"<{type(self).__name__} {self.formula!r}: {self.n_obs} rows, {groups}>"
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+    @property
+    def estimator(self) -> str:
+        """REML, ML, Laplace or AGQ-k."""
+        raise NotImplementedError
