@@ -30,8 +30,8 @@ TERMS = 40
 """Its depth: beyond t = 5 the last term is below rounding."""
 LARGEST = 500.0
 """Means e^η are cut here: a search that comes so far is lost, and infinities would hide from where."""
-ONLY_UPPER = 40.0
-"""An interval's lower end e^−40 times less likely than its upper one might as well be −∞."""
+OUT_OF_REACH = 1e8
+"""An interval that starts below minus this starts at −∞."""
 NARROW = 1.0
 """A normal interval narrower than this, divided by 1 + |its middle|, is a series in its width."""
 ORDERS = 18
@@ -198,43 +198,45 @@ def interval_normal(high: float, low: float, width: float, out: np.ndarray) -> N
 def interval_normal_left(high: float, low: float, width: float, out: np.ndarray) -> None:
     """`interval_normal` where the middle is not above zero."""
     middle = 0.5 * (high + low)
-    upper = log_normal(high)
-    lower = log_normal(low) if low > -np.inf else -np.inf
-    if upper - lower > ONLY_UPPER:
-        first, second, third = normal_slopes(high)
-        out[0] = upper if low == -np.inf else upper + log1m_exp(upper - lower)
-        out[1], out[2], out[3] = -first, second, -third
-        out[5], out[6], out[7] = first, -second, third
-        density = math.exp(-0.5 * low * low - HALF_LOG_2PI - upper) if low > -np.inf else 0.0
-        out[9] = -density
-        out[10] = -density * (low + first) if density > 0.0 else 0.0
-        out[11] = -density * ((low + first) ** 2 - 1.0 - second) if density > 0.0 else 0.0
-        return
     if width * (1.0 - middle) < NARROW:
         s, s1, s2, s3 = bulge(middle, width)
-        u1 = s1 / s
+        tilt = s1 / s
+        bend = s2 / s - tilt * tilt
         out[0] = -0.5 * middle * middle - HALF_LOG_2PI + math.log(width) + math.log(s)
-        out[1] = middle - u1
-        out[2] = -1.0 + s2 / s - u1 * u1
-        out[3] = -(s3 / s - 3.0 * u1 * s2 / s + 2.0 * u1**3)
-        bend = s2 / s - u1 * u1  # 1 + ∂²ℓ/∂η²
-        high_gap, low_gap = 0.5 * width + u1, -0.5 * width + u1  # τ − η − ∂ℓ/∂η
-    else:
-        out[0] = upper + log1m_exp(upper - lower)
-    high_density = math.exp(-0.5 * high * high - HALF_LOG_2PI - out[0])
-    low_density = math.exp(-0.5 * low * low - HALF_LOG_2PI - out[0])
-    if width * (1.0 - middle) >= NARROW:
-        g = low_density - high_density
-        h = low * low_density - high * high_density - g * g
-        out[1], out[2] = g, h
-        out[3] = (low * low - 1.0) * low_density - (high * high - 1.0) * high_density - 3.0 * g * h - g**3
-        bend, high_gap, low_gap = 1.0 + h, high - g, low - g
-    out[5] = high_density
-    out[6] = high_density * high_gap
-    out[7] = high_density * (high_gap * high_gap - bend)
-    out[9] = -low_density
-    out[10] = -low_density * low_gap
-    out[11] = -low_density * (low_gap * low_gap - bend)
+        out[1] = middle - tilt
+        out[2] = bend - 1.0
+        out[3] = 3.0 * tilt * s2 / s - s3 / s - 2.0 * tilt**3
+        high_density = math.exp(-0.5 * high * high - HALF_LOG_2PI - out[0])
+        low_density = math.exp(-0.5 * low * low - HALF_LOG_2PI - out[0])
+        high_gap, low_gap = 0.5 * width + tilt, -0.5 * width + tilt  # τ − η − ∂ℓ/∂η
+        high_third, low_third = high_gap * high_gap - bend, low_gap * low_gap - bend
+    else:  # log Φ(high) + log(1 − ρ), ρ = Φ(low)/Φ(high)
+        upper = log_normal(high)
+        first, second, third = normal_slopes(high)
+        tilt, bend, twist = 0.0, 0.0, 0.0  # what log(1 − ρ) adds to the derivatives in η
+        low_density, low_gap = 0.0, 0.0
+        rest, share = 0.0, 0.0
+        if low > -OUT_OF_REACH:
+            u = log_normal(low) - upper
+            rest, share = log1m_exp(-u), math.exp(u)
+            own, own_second, own_third = normal_slopes(low)
+            u1, u2, u3 = first - own, own_second - second, third - own_third
+            g1 = -share / (1.0 - share)
+            g2 = g1 / (1.0 - share)
+            g3 = g2 * (1.0 + share) / (1.0 - share)
+            tilt, bend = g1 * u1, g1 * u2 + g2 * u1 * u1
+            twist = g1 * u3 + 3.0 * g2 * u1 * u2 + g3 * u1**3
+            low_density = -g1 * own
+            low_gap = low + first - tilt
+        out[0] = upper + rest
+        out[1], out[2], out[3] = tilt - first, second + bend, twist - third
+        high_density = first / (1.0 - share)
+        own_gap = high + first if first == 0.0 else -second / first
+        high_gap = own_gap - tilt
+        high_third = (third / first if first > 0.0 else high * high - 1.0) - 2.0 * own_gap * tilt + tilt * tilt - bend
+        low_third = low_gap * low_gap - 1.0 - second - bend
+    out[5], out[6], out[7] = high_density, high_density * high_gap, high_density * high_third
+    out[9], out[10], out[11] = -low_density, -low_density * low_gap, -low_density * low_third
 
 
 @compiled
