@@ -291,8 +291,7 @@ def log_likelihood(family: int, y: float, size: float, eta: float, extra: np.nda
     if family == POISSON:
         return y * eta - math.exp(min(eta, LARGEST))
     if family == NEGATIVE_BINOMIAL:
-        kappa = math.exp(extra[0])
-        return rising(y, extra[0])[0] + y * eta - (y + kappa) * log1p_exp(eta - extra[0])
+        return rising(y, extra[0])[0] + negative_binomial_slopes(y, eta, extra[0])[0]
     high, low, width = category_ends(y, eta, extra)
     if not width > 0.0:
         return -np.inf
@@ -315,6 +314,9 @@ def slopes(family: int, y: float, size: float, eta: float, extra: np.ndarray) ->
     if family == POISSON:
         mu = math.exp(min(eta, LARGEST))
         return y * eta - mu, y - mu, -mu
+    if family == NEGATIVE_BINOMIAL:
+        value, first, second = negative_binomial_slopes(y, eta, extra[0])
+        return value + rising(y, extra[0])[0], first, second
     out = np.empty(12)
     expand(family, y, size, eta, extra, out)
     return out[0], out[1], out[2]
@@ -377,15 +379,21 @@ def expand(family: int, y: float, size: float, eta: float, extra: np.ndarray, ou
 
 
 @compiled
+def negative_binomial_slopes(y: float, eta: float, log_kappa: float) -> tuple[float, float, float]:
+    """What moves with η: yη − (y + κ) log(1 + e^t), t = η − log κ, and its first two derivatives."""
+    kappa, t = math.exp(log_kappa), eta - log_kappa
+    p, q = probability(t), probability(-t)
+    return y * eta - (y + kappa) * log1p_exp(t), y * q - kappa * p, -(y + kappa) * p * q
+
+
+@compiled
 def expand_negative_binomial(y: float, eta: float, log_kappa: float, out: np.ndarray) -> None:
     """With t = η − log κ, p = μ/(κ + μ):  ℓ = Σ_{j<y} log(1 + j/κ) + yη − (y + κ) log(1 + e^t)."""
     kappa, t = math.exp(log_kappa), eta - log_kappa
     p, q = probability(t), probability(-t)
-    logs = log1p_exp(t)
     constant, slope = rising(y, log_kappa)
-    out[0] = constant + y * eta - (y + kappa) * logs
-    out[1] = y * q - kappa * p
-    out[2] = -(y + kappa) * p * q
+    out[0], out[1], out[2] = negative_binomial_slopes(y, eta, log_kappa)
+    out[0] += constant
     out[3] = out[2] * (q - p)
     if t < -5.0:  # p − log(1 + e^t), which nearly cancel
         minus, power, short = -math.exp(t), -math.exp(t), 0.0
@@ -393,7 +401,7 @@ def expand_negative_binomial(y: float, eta: float, log_kappa: float, out: np.nda
             power *= minus
             short -= power * (1.0 - 1.0 / k)
     else:
-        short = p - logs
+        short = p - log1p_exp(t)
     out[4] = 0.0
     out[5] = slope + kappa * short + y * p
     out[6] = p * out[1]

@@ -1,0 +1,133 @@
+"""The marginal likelihood of a generalised model at a point, as the minimiser asks for it.
+
+A point holds (β*, φ, θ): inner fixed effects, the families' own parameters on an unbounded scale, relative factor. For ordinal
+outcomes φ is the first threshold and the logs of the gaps; for the negative binomial log κ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.covariance import Structure
+from analysis.kernels.compiled import each
+from analysis.kernels.families import ORDINAL_LOGIT
+from analysis.kernels.laplace import laplace
+from analysis.kernels.quadrature import quadrature
+
+ROWS_A_PART = 4096
+"""Rows that are worth a thread of their own."""
+
+
+@dataclass(frozen=True)
+class Responses:
+    """The rows of a generalised model with inner columns, person by person.
+
+    family : of `kernels.families`;  n_extra : number of its own parameters ψ
+    x (p, n), z (q, n) one row a column of the design;  y, size, offset (n,);  starts (persons + 1,)
+    joint_map : (p + r, p + r) with (β, ψ) = joint_map @ (β*, ψ*);  random_map : (q, q) with b = random_map @ b*
+    constant : the log-likelihood's part that no parameter touches
+    """
+
+    family: int
+    n_extra: int
+    x: np.ndarray
+    z: np.ndarray
+    y: np.ndarray
+    size: np.ndarray
+    offset: np.ndarray
+    starts: np.ndarray
+    structure: Structure
+    joint_map: np.ndarray
+    random_map: np.ndarray
+    constant: float
+
+    @property
+    def n_fixed(self) -> int:
+        return int(self.x.shape[0])
+
+    @property
+    def n_persons(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def fixed_map(self) -> np.ndarray:
+        """(p, p) with β = fixed_map @ β*."""
+        return np.asarray(self.joint_map[: self.n_fixed, : self.n_fixed])
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """The marginal deviance at a point: value, gradient (m,), and the persons' own gradients (persons, m)."""
+
+    value: float
+    gradient: np.ndarray
+    scores: np.ndarray
+
+    @property
+    def information(self) -> np.ndarray:
+        """(m, m) the deviance's curvature as the scores' spread promises it (Berndt, Hall, Hall & Hausman, 1974)."""
+        return np.asarray(0.5 * self.scores.T @ self.scores)
+
+
+class Marginal:
+    """The deviance as a function of the point. It keeps the persons' modes, from where the next search starts."""
+
+    def __init__(self, data: Responses, agq: int) -> None:
+        self.data = data
+        self.modes = np.zeros((data.n_persons, data.structure.size))
+        self.nodes, weights = np.polynomial.hermite.hermgauss(agq)
+        self.log_weights = np.log(weights) + self.nodes**2
+        parts = min(16, 1 + int(data.starts[-1]) // ROWS_A_PART)
+        edges = np.searchsorted(data.starts, np.linspace(0, data.starts[-1], parts + 1))
+        self.edges = np.unique(np.append(edges[:-1], data.n_persons))
+
+    def __call__(self, point: np.ndarray) -> tuple[float, np.ndarray]:
+        at = self.at(point)
+        return at.value, at.gradient
+
+    def at(self, point: np.ndarray) -> At:
+        data, p, r = self.data, self.data.n_fixed, self.data.n_extra
+        q = data.structure.size
+        beta, extra = point[:p].copy(), natural(data.family, point[p : p + r])
+        lam = data.structure.lam(point[p + r :])
+        deviance, scores = np.empty(data.n_persons), np.empty((data.n_persons, p + r + q * q))
+        rows = (data.family, data.x, data.z, data.y, data.size, data.offset, data.starts)
+
+        def work(part: int) -> None:
+            span = (int(self.edges[part]), int(self.edges[part + 1]))
+            if len(self.nodes) == 1:
+                laplace(*rows, *span, beta, extra, lam, self.modes, deviance, scores)
+            else:
+                nodes = (self.nodes, self.log_weights)
+                quadrature(*rows, *span, beta, extra, lam, self.modes, *nodes, deviance, scores)
+
+        each(work, len(self.edges) - 1)
+        places = p + r + data.structure.rows * q + data.structure.columns
+        own = [scores[:, :p], scores[:, p : p + r] @ natural_slope(data.family, point[p : p + r]), scores[:, places]]
+        scores = np.hstack(own)
+        value = float(deviance.sum())
+        if not np.isfinite(value):
+            self.modes[~np.isfinite(self.modes).all(axis=1)] = 0.0
+            return At(np.inf, np.full(len(point), np.nan), scores)
+        return At(value, scores.sum(axis=0), scores)
+
+
+def natural(family: int, phi: np.ndarray) -> np.ndarray:
+    """ψ (r,) from the unbounded φ (r,): thresholds from the first one and the logs of the gaps; log κ is itself."""
+    if family < ORDINAL_LOGIT:
+        return phi.copy()
+    return np.cumsum(np.append(phi[:1], np.exp(np.minimum(phi[1:], 50.0))))
+
+
+def unbounded(family: int, psi: np.ndarray) -> np.ndarray:
+    """φ (r,) from ψ (r,)."""
+    return psi.copy() if family < ORDINAL_LOGIT else np.append(psi[:1], np.log(np.diff(psi)))
+
+
+def natural_slope(family: int, phi: np.ndarray) -> np.ndarray:
+    """∂ψ/∂φ (r, r)."""
+    if family < ORDINAL_LOGIT:
+        return np.eye(len(phi))
+    return np.tril(np.ones((len(phi), len(phi)))) * np.append(1.0, np.exp(np.minimum(phi[1:], 50.0)))
