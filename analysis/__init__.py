@@ -8,7 +8,7 @@
 from analysis.centering import within_between
 from analysis.collected import ModelState, collect
 from analysis.errors import AnalysisError, DesignError, SpecError
-from analysis.generalised_model import LogisticModel
+from analysis.generalised_model import GeneralisedModel
 from analysis.linear_model import LinearModel
 from analysis.model import MultilevelModel
 from analysis.models import glmm, lmm
@@ -16,8 +16,8 @@ from analysis.models import glmm, lmm
 __all__ = [
     "AnalysisError",
     "DesignError",
+    "GeneralisedModel",
     "LinearModel",
-    "LogisticModel",
     "ModelState",
     "MultilevelModel",
     "SpecError",

@@ -10,51 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.covariance import Structure
 from analysis.kernels.compiled import each
 from analysis.kernels.families import ORDINAL_LOGIT
 from analysis.kernels.laplace import laplace
 from analysis.kernels.quadrature import quadrature
+from analysis.responses import Responses
 
 ROWS_A_PART = 4096
 """Rows that are worth a thread of their own."""
-
-
-@dataclass(frozen=True)
-class Responses:
-    """The rows of a generalised model with inner columns, person by person.
-
-    family : of `kernels.families`;  n_extra : number of its own parameters ψ
-    x (p, n), z (q, n) one row a column of the design;  y, size, offset (n,);  starts (persons + 1,)
-    joint_map : (p + r, p + r) with (β, ψ) = joint_map @ (β*, ψ*);  random_map : (q, q) with b = random_map @ b*
-    constant : the log-likelihood's part that no parameter touches
-    """
-
-    family: int
-    n_extra: int
-    x: np.ndarray
-    z: np.ndarray
-    y: np.ndarray
-    size: np.ndarray
-    offset: np.ndarray
-    starts: np.ndarray
-    structure: Structure
-    joint_map: np.ndarray
-    random_map: np.ndarray
-    constant: float
-
-    @property
-    def n_fixed(self) -> int:
-        return int(self.x.shape[0])
-
-    @property
-    def n_persons(self) -> int:
-        return len(self.starts) - 1
-
-    @property
-    def fixed_map(self) -> np.ndarray:
-        """(p, p) with β = fixed_map @ β*."""
-        return np.asarray(self.joint_map[: self.n_fixed, : self.n_fixed])
 
 
 @dataclass(frozen=True, slots=True)

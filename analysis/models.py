@@ -9,11 +9,12 @@ from analysis.design import build_design
 from analysis.errors import SpecError
 from analysis.factor_moments import factor_moments
 from analysis.factored import fit_factors
-from analysis.generalised import binomial_data, fit_glmm
-from analysis.generalised_model import LogisticModel
+from analysis.generalised import fit_glmm
+from analysis.generalised_model import GeneralisedModel
 from analysis.linear import fit_lmm
 from analysis.linear_model import LinearModel
 from analysis.moments import gaussian_moments, person_state
+from analysis.responses import read_kind, responses
 
 
 def lmm(
@@ -56,17 +57,16 @@ def glmm(
     person: str | None = None,
     day: str | None = None,
     prompt: str | None = None,
-) -> LogisticModel:
-    """Fit a logistic mixed model with one grouping factor by Laplace, or by quadrature (agq > 1, one random effect).
+) -> GeneralisedModel:
+    """Fit a generalised mixed model by Laplace, or with one grouping factor and random effect by quadrature (agq points).
 
-    The outcome is 0/1, or a proportion with `weights` naming the column of the numbers of trials; `offset` names a
-    column that is added to the log-odds. Otherwise as `lmm`.
+    family, link: "binomial" with "logit" (default), "probit" or "cloglog"; "poisson" and "negative_binomial" (variance
+    μ + μ²/κ) with "log". The outcome is 0/1, or a proportion with `weights` naming the column of the numbers of trials;
+    or a count. `offset` names a column that is added to the linear predictor: the log of the exposure. Otherwise as `lmm`.
     """
-    if family != "binomial":
-        raise SpecError(f"family={family!r} is not available yet; 'binomial' is.")
-    if link not in (None, "logit"):
-        raise SpecError(f"link={link!r} is not available yet; 'logit' is.")
+    link, kind = read_kind(family, link)
     design = build_design(formula, frame, person=person, day=day, prompt=prompt, weights=weights, offset=offset)
     if design.several:
         raise SpecError(f"the formula {formula!r}: nested and crossed factors of a GLMM are not available yet.")
-    return LogisticModel(design, person_state(design), fit_glmm(binomial_data(design), agq), weights, offset)
+    fit = fit_glmm(responses(design, kind), agq)
+    return GeneralisedModel(design, person_state(design), fit, family, link, weights, offset)

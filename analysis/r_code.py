@@ -1,4 +1,4 @@
-"""The same model as R code, to be checked elsewhere: base R and lme4, nothing else."""
+"""The same model as R code, to be checked elsewhere: base R and one package, lme4 where it can fit the model."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from analysis.spec import SplitColumn, TimedColumn, plain_names, rename_words
 SYNTACTIC = re.compile(r"[A-Za-z][\w.]*", re.ASCII)
 
 
-def r_code(design: Design, *, weights: str | None, offset: str | None, call: str) -> str:
+def r_code(
+    design: Design, *, weights: str | None, offset: str | None, call: str, package: str = "lme4"
+) -> str:
     """R code that makes the model's columns in a data frame `frame` and fits it; lags before incomplete rows go.
 
-    call : lme4's call with {} where its formula goes
+    call : the package's call with {} where its formula goes
     """
     group = design.spec.random[0].group
     person = _column(group[0]) if len(group) == 1 else f"interaction({', '.join(map(_column, group))}, drop = TRUE)"
     made: list[SplitColumn | TimedColumn] = [*design.splits, *design.occasions.columns]
     names = {column.name: f"{column.column}_{column.kind}" for column in made}
-    lines = ["library(lme4)", *_lags(design, person, names)]
+    lines = [f"library({package})", *_lags(design, person, names)]
     if made:
         parts = (design.fixed_terms, *design.random_terms)
         used = [*plain_names(design.spec.outcome), *(name for part in parts for name in part.prepared.columns), *group]
