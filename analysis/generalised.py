@@ -13,8 +13,6 @@ from scipy.special import logit, ndtri
 
 from analysis.errors import SpecError
 from analysis.kernels import families
-from analysis.kernels.laplace import curvatures
-from analysis.kernels.rows import slopes_of_rows
 from analysis.marginal import Marginal, natural, natural_slope, unbounded
 from analysis.optimize import Minimum, differentiate, minimise_factor
 from analysis.responses import Responses
@@ -99,13 +97,11 @@ def fit_glmm(data: Responses, agq: int = 1) -> GlmmFit:
 
 def _finished(marginal: Marginal, minimum: Minimum, agq: int) -> GlmmFit:
     data = marginal.data
-    p, r, q = data.n_fixed, data.n_extra, data.structure.size
+    p, r = data.n_fixed, data.n_extra
     marginal.at(minimum.x)
     beta, phi, theta = minimum.x[:p], minimum.x[p : p + r], minimum.x[p + r :]
     psi, lam = natural(data.family, phi), data.structure.lam(theta)
-    curvature, cross = np.empty((data.n_persons, q, q)), np.empty((data.n_persons, q, p + r))
-    rows = (data.family, data.x, data.z, data.y, data.size, data.offset, data.starts)
-    curvatures(*rows, beta.copy(), psi, lam, marginal.modes, curvature, cross)
+    curvature, cross, _ = marginal.curvatures(minimum.x)
     to_natural = np.eye(len(minimum.x))
     to_natural[p : p + r, p : p + r] = natural_slope(data.family, phi)
     covariance = to_natural @ _covariance(minimum) @ to_natural.T
@@ -161,20 +157,12 @@ def _without_overdispersion(data: Responses, agq: int, value: float) -> GlmmFit 
 
 
 def start(data: Responses) -> np.ndarray:
-    """A point (β*, φ, θ) to begin with: the plain model by a few safe Newton steps, and middling spreads."""
-    p, n = data.n_fixed, len(data.y)
-    constant = data.x @ np.ones(n) / n  # the inner columns are orthonormal: their weights for a constant
+    """A point (β*, φ, θ) to begin with: a model without predictors, and middling spreads."""
     level, psi = _null(data)
-    origin = level * constant
-    beta, rows, scratch = origin, np.empty((3, n)), np.empty((2, max(n, 12)))
-    for _ in range(4):
-        slopes_of_rows(data.family, data.y, data.size, psi, n, data.offset + beta @ data.x, rows, scratch)
-        information = (data.x * rows[2]) @ data.x.T
-        information[np.diag_indices_from(information)] += 1e-3 * rows[2].sum()  # a ridge: only a start is needed
-        step = np.linalg.solve(information, data.x @ rows[1])
-        beta = beta + np.clip(step, -2.0, 2.0)
-    beta = origin + np.clip(beta - origin, -5.0, 5.0)
-    return np.concatenate([beta[:p], unbounded(data.family, psi), np.where(data.structure.diagonal, 0.5, 0.0)])
+    constant = data.x.sum(axis=1) / len(data.y)  # the inner columns are orthonormal: their weights for a constant
+    return np.concatenate(
+        [level * constant, unbounded(data.family, psi), np.where(data.structure.diagonal, 0.5, 0.0)]
+    )
 
 
 def _null(data: Responses) -> tuple[float, np.ndarray]:
@@ -184,7 +172,7 @@ def _null(data: Responses) -> tuple[float, np.ndarray]:
         counts = np.bincount(data.y.astype(int), minlength=data.n_extra + 1)
         below = np.cumsum(counts)[:-1] / counts.sum()
         return 0.0, logit(below) if data.family == families.ORDINAL_LOGIT else ndtri(below)
-    mean = float(data.size @ data.y / data.size.sum())
+    mean = float((data.size * data.y).sum() / data.size.sum())
     shift = float(data.offset.mean())
     if data.family == families.BINOMIAL_LOGIT:
         return float(logit(mean)) - shift, none
@@ -192,7 +180,8 @@ def _null(data: Responses) -> tuple[float, np.ndarray]:
         return float(ndtri(mean)) - shift, none
     if data.family == families.BINOMIAL_CLOGLOG:
         return float(np.log(-np.log1p(-mean))) - shift, none
-    level = float(np.log(mean) - np.log(np.mean(np.exp(data.offset - data.offset.max()))) - data.offset.max())
+    top = data.offset.max()
+    level = float(np.log(mean) - np.log(np.mean(np.exp(data.offset - top))) - top)
     if data.family == families.POISSON:
         return level, none
     spread = float(data.y.var()) - mean

@@ -12,7 +12,7 @@ import numpy as np
 
 from analysis.kernels.compiled import each
 from analysis.kernels.families import ORDINAL_LOGIT
-from analysis.kernels.laplace import laplace
+from analysis.kernels.laplace import curvatures, laplace
 from analysis.kernels.quadrature import quadrature
 from analysis.responses import Responses
 
@@ -30,8 +30,9 @@ class At:
 
     @property
     def information(self) -> np.ndarray:
-        """(m, m) the deviance's curvature as the scores' spread promises it (Berndt, Hall, Hall & Hausman, 1974)."""
-        return np.asarray(0.5 * self.scores.T @ self.scores)
+        """(m, m) the deviance's curvature as the spread of the scores about their mean promises it (Berndt, Hall, Hall & Hausman, 1974)."""
+        apart = self.scores - self.gradient / len(self.scores)
+        return np.asarray(0.5 * apart.T @ apart)
 
 
 class Marginal:
@@ -46,35 +47,66 @@ class Marginal:
         edges = np.searchsorted(data.starts, np.linspace(0, data.starts[-1], parts + 1))
         self.edges = np.unique(np.append(edges[:-1], data.n_persons))
 
+        self._last: tuple[np.ndarray, At] | None = None
+        self.parts = len(self.edges) - 1
+        self._rows = (data.family, data.x, data.z, data.y, data.size, data.offset, data.starts)
+
+    def _span(self, part: int) -> tuple[int, int]:
+        return int(self.edges[part]), int(self.edges[part + 1])
+
+    def _split(self, point: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """β*, ψ* and Λ."""
+        data, p, r = self.data, self.data.n_fixed, self.data.n_extra
+        return point[:p].copy(), natural(data.family, point[p : p + r]), data.structure.lam(point[p + r :])
+
+    def curvatures(self, point: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """At the modes of the point asked for last: see `kernels.laplace.curvatures`."""
+        data, q = self.data, self.data.structure.size
+        curvature = np.empty((data.n_persons, q, q))
+        cross = np.empty((data.n_persons, q, data.n_fixed + data.n_extra))
+        information = np.empty((self.parts, data.n_fixed, data.n_fixed))
+        parameters = self._split(point)
+
+        def work(part: int) -> None:
+            curvatures(
+                *self._rows, *self._span(part), *parameters, self.modes, curvature, cross, information[part]
+            )
+
+        each(work, self.parts)
+        return curvature, cross, information.sum(axis=0)
+
     def __call__(self, point: np.ndarray) -> tuple[float, np.ndarray]:
         at = self.at(point)
         return at.value, at.gradient
 
     def at(self, point: np.ndarray) -> At:
+        if self._last is not None and np.array_equal(point, self._last[0]):
+            return self._last[1]
         data, p, r = self.data, self.data.n_fixed, self.data.n_extra
         q = data.structure.size
-        beta, extra = point[:p].copy(), natural(data.family, point[p : p + r])
-        lam = data.structure.lam(point[p + r :])
+        parameters = self._split(point)
+        rows = self._rows
         deviance, scores = np.empty(data.n_persons), np.empty((data.n_persons, p + r + q * q))
-        rows = (data.family, data.x, data.z, data.y, data.size, data.offset, data.starts)
 
         def work(part: int) -> None:
-            span = (int(self.edges[part]), int(self.edges[part + 1]))
+            span = self._span(part)
             if len(self.nodes) == 1:
-                laplace(*rows, *span, beta, extra, lam, self.modes, deviance, scores)
+                laplace(*rows, *span, *parameters, self.modes, deviance, scores)
             else:
                 nodes = (self.nodes, self.log_weights)
-                quadrature(*rows, *span, beta, extra, lam, self.modes, *nodes, deviance, scores)
+                quadrature(*rows, *span, *parameters, self.modes, *nodes, deviance, scores)
 
-        each(work, len(self.edges) - 1)
+        each(work, self.parts)
         places = p + r + data.structure.rows * q + data.structure.columns
         own = [scores[:, :p], scores[:, p : p + r] @ natural_slope(data.family, point[p : p + r]), scores[:, places]]
         scores = np.hstack(own)
         value = float(deviance.sum())
         if not np.isfinite(value):
             self.modes[~np.isfinite(self.modes).all(axis=1)] = 0.0
+            self._last = None
             return At(np.inf, np.full(len(point), np.nan), scores)
-        return At(value, scores.sum(axis=0), scores)
+        self._last = point.copy(), At(value, scores.sum(axis=0), scores)
+        return self._last[1]
 
 
 def natural(family: int, phi: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from analysis.covariance import Structure
 from analysis.design import Column, Design
 from analysis.errors import DesignError, SpecError
 from analysis.kernels import families
+from analysis.kernels.columns import mixed, products
 from analysis.moments import block_constants, inner_to_written, refuse_dependence
 
 WHOLE = 1e-6
@@ -107,24 +108,20 @@ def assemble(
     ordinal = family >= families.ORDINAL_LOGIT
     one = next((j for j, column in enumerate(design.fixed) if column.kind == "one"), None)
     p = len(design.fixed)
-    values = design.matrix(design.fixed)
-    centre = values[0] + (values - values[0]).mean(axis=0) if ordinal and p else np.zeros(p)
-    x, to_written = _inner_columns(design, design.fixed, values - centre, [one] * p)
-    gram = x.T @ x / len(x)
+    x, centre, to_written = _inner_columns(design, design.fixed, [one] * p, all_moved=ordinal)
+    gram = products(x) / max(1, x.shape[1])
     refuse_dependence(gram, design.fixed_names)
     whitening = np.linalg.inv(np.linalg.cholesky(gram)).T if p else np.eye(0)
     joint = np.eye(p + n_extra)
     joint[:p, :p] = to_written @ whitening
     if ordinal:  # τ = τ* + centre'β
         joint[p:, :p] = centre @ joint[:p, :p]
-    z, random_map = _inner_columns(
-        design, design.random, design.matrix(design.random), block_constants(design.random, structure)
-    )
+    z, _, random_map = _inner_columns(design, design.random, block_constants(design.random, structure))
     return Responses(
         family=family,
         n_extra=n_extra,
-        x=np.ascontiguousarray((x @ whitening).T),
-        z=np.ascontiguousarray(z.T),
+        x=mixed(x, whitening),
+        z=z,
         y=y,
         size=size,
         offset=offset,
@@ -175,20 +172,22 @@ def _counts(design: Design) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def _inner_columns(
-    design: Design, columns: tuple[Column, ...], values: np.ndarray, constants: list[int | None]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Columns (n, k), centred where a constant takes up the shift and scaled to unit mean square; and their map."""
-    offsets = np.zeros(len(columns))
+    design: Design, columns: tuple[Column, ...], constants: list[int | None], all_moved: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Columns (k, n) scaled to unit mean square and centred where a constant takes up the shift, or all; centres; their map."""
+    values = np.ascontiguousarray(design.matrix(columns).T)
+    centres = np.zeros(len(columns))
     scale = np.ones(len(columns))
     for j, constant in enumerate(constants):
         if columns[j].kind == "one":
             continue
-        if constant is not None:
-            offsets[j] = values[0, j] + (values[:, j] - values[0, j]).mean()
-            values[:, j] -= offsets[j]
-        size = np.abs(design.column(columns[j].source)).max() if columns[j].kind == "raw" else abs(offsets[j])
-        scale[j] = np.sqrt(np.mean(values[:, j] ** 2))
+        size = np.abs(values[j]).max()
+        if constant is not None or all_moved:
+            centres[j] = values[j, 0] + (values[j] - values[j, 0]).mean()
+            values[j] -= centres[j]
+        scale[j] = np.sqrt(np.mean(values[j] ** 2))
         if scale[j] <= 1e-12 * size:
             raise without_variation(columns[j].name)
-        values[:, j] /= scale[j]
-    return values, inner_to_written(offsets, scale, constants)
+        values[j] /= scale[j]
+    moved = np.where([constant is None for constant in constants], 0.0, centres)
+    return values, centres, inner_to_written(moved, scale, constants)

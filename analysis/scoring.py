@@ -1,20 +1,22 @@
 """From a first guess to the neighbourhood of a generalised model's optimum, in as few evaluations as can be.
 
-The persons' scores give a curvature for nothing; Newton's method on it comes close, and BFGS, starting from it, closer.
-What is left to prove (bounds, the true Hessian) is `optimize`'s.
+Newton steps bring the fixed effects, EM steps the persons' spread to their sizes; then everything moves together by BFGS, which starts from a curvature that
+costs nothing: the penalised likelihood's in the fixed effects, that of the persons' scores in the rest. What is left to
+prove (bounds, the true Hessian) is `optimize`'s.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from analysis.covariance import canonical
 from analysis.marginal import At, Marginal
 
 ROUNDS = 100
-FAR = 1.0
-"""While a Newton step promises more than this, the scores' own spread is the better curvature."""
 CLOSE = 1e-13
-"""A promise so small is rounding."""
+"""A promised fall so small is rounding."""
+FIRST = 2
+"""Steps for the fixed effects and the persons' spread apart, before all parameters move together."""
 LONGEST = 2.0
 """Longest step in any coordinate; all are of unit scale."""
 
@@ -22,9 +24,15 @@ LONGEST = 2.0
 def approach(marginal: Marginal, start: np.ndarray) -> np.ndarray:
     """A point (m,) close to the deviance's minimum, from `start`."""
     x, here = start, marginal.at(start)
+    for _ in range(FIRST):
+        if np.isfinite(here.value):
+            candidate = _first_step(marginal, x, here)
+            there = marginal.at(candidate)
+            if there.value < here.value:
+                x, here = candidate, there
     if not np.isfinite(here.value):
-        return start
-    curvature = _steady(here)
+        return x
+    curvature = _curvature(marginal, x, here)
     for _ in range(ROUNDS):
         step = -np.linalg.solve(curvature, here.gradient)
         promise = float(-step @ here.gradient)
@@ -37,15 +45,32 @@ def approach(marginal: Marginal, start: np.ndarray) -> np.ndarray:
         share, there = moved
         change = there.gradient - here.gradient
         x, here = x + share * step, there
-        curvature = _steady(here) if promise > FAR else _updated(curvature, share * step, change)
+        curvature = _updated(curvature, share * step, change)
     return x
 
 
-def _steady(at: At) -> np.ndarray:
-    """The scores' curvature, with something added where few persons leave it without a direction."""
-    information = at.information
-    ridge = 1e-2 if len(at.scores) < 5 * len(information) else 1e-6
-    return np.asarray(information + ridge * np.diag(np.diag(information) + 1e-3 * np.trace(information)))
+def _first_step(marginal: Marginal, x: np.ndarray, at: At) -> np.ndarray:
+    """Newton's step for β in the penalised likelihood, and an EM step for Λ, which many rows a person make a long one."""
+    data, modes = marginal.data, marginal.modes
+    p, first = data.n_fixed, data.n_fixed + data.n_extra
+    lam = data.structure.lam(x[first:])
+    curvature, _, information = marginal.curvatures(x)
+    expected = np.linalg.inv(curvature) + modes[:, :, None] * modes[:, None, :]
+    factor = lam @ np.linalg.cholesky(expected.mean(axis=0))
+    step = np.linalg.lstsq(-2.0 * information, at.gradient[:p], rcond=1e-10)[0]
+    step *= min(1.0, LONGEST / np.abs(step).max(initial=LONGEST))
+    return np.concatenate([x[:p] + step, x[p:first], canonical(data.structure, factor)])
+
+
+def _curvature(marginal: Marginal, x: np.ndarray, at: At) -> np.ndarray:
+    """(m, m), with something added where few persons leave a direction without curvature."""
+    p = marginal.data.n_fixed
+    out = at.information
+    out[:p] = 0.0
+    out[:, :p] = 0.0
+    out[:p, :p] = 2.0 * marginal.curvatures(x)[2]
+    few = 1e-2 if len(at.scores) < 5 * len(out) else 1e-6
+    return np.asarray(out + few * np.diag(np.diag(out) + 1e-3 * np.trace(out)))
 
 
 def _along(marginal: Marginal, x: np.ndarray, here: At, step: np.ndarray) -> tuple[float, At] | None:

@@ -130,23 +130,29 @@ def curvatures(
     size: np.ndarray,
     offset: np.ndarray,
     starts: np.ndarray,
+    first: int,
+    last: int,
     beta: np.ndarray,
     extra: np.ndarray,
     lam: np.ndarray,
     u: np.ndarray,
     curvature: np.ndarray,
     cross: np.ndarray,
+    information: np.ndarray,
 ) -> None:
     """At the modes u: H = Λ'Z'WZΛ + I into curvature (persons, q, q), −∂(slope in u)/∂(β, ψ) into cross (persons, q, p + r).
 
-    W holds −∂²ℓ/∂η², so that du/d(β, ψ) = −H⁻¹ cross.
+    W holds −∂²ℓ/∂η², so that du/d(β, ψ) = −H⁻¹ cross. Σ X'WX − cross'H⁻¹cross over the persons, the curvature in β of the
+    penalised likelihood, into information (p, p).
     """
     p, q = len(beta), len(lam)
-    most = longest(starts, 0, len(starts) - 1)
+    most = longest(starts, first, last)
     fixed, eta, weighted = np.empty(most), np.empty(most), np.empty(most)
     v, rows, scratch = np.empty((q, most)), np.empty((12, most)), np.empty((2, most))
-    cross[:] = 0.0
-    for i in range(len(starts) - 1):
+    chol, moved = np.zeros((q, q)), np.empty(q)
+    information[:] = 0.0
+    for i in range(first, last):
+        cross[i] = 0.0
         start, n = starts[i], starts[i + 1] - starts[i]
         linear_parts(x, z, offset, start, n, beta, lam, fixed, v)
         add_random(fixed, v, u[i], n, eta)
@@ -163,3 +169,16 @@ def curvatures(
                     for k in (4, 8):
                         if rows[k, j] >= 0.0:
                             cross[i, a, p + int(rows[k, j])] -= rows[k + 2, j] * v[a, j]
+        factor_curvature(rows[2], v, n, chol, scratch[0])
+        for k in range(p):
+            column = x[k, start : start + n]
+            for j in range(n):
+                weighted[j] = rows[2, j] * column[j]
+            solve_with(chol, cross[i, :, k].copy(), moved)
+            for c in range(k + 1):
+                total = dot(weighted, x[c, start : start + n], n)
+                for a in range(q):
+                    total -= moved[a] * cross[i, a, c]
+                information[k, c] += total
+                if c < k:
+                    information[c, k] += total
