@@ -19,8 +19,8 @@ from analysis.responses import Responses
 from analysis.scoring import approach
 from analysis.separation import runs_away
 
-ENOUGH = 1e-12
-"""A Newton decrement of the deviance that ends the search: a tenth of a millionth of a standard error is left."""
+SAME = 1e-7
+"""A Hessian by differences is as good for a point so near: its own error is as large."""
 TINY = 1e-4
 """A variance parameter that ends below this starts its last search at zero."""
 LARGE_SIZE = 1e4
@@ -87,12 +87,22 @@ def fit_glmm(data: Responses, agq: int = 1) -> GlmmFit:
         limit = _without_overdispersion(data, int(agq), float(marginal.at(near).value))
         if limit is not None:
             return limit
-
-    def second(point: np.ndarray) -> np.ndarray:
-        return differentiate(marginal, point)
-
-    minimum = minimise_factor(marginal, near, data.structure, before=first, second=second, enough=ENOUGH)
+    minimum = minimise_factor(marginal, near, data.structure, before=first, second=_Differentiated(marginal))
     return _finished(marginal, minimum, int(agq))
+
+
+class _Differentiated:
+    """The deviance's Hessian by differences of its gradient; the last steps to an optimum share one."""
+
+    def __init__(self, marginal: Marginal) -> None:
+        self.marginal = marginal
+        self.point: np.ndarray | None = None
+        self.hessian = np.empty(0)
+
+    def __call__(self, point: np.ndarray) -> np.ndarray:
+        if self.point is None or np.abs(point - self.point).max() > SAME:
+            self.point, self.hessian = point.copy(), differentiate(self.marginal, point)
+        return self.hessian
 
 
 def _finished(marginal: Marginal, minimum: Minimum, agq: int) -> GlmmFit:
