@@ -11,7 +11,8 @@ from analysis.errors import AnalysisError, DesignError, SpecError
 from analysis.generalised_model import GeneralisedModel
 from analysis.linear_model import LinearModel
 from analysis.model import MultilevelModel
-from analysis.models import glmm, lmm
+from analysis.models import clmm, glmm, lmm
+from analysis.ordinal_model import OrdinalModel
 
 __all__ = [
     "AnalysisError",
@@ -20,7 +21,9 @@ __all__ = [
     "LinearModel",
     "ModelState",
     "MultilevelModel",
+    "OrdinalModel",
     "SpecError",
+    "clmm",
     "collect",
     "glmm",
     "lmm",

@@ -82,7 +82,9 @@ def messages(fit: LmmFit | GlmmFit, design: Design, state: PersonState) -> list[
             "collect these anew from their rows."
         )
     if isinstance(fit, GlmmFit) and fit.extra.size == 1 and np.isinf(fit.extra[0]):
-        out.append("The counts are no more spread than Poisson's: the size parameter is infinite, and the fit is Poisson's.")
+        out.append(
+            "The counts are no more spread than Poisson's: the size parameter is infinite, and the fit is Poisson's."
+        )
     binary = isinstance(fit, GlmmFit) and fit.data.family < POISSON
     if state.n.max() == 1.0 and binary and fit.data.size.max() == 1.0:
         out.append(

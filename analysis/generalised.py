@@ -170,9 +170,7 @@ def start(data: Responses) -> np.ndarray:
     """A point (β*, φ, θ) to begin with: a model without predictors, and middling spreads."""
     level, psi = _null(data)
     constant = data.x.sum(axis=1) / len(data.y)  # the inner columns are orthonormal: their weights for a constant
-    return np.concatenate(
-        [level * constant, unbounded(data.family, psi), np.where(data.structure.diagonal, 0.5, 0.0)]
-    )
+    return np.concatenate([level * constant, unbounded(data.family, psi), np.where(data.structure.diagonal, 0.5, 0.0)])
 
 
 def _null(data: Responses) -> tuple[float, np.ndarray]:

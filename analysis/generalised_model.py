@@ -52,7 +52,14 @@ class GeneralisedModel(MultilevelModel):
             or (column.kind == "raw" and not self.state.scatter[:, column.source, column.source].any())
             for column in self.design.fixed
         ]
-        return self.fit.vcov, inference.persons_minus_between(contrasts, self.design.n_persons, sum(constant))
+        return self.fit.vcov, inference.persons_minus_between(
+            contrasts, self.design.n_persons, sum(constant) + self._constants_beside
+        )
+
+    @property
+    def _constants_beside(self) -> int:
+        """Constants of the model that are no fixed effects."""
+        return 0
 
     @property
     def effect_scale(self) -> str:
@@ -98,7 +105,9 @@ class GeneralisedModel(MultilevelModel):
 
     def _refuse_picture(self, name: str) -> None:
         if (self.family, self.link) != ("binomial", "logit"):
-            raise SpecError(f"{name}() draws linear and logistic models; this one is {self.family} with link {self.link}.")
+            raise SpecError(
+                f"{name}() draws linear and logistic models; this one is {self.family} with link {self.link}."
+            )
 
     def to_r(self) -> str:
         """The same model as R code: for lme4, or for glmmTMB where it is negative binomial."""

@@ -68,9 +68,7 @@ class Marginal:
         parameters = self._split(point)
 
         def work(part: int) -> None:
-            curvatures(
-                *self._rows, *self._span(part), *parameters, self.modes, curvature, cross, information[part]
-            )
+            curvatures(*self._rows, *self._span(part), *parameters, self.modes, curvature, cross, information[part])
 
         each(work, self.parts)
         return curvature, cross, information.sum(axis=0)

@@ -1,4 +1,4 @@
-"""The calls that people use (ENGINE.md): `lmm`, `glmm`. Everything here delegates."""
+"""The calls that people use (ENGINE.md): `lmm`, `glmm`, `clmm`. Everything here delegates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from analysis.generalised_model import GeneralisedModel
 from analysis.linear import fit_lmm
 from analysis.linear_model import LinearModel
 from analysis.moments import gaussian_moments, person_state
-from analysis.responses import read_kind, responses
+from analysis.ordinal import ordinal_responses, with_codes, without_intercept
+from analysis.ordinal_model import OrdinalModel
+from analysis.responses import read_kind, read_link, responses
 
 
 def lmm(
@@ -70,3 +72,28 @@ def glmm(
         raise SpecError(f"the formula {formula!r}: nested and crossed factors of a GLMM are not available yet.")
     fit = fit_glmm(responses(design, kind), agq)
     return GeneralisedModel(design, person_state(design), fit, family, link, weights, offset)
+
+
+def clmm(
+    formula: str,
+    frame: pd.DataFrame,
+    link: str = "logit",
+    agq: int = 1,
+    person: str | None = None,
+    day: str | None = None,
+    prompt: str | None = None,
+) -> OrdinalModel:
+    """Fit a cumulative link mixed model, P(y ≤ j) = F(τ_j − x'β − z'b), of ordered categories; link "logit" or "probit".
+
+    The outcome is a categorical in its own order, numbers, or text in alphabetical order. Thresholds take the place of an
+    intercept. Otherwise as `glmm`.
+    """
+    link, kind = read_link("ordinal", link)
+    coded, labels = with_codes(formula, frame)
+    design = without_intercept(build_design(formula, coded, person=person, day=day, prompt=prompt))
+    if design.several:
+        raise SpecError(
+            f"the formula {formula!r}: nested and crossed factors of an ordinal model are not available yet."
+        )
+    data, labels = ordinal_responses(design, kind, labels)
+    return OrdinalModel(design, person_state(design), fit_glmm(data, agq), link=link, labels=labels)

@@ -97,9 +97,7 @@ def responses(design: Design, family: int) -> Responses:
     return assemble(design, family, y, size, constant, n_extra=int(family == families.NEGATIVE_BINOMIAL))
 
 
-def assemble(
-    design: Design, family: int, y: np.ndarray, size: np.ndarray, constant: float, n_extra: int
-) -> Responses:
+def assemble(design: Design, family: int, y: np.ndarray, size: np.ndarray, constant: float, n_extra: int) -> Responses:
     """Checked outcomes and inner columns. Ordinal models have thresholds for a constant: their columns are centred on them."""
     offset = np.zeros(len(y)) if design.offset is None else np.array(design.offset, dtype=float)
     if not np.isfinite(offset).all():
@@ -162,7 +160,9 @@ def _counts(design: Design) -> tuple[np.ndarray, np.ndarray, float]:
     y = np.array(design.outcome, dtype=float)
     name = design.raw[-1]
     if design.weights is not None:
-        raise SpecError("weights= are numbers of trials, for binomial outcomes; a count's exposure is offset=, its log.")
+        raise SpecError(
+            "weights= are numbers of trials, for binomial outcomes; a count's exposure is offset=, its log."
+        )
     if (y < 0.0).any() or (np.abs(y - np.rint(y)) > WHOLE).any():
         wrong = y[(y < 0.0) | (np.abs(y - np.rint(y)) > WHOLE)][0]
         raise DesignError(f"the outcome {name!r} must hold counts, whole numbers from 0 on; it holds {wrong:g}.")

@@ -33,7 +33,10 @@ SCALES = {
     ("poisson", "log"): "Estimates and SDs are logs: exp(estimate) multiplies the mean count.",
     ("negative_binomial", "log"): "Estimates and SDs are logs: exp(estimate) multiplies the mean count.",
     ("ordinal", "logit"): "Estimates and SDs are log-odds of a higher category.",
-    ("ordinal", "probit"): "Estimates and SDs are in SDs of a normal answer behind the categories; higher means higher ones.",
+    (
+        "ordinal",
+        "probit",
+    ): "Estimates and SDs are in SDs of a normal answer behind the categories; higher means higher ones.",
 }
 ESTIMATORS = {
     "REML": "restricted maximum likelihood (REML)",

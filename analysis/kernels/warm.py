@@ -81,10 +81,18 @@ def _kernels() -> list[tuple[str, Any, tuple[Any, ...]]]:
         ),
         ("information", information.trace_sums, (zz, zw, one, one, place, place)),
         ("bias of the covariance", information.excess_sums, (zz, zw, one, one, place, place)),
-        ("plain generalised model", rows.slopes_of_rows, (0, y, n, zero[:0], 4, zero, np.ones((3, 4)), np.ones((2, 12)))),
+        (
+            "plain generalised model",
+            rows.slopes_of_rows,
+            (0, y, n, zero[:0], 4, zero, np.ones((3, 4)), np.ones((2, 12))),
+        ),
         ("marginal by Laplace", laplace.laplace, (*likelihood, *at, *slots)),
         ("marginal by quadrature", quadrature.quadrature, (*likelihood, *at, np.zeros(3), np.zeros(3), *slots)),
-        ("curvatures at the modes", laplace.curvatures, (*likelihood, *at, np.ones((2, 1, 1)), np.ones((2, 1, 2)), one.repeat(2, 0).repeat(2, 1))),
+        (
+            "curvatures at the modes",
+            laplace.curvatures,
+            (*likelihood, *at, np.ones((2, 1, 1)), np.ones((2, 1, 2)), one.repeat(2, 0).repeat(2, 1)),
+        ),
     ]
 
 
