@@ -65,6 +65,14 @@ class Factorised:
         each(lambda c: solve_back(plan.layout, *plan.chunks[c], self.factor, u, tail, u), len(plan.chunks))
         return u, tail
 
+    def solve(self, right: np.ndarray, right_tail: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """H⁻¹ times a vector of the eliminated columns and one of the others (T + k,)."""
+        u, tail = self.forward(right, right_tail)
+        size = len(right_tail)
+        tail = solve_triangular(self.root[:size, :size], tail, trans="T", lower=True)
+        solve_back(self.plan.layout, 0, len(self.plan.layout.of), self.factor, u, tail, u)
+        return u, tail
+
     def forward(self, right: np.ndarray, right_tail: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """L⁻¹ times a vector: of the eliminated columns, and of the kept ones and the first dense ones (T + p,). One core."""
         plan, out, tail, size = self.plan, right.copy(), right_tail.copy(), len(right_tail)
