@@ -14,7 +14,7 @@ from analysis.optimize import Minimum, minimise_factor
 
 @dataclass(frozen=True)
 class FactorFit(LinearFit):
-    """A fit with several grouping factors; profile: the criterion at the optimum."""
+    """A fit with several grouping factors."""
 
     moments: FactorMoments
     profile: BlockProfile

@@ -36,8 +36,8 @@ class LinearModel(MultilevelModel):
 
     @property
     def df_method(self) -> str:
-        """Kenward–Roger for a REML fit of at most 200 persons, otherwise Satterthwaite (METHODS §6)."""
-        return inference.default_method(self.fit)
+        """Kenward–Roger for a REML fit of at most 200 persons, otherwise Satterthwaite; see `inference.default_method`."""
+        return inference.default_method(self.fit, self.design.n_persons)
 
     def _uncertainty(self, contrasts: np.ndarray, df: str | None, robust: str | None) -> tuple[np.ndarray, np.ndarray]:
         return inference.uncertainty(self.fit, self.state, self.design.fixed, contrasts, df, robust)
