@@ -165,6 +165,8 @@ class BlockCriterion:
     def at_sigma(self, theta: np.ndarray, log_sigma: float) -> tuple[float, np.ndarray, float]:
         """Value, half the gradient in Λ (q, q) and slope in log σ, with the fixed effects alone profiled out."""
         at, precision = self.at(theta), np.exp(-2.0 * log_sigma)
+        if not np.isfinite(at.deviance):
+            return np.inf, at.slope, np.nan
         moved = self.free * (2.0 * log_sigma - np.log(at.rss / self.free) - 1.0) + at.rss * precision
         slope = at.slope - (precision - self.free / at.rss) * at.pull
         return at.deviance + moved, slope, 2.0 * (self.free - at.rss * precision)

@@ -65,16 +65,15 @@ class LinearModel(MultilevelModel):
             raise SpecError(f"confint(method={method!r}) must be one of {', '.join(map(repr, INTERVALS))}.")
         if not isinstance(level, (int, float)) or not 0.0 < level < 1.0:
             raise SpecError(f"level={level!r} must lie between 0 and 1, as in 0.95.")
-        known = intervals.parameters(
-            self.design.fixed_names, self.design.random_names, self.fit.moments.structure, self.design.factor
-        )
-        chosen = intervals.choose(known, parameters, self.design.factor)
+        random, factors = self.design.random_names, self.design.factors
+        known = intervals.parameters(self.design.fixed_names, random, self.fit.moments.structure, factors)
+        chosen = intervals.choose(known, parameters, random, factors)
         wanted, names = [parameter for _, parameter in chosen], [name for name, _ in chosen]
         sound = replicates
         if method == "profile":
             limits = intervals.profile_intervals(self.fit, wanted, level)
         elif method == "bootstrap":
-            limits, sound = intervals.bootstrap_intervals(self.fit, wanted, level, replicates, seed)
+            limits, sound = intervals.bootstrap_intervals(self.fit, self.design, wanted, level, replicates, seed)
         else:
             fixed = self.tests(df=df, level=level)[["lower", "upper"]].to_numpy()
             limits = np.empty((len(wanted), 2))
