@@ -30,7 +30,12 @@ def default_method(fit: LinearFit, persons: int) -> str:
 
 
 def uncertainty(
-    fit: LinearFit, state: PersonState, fixed: Sequence[Column], contrasts: np.ndarray, df: str | None, robust: str | None
+    fit: LinearFit,
+    state: PersonState,
+    fixed: Sequence[Column],
+    contrasts: np.ndarray,
+    df: str | None,
+    robust: str | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The covariance (p, p) and the degrees of freedom (r,) that belong to contrasts (r, p).
 

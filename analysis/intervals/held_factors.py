@@ -130,7 +130,9 @@ class _Arranged:
     def of(cls, ml: FactorFit, terms: list[int]) -> _Arranged:
         m, s = ml.moments, ml.moments.structure
         inner = np.linalg.inv(m.random_map)
-        size = np.sqrt(np.einsum("ab,ab->b", inner, inner))  # of a written column, its inner ones having unit mean square
+        size = np.sqrt(
+            np.einsum("ab,ab->b", inner, inner)
+        )  # of a written column, its inner ones having unit mean square
         block = next(block for block in s.slices() if block.start <= terms[0] < block.stop)
         order = list(range(block.start)) + terms
         order += [k for k in range(block.start, s.size) if k not in terms]
