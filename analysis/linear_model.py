@@ -88,9 +88,16 @@ class LinearModel(MultilevelModel):
         return table
 
     def r2(self) -> pd.Series:
-        """`marginal` and `conditional` R², then Rights and Sterba's: see `variance.nakagawa`, `variance.rights_sterba`."""
+        """`marginal` and `conditional` R², then Rights and Sterba's: see `variance.nakagawa`, `variance.rights_sterba`.
+
+        With several grouping factors the shares of all variance alone: what lies between the levels of one factor lies
+        within those of another.
+        """
         parts = self._variance_parts
-        both: pd.Series = pd.concat([variance.nakagawa(parts), variance.rights_sterba(parts)])
+        shares = variance.rights_sterba(parts)
+        if self.design.several:
+            shares = shares[shares.index.str.startswith("total_")]
+        both: pd.Series = pd.concat([variance.nakagawa(parts), shares])
         return both
 
     def predict_new_group(self, newdata: pd.DataFrame, uncertainty: bool = False) -> pd.DataFrame:
@@ -107,8 +114,10 @@ class LinearModel(MultilevelModel):
     def latent_between(self, predictor: str, level: float = 0.95) -> corrections.LatentBetween:
         """Between and contextual effects of a reflective predictor's usual levels; see `corrections.latent_between`.
 
-        Raises SpecError unless the formula has within(predictor) and between(predictor).
+        Raises SpecError unless the formula has within(predictor) and between(predictor), and one grouping factor.
         """
+        if not isinstance(self.fit, LmmFit):
+            raise SpecError(f"latent_between({predictor!r}) is for models with one grouping factor.")
         return corrections.latent_between(self.design, self.state, self.fit, predictor, level)
 
     def to_r(self) -> str:
