@@ -8,19 +8,22 @@
 from analysis.centering import within_between
 from analysis.collected import ModelState, collect
 from analysis.errors import AnalysisError, DesignError, SpecError
-from analysis.generalised_model import LogisticModel
+from analysis.generalised_model import GeneralisedModel
 from analysis.linear_model import LinearModel
 from analysis.model import MultilevelModel
-from analysis.models import glmm, lmm
+from analysis.models import clmm, glmm, lmm
+from analysis.ordinal_model import OrdinalModel
 
 __all__ = [
     "AnalysisError",
     "DesignError",
+    "GeneralisedModel",
     "LinearModel",
-    "LogisticModel",
     "ModelState",
     "MultilevelModel",
+    "OrdinalModel",
     "SpecError",
+    "clmm",
     "collect",
     "glmm",
     "lmm",

@@ -12,6 +12,7 @@ from analysis.covariance import SINGULAR
 from analysis.design import Design
 from analysis.errors import DesignError
 from analysis.generalised import GlmmFit
+from analysis.kernels.families import POISSON
 from analysis.linear import LinearFit
 from analysis.state import PersonState
 
@@ -57,6 +58,11 @@ def messages(fit: LinearFit | GlmmFit, design: Design, state: PersonState) -> li
             out.append(
                 "The model did not converge: a predictor separates the outcome, and its estimate runs to infinity."
             )
+        elif isinstance(fit, GlmmFit) and fit.endless:
+            out.append(
+                f"The model did not converge: the levels of {design.factor!r} are so far apart that their spread runs to "
+                "infinity; most of them have only one kind of answer."
+            )
         else:
             gradient, decrement = fit.minimum.projected_gradient, fit.minimum.decrement
             out.append(f"The model did not converge (gradient {gradient:.1e}, Newton decrement {decrement:.1e}).")
@@ -66,6 +72,10 @@ def messages(fit: LinearFit | GlmmFit, design: Design, state: PersonState) -> li
             f"Rows far from the rest were taken away from {', '.join(map(str, state.worn))}, which cost digits; "
             "collect these anew from their rows."
         )
+    if isinstance(fit, GlmmFit) and fit.extra.size == 1 and np.isinf(fit.extra[0]):
+        out.append(
+            "The counts are no more spread than Poisson's: the size parameter is infinite, and the fit is Poisson's."
+        )
     for name, count in unvarying_persons(design, state).items():
         out.append(f"{count} of {design.n_persons} never vary in {name!r}; they inform the between part only.")
     return out + lagged_outcome_messages(fit, design, state)
@@ -74,6 +84,7 @@ def messages(fit: LinearFit | GlmmFit, design: Design, state: PersonState) -> li
 def _of_factors(fit: LinearFit | GlmmFit, design: Design, state: PersonState) -> list[str]:
     """What the levels of each grouping factor do not tell: no spread, too few levels, one row each."""
     out = []
+    binary = isinstance(fit, GlmmFit) and fit.data.family < POISSON
     lam, spread = np.diag(fit.lam), np.sqrt(np.diag(fit.g))
     for factor in design.factors:
         rows = np.bincount(factor.codes) if design.several else state.n
@@ -87,7 +98,12 @@ def _of_factors(fit: LinearFit | GlmmFit, design: Design, state: PersonState) ->
             )
         if len(rows) <= factor.size:
             out.append(f"{len(rows)} levels of {factor.name!r} are few for {factor.size} random terms.")
-        if rows.max() == 1 and design.weights is None:
+        if rows.max() == 1 and binary and fit.data.size.max() == 1.0:
+            out.append(
+                f"Each level of {factor.name!r} has one 0/1 answer, from which no spread between levels can be told; "
+                "leave the random part out, or use a factor with several rows a level."
+            )
+        elif rows.max() == 1 and not isinstance(fit, GlmmFit):
             out.append(
                 f"Each level of {factor.name!r} has one row; their spread rests on the shape of the model alone."
             )
