@@ -29,6 +29,8 @@ from analysis.kernels.elimination import (
 )
 from analysis.optimize import differentiate
 
+FEW = 60
+"""Kept columns up to which the inverse is had without LAPACK's dpotri, whose threads then wait longer than they work."""
 BATCH = 2048
 """Rows that are solved for together where columns are kept."""
 
@@ -54,7 +56,10 @@ class Factorised:
         """The inverse of H, with the first `dense` dense columns: at the blocks' places (flat), and of what was kept."""
         size, plan = self.plan.kept + dense, self.plan
         tail = np.zeros((0, 0))
-        if size:
+        if 0 < size <= FEW:
+            half = lapack.dtrtri(self.root[:size, :size].T, lower=0)[0]
+            tail = np.ascontiguousarray(half @ half.T)
+        elif size:
             tail = lapack.dpotri(self.root[:size, :size].T, lower=0)[0].T
             mirror(tail)
         out = np.zeros_like(self.factor)

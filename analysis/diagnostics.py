@@ -84,7 +84,7 @@ def messages(fit: LinearFit | GlmmFit, design: Design, state: PersonState) -> li
 def _of_factors(fit: LinearFit | GlmmFit, design: Design, state: PersonState) -> list[str]:
     """What the levels of each grouping factor do not tell: no spread, too few levels, one row each."""
     out = []
-    binary = isinstance(fit, GlmmFit) and fit.data.family < POISSON
+    single = isinstance(fit, GlmmFit) and fit.data.family < POISSON and fit.data.size.max() == 1.0
     lam, spread = np.diag(fit.lam), np.sqrt(np.diag(fit.g))
     for factor in design.factors:
         rows = np.bincount(factor.codes) if design.several else state.n
@@ -98,7 +98,7 @@ def _of_factors(fit: LinearFit | GlmmFit, design: Design, state: PersonState) ->
             )
         if len(rows) <= factor.size:
             out.append(f"{len(rows)} levels of {factor.name!r} are few for {factor.size} random terms.")
-        if rows.max() == 1 and binary and fit.data.size.max() == 1.0:
+        if rows.max() == 1 and single:
             out.append(
                 f"Each level of {factor.name!r} has one 0/1 answer, from which no spread between levels can be told; "
                 "leave the random part out, or use a factor with several rows a level."

@@ -20,7 +20,7 @@ from analysis.factored import FactorFit, factor_fit_at
 from analysis.intervals.parameters import Parameter
 from analysis.linear import Criterion, LinearFit, LmmFit, fit_at
 from analysis.moments import Moments
-from analysis.optimize import minimise_factor
+from analysis.optimize import minimise, minimise_factor
 
 ENOUGH = 1e-10
 """A replicate is within 1e-5 of its own standard error then: far below the Monte-Carlo error."""
@@ -76,7 +76,9 @@ def _refit(fit: LmmFit, moments: Moments) -> LmmFit:
 
 def _refit_factors(fit: FactorFit, moments: FactorMoments) -> FactorFit:
     criterion = BlockCriterion(moments, fit.reml)
-    return factor_fit_at(criterion, minimise_factor(criterion, fit.theta, moments.structure, enough=ENOUGH))
+    near = minimise(criterion, fit.theta, moments.structure.lower, criterion.information, enough=ENOUGH)
+    found = minimise_factor(criterion, near.x, moments.structure, second=criterion.hessian, enough=ENOUGH)
+    return factor_fit_at(criterion, found)
 
 
 @dataclass(frozen=True)
