@@ -121,12 +121,10 @@ class Factorised:
         return u, tail
 
     def forward(self, right: np.ndarray, right_tail: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """L⁻¹ times a vector: of the eliminated columns, and of the kept ones and the first dense ones (T + p,)."""
-        plan, out = self.plan, right.copy()
-        tails = np.zeros((len(plan.chunks), len(right_tail)))
-        each(lambda c: solve_forward(plan.layout, *plan.chunks[c], self.factor, out, tails[c]), len(plan.chunks))
-        size = len(right_tail)
-        return out, solve_triangular(self.root[:size, :size], right_tail + tails.sum(axis=0), lower=True)
+        """L⁻¹ times a vector: of the eliminated columns, and of the kept ones and the first dense ones (T + p,). One core."""
+        plan, out, tail, size = self.plan, right.copy(), right_tail.copy(), len(right_tail)
+        solve_forward(plan.layout, 0, len(plan.layout.of), self.factor, out, tail)
+        return out, solve_triangular(self.root[:size, :size], tail, lower=True)
 
 
 def factorise(plan: Plan, lam: np.ndarray, blocks: np.ndarray, kept: np.ndarray) -> Factorised | None:
@@ -157,12 +155,16 @@ def log_det_slope(
 
 
 def times(
-    plan: Plan, blocks: np.ndarray, kept: np.ndarray, vector: np.ndarray, tail: np.ndarray
+    plan: Plan, blocks: np.ndarray, kept: np.ndarray, vector: np.ndarray, tail: np.ndarray, together: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
-    """[Z X]'[Z X] times a vector of the eliminated columns (columns,) and of the others (T + dense,)."""
+    """[Z X]'[Z X] times a vector of the eliminated columns (columns,) and of the others (T + dense,).
+
+    together : by several cores; not where what calls it runs on several itself
+    """
     out = np.empty_like(vector)
-    tails = np.zeros((len(plan.chunks), len(tail)))
-    each(lambda c: multiply(plan.layout, *plan.chunks[c], blocks, vector, tail, out, tails[c]), len(plan.chunks))
+    chunks = plan.chunks if together else ((0, len(plan.layout.of)),)
+    tails = np.zeros((len(chunks), len(tail)))
+    each(lambda c: multiply(plan.layout, *chunks[c], blocks, vector, tail, out, tails[c]), len(chunks))
     return out, kept @ tail + tails.sum(axis=0)
 
 
@@ -263,25 +265,30 @@ class BlockCriterion:
         s = m.structure
         if at.factorised is None:
             return np.full((len(theta), len(theta)), np.nan)
-        lam, plan = s.lam(theta), m.plan
+        lam, plan, factorised = s.lam(theta), m.plan, at.factorised
         left, left_tail = self.leftovers(lam, at.u, np.append(at.u_kept, at.beta))
         own = by_factor(plan, left, left_tail)
-        firsts, turned, halves = [], [], []
-        for row, column in zip(s.rows, s.columns, strict=True):
+
+        def column(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             change = np.zeros_like(lam)
-            change[row] += lam[:, column]
-            change[:, row] += lam[:, column]
+            change[s.rows[k]] += lam[:, s.columns[k]]
+            change[:, s.rows[k]] += lam[:, s.columns[k]]
             pairs = zip(plan.factors, own, strict=True)
             vector, tail = joined(plan, [mine @ change[factor.terms, factor.terms] for factor, mine in pairs])
-            product, product_tail = times(plan, m.blocks, m.kept, vector, np.append(tail, np.zeros(m.n_fixed + 1)))
+            product, product_tail = times(
+                plan, m.blocks, m.kept, vector, np.append(tail, np.zeros(m.n_fixed + 1)), False
+            )
             right, right_tail = scaled(plan, lam, product, product_tail[:-1], transpose=True)
-            solved, solved_tail = at.factorised.forward(right, right_tail)
-            firsts.append(np.append(vector, tail))
-            turned.append(np.append(product, product_tail[: plan.kept]))
-            halves.append(np.append(solved, solved_tail))
-        first, half = np.array(firsts), np.array(halves)
-        slopes = first @ np.append(left, left_tail[: plan.kept])
-        both = first @ np.array(turned).T - half @ half.T
+            solved, solved_tail = factorised.forward(right, right_tail)
+            return (
+                np.append(vector, tail),
+                np.append(product, product_tail[: plan.kept]),
+                np.append(solved, solved_tail),
+            )
+
+        firsts, turned, halves = map(np.array, zip(*each(column, len(theta)), strict=True))
+        slopes = firsts @ np.append(left, left_tail[: plan.kept])
+        both = firsts @ turned.T - halves @ halves.T
         share = self.free / at.rss
         return np.asarray(share * (both + both.T) / 2.0 - share / at.rss * np.outer(slopes, slopes))
 

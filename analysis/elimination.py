@@ -19,8 +19,8 @@ from analysis.kernels.elimination import Layout, RowPlaces
 ROOM = 4e9
 """Bytes that the dense part may take; it stands in memory about four times."""
 COPIES = 4
-SMALL = 50_000
-"""Numbers in all blocks together below which one core does it alone, in about 0.1 ms."""
+ENOUGH = 6000
+"""Nodes of a chunk that are worth a core's attention."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _laid_out(factors: tuple[Factor, ...], order: tuple[int, ...], eliminated: i
         t_row[f] = q[f:eliminated].sum()
     of_node = np.repeat(np.arange(eliminated), levels)
     size = (t_row[of_node] + np.diff(tptr) + dense) * q[of_node]
-    queue, chunks = _in_chunks(above, base, columns + dense, int(size.sum()))
+    queue, chunks = _in_chunks(above, base, columns + dense)
     layout = Layout(
         q=q,
         first=np.array([factor.terms.start for factor in chosen], dtype=np.int64),
@@ -147,17 +147,12 @@ def _laid_out(factors: tuple[Factor, ...], order: tuple[int, ...], eliminated: i
     return Plan(factors, order, eliminated, layout, RowPlaces(node, column, place), chunks)
 
 
-def _in_chunks(
-    above: np.ndarray, base: np.ndarray, tail: int, room: int
-) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
-    """The nodes, chunk by chunk, and the chunks; fewer where each has a large dense part to add to (tail² numbers).
-
-    One where all blocks together have so little room that threads would cost more than they save.
-    """
+def _in_chunks(above: np.ndarray, base: np.ndarray, tail: int) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
+    """The nodes, chunk by chunk, and the chunks; fewer where each has a large dense part to add to (tail² numbers)."""
     nodes, eliminated = above.shape
     unit = np.arange(nodes) if eliminated == 1 else above[:, -1].copy()
     unit[base[-2] :] = np.arange(base[-2], nodes)  # the outermost levels are their own
-    count = 1 if room < SMALL else 16 if tail <= 100 else 2 if tail <= 5000 else 1
+    count = int(np.clip(nodes // ENOUGH, 1, 16)) if tail <= 100 else 2 if tail <= 5000 else 1
     size = np.bincount(unit - base[-2], minlength=nodes - int(base[-2]))
     chunk_of_unit = np.minimum(np.cumsum(size) * count // (size.sum() + 1), count - 1)
     chunk = chunk_of_unit[unit - base[-2]]

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.kernels.compiled import compiled
+from analysis.kernels.compiled import compiled, inlined
 
 
 class Layout(NamedTuple):
@@ -103,12 +103,17 @@ def cross_products(
                     kept[columns + k, column] += x[j, k] * zb
 
 
-@compiled
+@inlined
 def scale_block(at: Layout, lam: np.ndarray, f: int, node: int, out: np.ndarray) -> None:
     """One node's block, in place: Λ'K Λ, and I where it meets itself."""
     width, start, first = at.q[f], at.ptr[node], at.first[f]
-    count = (at.ptr[node + 1] - start) // width
-    for r in range(count):
+    stop = at.ptr[node + 1]
+    count = (stop - start) // width
+    if width == 1:
+        own = lam[first, first]
+        for cell in range(start, stop):
+            out[cell] *= own
+    for r in range(count if width > 1 else 0):
         at_row = start + r * width
         for b in range(width):
             total = 0.0
@@ -153,9 +158,13 @@ def scale_kept(at: Layout, lam: np.ndarray, kept: np.ndarray, out: np.ndarray) -
             out[r, c] = kept[r, c]
 
 
-@compiled
+@inlined
 def scale_rows(lam: np.ndarray, first: int, size: int, start: int, width: int, out: np.ndarray) -> None:
     """Λ' from the left on `size` rows of a block, in place."""
+    if size == 1:
+        for b in range(width):
+            out[start + b] *= lam[first, first]
+        return
     for a in range(size):
         for b in range(width):
             total = 0.0
@@ -164,7 +173,7 @@ def scale_rows(lam: np.ndarray, first: int, size: int, start: int, width: int, o
             out[start + a * width + b] = total
 
 
-@compiled
+@inlined
 def product(values: np.ndarray, a: int, b: int, width: int) -> float:
     """The product of two rows of a block."""
     total: float = values[a] * values[b]
@@ -177,11 +186,10 @@ def product(values: np.ndarray, a: int, b: int, width: int) -> float:
 def eliminate(at: Layout, first: int, last: int, lam: np.ndarray, blocks: np.ndarray, kept: np.ndarray) -> float:
     """Cholesky of a chunk, node by node. `blocks` holds Z'W[Z X] and is overwritten with the factor; its share is taken from
     `kept`, the lower part. Returns the log determinant of the part eliminated; NaN where a pivot is not positive."""
-    eliminated, columns, d = len(at.base) - 1, len(at.t_factor), at.dense
     for place in range(first, last):
         if at.of[at.queue[place]] > 0:
             scale_block(at, lam, at.of[at.queue[place]], at.queue[place], blocks)
-    logs = 0.0
+    logs, pivots = 0.0, 1.0
     for place in range(first, last):
         node = at.queue[place]
         f = at.of[node]
@@ -190,49 +198,70 @@ def eliminate(at: Layout, first: int, last: int, lam: np.ndarray, blocks: np.nda
             scale_block(at, lam, 0, node, blocks)
         start = at.ptr[node]
         count = (at.ptr[node + 1] - start) // width
-        for r in range(count):  # the own rows give the factor, the others are solved with it
-            own = start + r * width
-            for b in range(min(r + 1, width)):
+        for b in range(width):  # the own rows give the factor, the others are solved with it
+            total = blocks[start + b * width + b]
+            for c in range(b):
+                total -= blocks[start + b * width + c] ** 2
+            if not total > 0.0:
+                return np.nan
+            pivots *= total
+            if not 1e-200 < pivots < 1e200:  # one logarithm for many pivots
+                logs += np.log(pivots)
+                pivots = 1.0
+            root = np.sqrt(total)
+            over = 1.0 / root
+            blocks[start + b * width + b] = root
+            for r in range(b + 1, count):
+                own = start + r * width
                 total = blocks[own + b]
                 for c in range(b):
                     total -= blocks[own + c] * blocks[start + b * width + c]
-                if r == b:
-                    if not total > 0.0:
-                        return np.nan
-                    blocks[own + b] = np.sqrt(total)
-                    logs += np.log(total)
-                else:
-                    blocks[own + b] = total / blocks[start + b * width + b]
-        kept_first, kept_count = at.tptr[node], at.tptr[node + 1] - at.tptr[node]
-        rest = start + at.t_row[f] * width
-        for g in range(f + 1, eliminated):
-            above, size = at.above[node, g], at.q[g]
-            target = at.ptr[above]
-            for b in range(size):
-                mine = start + (at.row_of[f, g] + b) * width
-                for h in range(g, eliminated):
-                    into = target + b if h == g else target + at.row_of[g, h] * size + b
-                    other = start + at.row_of[f, h] * width
-                    for a in range(at.q[h]):
-                        blocks[into + a * size] -= product(blocks, other + a * width, mine, width)
-                into = target + at.t_row[g] * size + b
-                for i in range(kept_count):
-                    blocks[into + at.tmap[g, kept_first + i] * size] -= product(blocks, rest + i * width, mine, width)
-                into += (at.tptr[above + 1] - at.tptr[above]) * size
-                for k in range(d):
-                    other = rest + (kept_count + k) * width
-                    blocks[into + k * size] -= product(blocks, other, mine, width)
-        for i in range(kept_count):
-            row, mine = at.tidx[kept_first + i], rest + i * width
-            for j in range(i + 1):
-                kept[row, at.tidx[kept_first + j]] -= product(blocks, mine, rest + j * width, width)
-        for k in range(d):
-            row, mine = columns + k, rest + (kept_count + k) * width
-            for j in range(kept_count):
-                kept[row, at.tidx[kept_first + j]] -= product(blocks, mine, rest + j * width, width)
-            for j in range(k + 1):
-                kept[row, columns + j] -= product(blocks, mine, rest + (kept_count + j) * width, width)
-    return logs
+                blocks[own + b] = total * over
+        pass_up(at, node, f, width, start, blocks)
+        pass_on(at, node, width, start + at.t_row[f] * width, blocks, kept)
+    return logs + np.log(pivots)
+
+
+@inlined
+def pass_up(at: Layout, node: int, f: int, width: int, start: int, blocks: np.ndarray) -> None:
+    """Takes a node's share from the blocks of the nodes that it lies in."""
+    eliminated, d = len(at.base) - 1, at.dense
+    kept_first, kept_count = at.tptr[node], at.tptr[node + 1] - at.tptr[node]
+    rest = start + at.t_row[f] * width
+    for g in range(f + 1, eliminated):
+        above, size = at.above[node, g], at.q[g]
+        target = at.ptr[above]
+        t_row, above_count = at.t_row[g], at.tptr[above + 1] - at.tptr[above]
+        for b in range(size):
+            mine = start + (at.row_of[f, g] + b) * width
+            for h in range(g, eliminated):
+                into = target + b if h == g else target + at.row_of[g, h] * size + b
+                other = start + at.row_of[f, h] * width
+                for a in range(at.q[h]):
+                    blocks[into + a * size] -= product(blocks, other + a * width, mine, width)
+            into = target + t_row * size + b
+            for i in range(kept_count):
+                blocks[into + at.tmap[g, kept_first + i] * size] -= product(blocks, rest + i * width, mine, width)
+            into += above_count * size
+            for k in range(d):
+                blocks[into + k * size] -= product(blocks, rest + (kept_count + k) * width, mine, width)
+
+
+@inlined
+def pass_on(at: Layout, node: int, width: int, rest: int, blocks: np.ndarray, kept: np.ndarray) -> None:
+    """Takes a node's share from the kept and dense columns; its rows for these begin at `rest`."""
+    columns, d = len(at.t_factor), at.dense
+    kept_first, kept_count = at.tptr[node], at.tptr[node + 1] - at.tptr[node]
+    for i in range(kept_count):
+        row, mine = at.tidx[kept_first + i], rest + i * width
+        for j in range(i + 1):
+            kept[row, at.tidx[kept_first + j]] -= product(blocks, mine, rest + j * width, width)
+    for k in range(d):
+        row, mine = columns + k, rest + (kept_count + k) * width
+        for j in range(kept_count):
+            kept[row, at.tidx[kept_first + j]] -= product(blocks, mine, rest + j * width, width)
+        for j in range(k + 1):
+            kept[row, columns + j] -= product(blocks, mine, rest + (kept_count + j) * width, width)
 
 
 @compiled
@@ -541,7 +570,7 @@ def contract_kept(at: Layout, lam: np.ndarray, kept: np.ndarray, tail: np.ndarra
             out[at.first[g] + a, at.first[g] + b] += total
 
 
-@compiled
+@inlined
 def meet(
     lam: np.ndarray,
     mine: int,
