@@ -22,7 +22,7 @@ SMALL = 1e-3
 
 @dataclass(frozen=True)
 class FactorFit(LinearFit):
-    """A fit with several grouping factors; profile: the criterion at the optimum."""
+    """A fit with several grouping factors."""
 
     moments: FactorMoments
     profile: BlockProfile

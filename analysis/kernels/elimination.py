@@ -321,6 +321,92 @@ def solve_forward(at: Layout, first: int, last: int, factor: np.ndarray, right: 
 
 
 @compiled
+def forward_rows(
+    at: Layout,
+    factor: np.ndarray,
+    node: np.ndarray,
+    v: np.ndarray,
+    tail: np.ndarray,
+    norm: np.ndarray,
+    cross: np.ndarray,
+) -> None:
+    """L w = v for rows v (r, terms), each with the columns of the nodes (S, r) that it names, −1 for none.
+
+    Adds w'w to norm (r,) and L⁻¹[dense]·w to cross (r, dense), over the eliminated columns; tail (r, T) loses their share.
+    A row walks up from its own nodes through those that they lie in: these alone are touched (Davis, 2006, ch. 3).
+    """
+    eliminated, d = len(at.base) - 1, at.dense
+    work = np.zeros(at.upos[-1])
+    touched = np.empty((eliminated, eliminated + 1), dtype=np.int64)
+    count = np.empty(eliminated, dtype=np.int64)
+    for j in range(v.shape[0]):
+        for f in range(eliminated):
+            count[f] = 0
+            if node[f, j] >= 0:
+                touched[f, 0] = node[f, j]
+                count[f] = 1
+                for b in range(at.q[f]):
+                    work[at.upos[node[f, j]] + b] = v[j, at.first[f] + b]
+        for f in range(eliminated):
+            width = at.q[f]
+            for place in range(count[f]):
+                here = touched[f, place]
+                start, own = at.ptr[here], at.upos[here]
+                kept_first, kept_count = at.tptr[here], at.tptr[here + 1] - at.tptr[here]
+                for g in range(f + 1, eliminated):
+                    above = at.above[here, g]
+                    known = False
+                    for other in range(count[g]):
+                        known = known or touched[g, other] == above
+                    if not known:
+                        touched[g, count[g]] = above
+                        count[g] += 1
+                for b in range(width):
+                    total = work[own + b]
+                    for c in range(b):
+                        total -= factor[start + b * width + c] * work[own + c]
+                    total /= factor[start + b * width + b]
+                    work[own + b] = total
+                    norm[j] += total * total
+                    for g in range(f + 1, eliminated):
+                        above = at.upos[at.above[here, g]]
+                        for a in range(at.q[g]):
+                            work[above + a] -= factor[start + (at.row_of[f, g] + a) * width + b] * total
+                    row = at.t_row[f]
+                    for i in range(kept_count):
+                        tail[j, at.tidx[kept_first + i]] -= factor[start + (row + i) * width + b] * total
+                    for k in range(d):
+                        cross[j, k] += factor[start + (row + kept_count + k) * width + b] * total
+                for b in range(width):
+                    work[own + b] = 0.0
+
+
+@compiled
+def coordinates(at: Layout, rows: np.ndarray, columns: np.ndarray) -> None:
+    """The row and column of the whole matrix that each place of the flat blocks stands for: eliminated, kept, dense."""
+    eliminated, width_all = len(at.base) - 1, at.upos[-1]
+    kept = len(at.t_factor)
+    for f in range(eliminated):
+        width = at.q[f]
+        for node in range(at.base[f], at.base[f + 1]):
+            place = at.ptr[node]
+            for g in range(f, eliminated):
+                above = node if g == f else at.above[node, g]
+                for a in range(at.q[g]):
+                    for b in range(width):
+                        rows[place], columns[place] = at.upos[above] + a, at.upos[node] + b
+                        place += 1
+            for i in range(at.tptr[node], at.tptr[node + 1]):
+                for b in range(width):
+                    rows[place], columns[place] = width_all + at.tidx[i], at.upos[node] + b
+                    place += 1
+            for k in range(at.dense):
+                for b in range(width):
+                    rows[place], columns[place] = width_all + kept + k, at.upos[node] + b
+                    place += 1
+
+
+@compiled
 def dense_rows(at: Layout, factor: np.ndarray, k: int, out: np.ndarray) -> None:
     """The k-th dense row of the factor, (columns,): where X or y has become L⁻¹Λ'Z'x."""
     for f in range(len(at.base) - 1):
