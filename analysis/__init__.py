@@ -5,6 +5,7 @@
 >>> print(fit.summary())
 """
 
+from analysis.benchmarking import benchmark
 from analysis.centering import within_between
 from analysis.collected import ModelState, collect
 from analysis.errors import AnalysisError, DesignError, SpecError
@@ -21,6 +22,7 @@ __all__ = [
     "ModelState",
     "MultilevelModel",
     "SpecError",
+    "benchmark",
     "collect",
     "glmm",
     "lmm",

@@ -6,6 +6,7 @@ NAME-narrow; sizes are exact, in CSS pixels. Everywhere blue is within a person,
 and nothing is coloured by a test.
 """
 
+from analysis.plots.benchmark import benchmark_caterpillar, benchmark_funnel
 from analysis.plots.diagnostics import diagnostics_chart
 from analysis.plots.effects import effects_chart
 from analysis.plots.fieldwork import answered_level, compliance_picture, days_per_row, per_day
@@ -20,6 +21,8 @@ __all__ = [
     "Frame",
     "all_figures",
     "answered_level",
+    "benchmark_caterpillar",
+    "benchmark_funnel",
     "common_scale",
     "compliance_picture",
     "days_per_row",
