@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis import corrections, inference, intervals, prediction, variance
 from analysis.errors import SpecError
+from analysis.factored import FactorFit
 from analysis.linear import LmmFit
 from analysis.model import MultilevelModel
 from analysis.r_code import r_code
@@ -21,7 +22,7 @@ INTERVALS = ("wald", "profile", "bootstrap")
 class LinearModel(MultilevelModel):
     """A linear mixed model."""
 
-    fit: LmmFit
+    fit: LmmFit | FactorFit
     family = "gaussian"
     link = "identity"
 

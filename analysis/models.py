@@ -7,6 +7,8 @@ import pandas as pd
 
 from analysis.design import build_design
 from analysis.errors import SpecError
+from analysis.factor_moments import factor_moments
+from analysis.factored import fit_factors
 from analysis.generalised import binomial_data, fit_glmm
 from analysis.generalised_model import LogisticModel
 from analysis.linear import fit_lmm
@@ -23,7 +25,7 @@ def lmm(
     day: str | None = None,
     prompt: str | None = None,
 ) -> LinearModel:
-    """Fit a linear mixed model with one grouping factor, by REML or (reml=False) maximum likelihood.
+    """Fit a linear mixed model by REML or (reml=False) maximum likelihood; grouping factors may be nested and crossed.
 
     `formula` is lme4's. within(x) and between(x) split a predictor on the rows that the model uses, within_day(x) and
     between_days(x) once more by the column `day`; lag(x) is x at the prompt before, of the same person and day, its
@@ -37,6 +39,8 @@ def lmm(
         raise SpecError("residual= (serial correlation) is not available yet; leave it out for independent residuals.")
     design = build_design(formula, frame, person=person, day=day, prompt=prompt)
     state = person_state(design)
+    if design.several:
+        return LinearModel(design, state, fit_factors(factor_moments(design), reml))
     moments = gaussian_moments(state, design.fixed, design.random, design.blocks, design.raw[-1])
     return LinearModel(design, state, fit_lmm(moments, reml))
 
@@ -63,4 +67,6 @@ def glmm(
     if link not in (None, "logit"):
         raise SpecError(f"link={link!r} is not available yet; 'logit' is.")
     design = build_design(formula, frame, person=person, day=day, prompt=prompt, weights=weights, offset=offset)
+    if design.several:
+        raise SpecError(f"the formula {formula!r}: nested and crossed factors of a GLMM are not available yet.")
     return LogisticModel(design, person_state(design), fit_glmm(binomial_data(design), agq), weights, offset)
