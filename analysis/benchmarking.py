@@ -145,7 +145,8 @@ def benchmark(
     """Compare the levels of `group` (default: the only grouping factor) of a fit with a random intercept for them.
 
     Random slopes of the group take part in what is predicted; other factors' effects are zero in both expected and
-    predicted, so that the ratio is the group's own. Raises SpecError for a group without a random intercept, for families
+    predicted, so that the ratio is the group's own, and with several factors the limits take the fixed effects as known.
+    Raises SpecError for a group without a random intercept, for families
     other than normal, binomial and Poisson, and for a level outside (0, 1).
     """
     if not isinstance(fit, MultilevelModel):
@@ -156,8 +157,8 @@ def benchmark(
         raise SpecError(f"level={level!r} must lie between 0 and 1, as in 0.95.")
     if not isinstance(draws, int) or draws < 100:
         raise SpecError(f"draws={draws!r} must be a whole number of at least 100.")
-    factor = _factor(fit, group)
-    rows = _group_rows(fit, factor)
+    place = _place(fit, group)
+    rows = _group_rows(fit, place)
     measure = OUTCOMES[fit.family]
     drawn = _drawn(fit, rows, draws, np.random.default_rng(seed))
     ends = np.quantile(drawn, [0.5 - level / 2, 0.5 + level / 2], axis=0)
@@ -176,7 +177,7 @@ def benchmark(
         table=table,
         measure=measure,
         family=fit.family,
-        group=factor,
+        group=fit.design.factors[place].name,
         outcome=fit.design.spec.outcome,
         level=level,
         spread=rows.spread,
@@ -211,50 +212,49 @@ class _Groups:
     spread: float
 
 
-def _factor(fit: MultilevelModel, group: str | None) -> str:
-    """The grouping factor's name in `fit.random`."""
-    if group is None and len(fit.random) > 1:
-        raise SpecError(f"benchmark: name the group; the model has {', '.join(map(repr, fit.random))}.")
-    wanted = next(iter(fit.random)) if group is None else group
-    factor = next((name for name in fit.random if sorted(name.split(":")) == sorted(str(wanted).split(":"))), None)
-    if factor is None:
-        raise SpecError(f"benchmark: the model has no grouping factor {group!r}; it has {', '.join(map(repr, fit.random))}.")
+def _place(fit: MultilevelModel, group: str | None) -> int:
+    """The grouping factor's number in the design."""
+    names = ", ".join(repr(factor.name) for factor in fit.design.factors)
+    if group is None and fit.design.several:
+        raise SpecError(f"benchmark: name the group; the model has {names}.")
+    place = fit.design.place_of(group)
+    factor = fit.design.factors[place].name
     if "Intercept" not in fit.random[factor].index:
         raise SpecError(f"benchmark: the model has no random intercept of {factor!r}; add (1 | {factor}).")
-    return factor
+    return place
 
 
-def _group_rows(fit: MultilevelModel, factor: str) -> _Groups:
-    design, rows = fit.design, own_rows(fit.design)
-    modes, covariance = fit.modes.modes, fit.modes.covariance
-    eta = linear_predictor(rows, fit.fit.beta, None)
+def _group_rows(fit: MultilevelModel, place: int) -> _Groups:
+    design, rows, factor, own = fit.design, own_rows(fit.design), fit.design.factors[place], fit.modes[place]
+    eta, z = linear_predictor(rows, fit.fit.beta, ()), rows.z[:, factor.terms]
     size = np.ones(design.n_obs) if design.weights is None else design.weights
-    total = np.bincount(rows.person, size)
+    total = np.bincount(factor.codes, size)
     per = np.ones_like(total) if OUTCOMES[fit.family] == "ratio" else total
-    own = eta + np.einsum("nq,nq->n", rows.z, modes[rows.person])
+    moved = eta + np.einsum("nq,nq->n", z, own.modes[factor.codes])
     observed, expected, predicted = (
-        np.bincount(rows.person, size * values) / per
-        for values in (design.outcome, fit._respond(eta)[0], fit._respond(own)[0])
+        np.bincount(factor.codes, size * values) / per
+        for values in (design.outcome, fit._respond(eta)[0], fit._respond(moved)[0])
     )
-    place = list(fit.random[factor].index).index("Intercept")
-    variance = float(fit.random[factor].iloc[place, place])
-    weight = 1.0 - covariance[:, place, place] / variance if variance > 0.0 else np.zeros(len(modes))
+    covariance = fit.random[factor.name]
+    intercept = list(covariance.index).index("Intercept")
+    variance = float(covariance.iloc[intercept, intercept])
+    left = own.covariance[:, intercept, intercept]
     return _Groups(
-        levels=design.levels.rename(factor),
-        code=rows.person,
+        levels=factor.levels.rename(factor.name),
+        code=factor.codes,
         eta=eta,
         x=rows.x,
-        z=rows.z,
+        z=z,
         size=size,
-        modes=modes,
-        shift=fit.modes.shift,
-        roots=_root(covariance),
+        modes=own.modes,
+        shift=np.zeros((*own.modes.shape, rows.x.shape[1])) if own.shift is None else own.shift,
+        roots=_root(own.covariance),
         fixed_root=_root(np.nan_to_num(fit.fit.vcov)),  # a fit that did not converge may have none
         n=total.astype(int),
         observed=observed,
         expected=expected,
         predicted=predicted,
-        weight=np.clip(weight, 0.0, 1.0),
+        weight=np.clip(1.0 - left / variance, 0.0, 1.0) if variance > 0.0 else np.zeros(len(left)),
         spread=float(np.sqrt(variance)),
     )
 

@@ -69,8 +69,8 @@ def test_limits_of_the_ratio_are_those_of_the_groups_effect_carried_through_the_
 def test_the_error_of_the_fixed_effects_widens_the_limits_by_hendersons_formula(make_diary: Any) -> None:
     fit = analysis.lmm("y ~ x + (1 | person)", make_diary())
     table = analysis.benchmark(fit, draws=20_000).table
-    shift = fit.modes.shift[:, 0]
-    sd = np.sqrt(fit.modes.covariance[:, 0, 0] + np.einsum("jp,pk,jk->j", shift, fit.vcov.to_numpy(), shift))
+    shift = fit.modes[0].shift[:, 0]
+    sd = np.sqrt(fit.modes[0].covariance[:, 0, 0] + np.einsum("jp,pk,jk->j", shift, fit.vcov.to_numpy(), shift))
     np.testing.assert_allclose(table["upper"] - table["lower"], 2 * ndtri(0.975) * sd, rtol=2 * DRAWING)
 
 
