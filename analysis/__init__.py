@@ -5,26 +5,33 @@
 >>> print(fit.summary())
 """
 
-from analysis.benchmarking import benchmark
+from analysis.benchmarking import Benchmark, benchmark
 from analysis.centering import within_between
 from analysis.collected import ModelState, collect
+from analysis.components import VarianceComponents, variance_components
 from analysis.errors import AnalysisError, DesignError, SpecError
 from analysis.generalised_model import LogisticModel
 from analysis.linear_model import LinearModel
 from analysis.model import MultilevelModel
 from analysis.models import glmm, lmm
+from analysis.scale_reliability import ScaleReliability, scale_reliability
 
 __all__ = [
     "AnalysisError",
+    "Benchmark",
     "DesignError",
     "LinearModel",
     "LogisticModel",
     "ModelState",
     "MultilevelModel",
+    "ScaleReliability",
     "SpecError",
+    "VarianceComponents",
     "benchmark",
     "collect",
     "glmm",
     "lmm",
+    "scale_reliability",
+    "variance_components",
     "within_between",
 ]

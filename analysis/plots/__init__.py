@@ -7,6 +7,7 @@ and nothing is coloured by a test.
 """
 
 from analysis.plots.benchmark import benchmark_caterpillar, benchmark_funnel
+from analysis.plots.components import components_chart
 from analysis.plots.diagnostics import diagnostics_chart
 from analysis.plots.effects import effects_chart
 from analysis.plots.fieldwork import answered_level, compliance_picture, days_per_row, per_day
@@ -25,6 +26,7 @@ __all__ = [
     "benchmark_funnel",
     "common_scale",
     "compliance_picture",
+    "components_chart",
     "days_per_row",
     "diagnostics_chart",
     "effects_chart",

@@ -155,7 +155,9 @@ def test_limits_cover_the_true_differences_and_few_groups_are_called_unlike_wron
         unlike = table["unlike_average"].to_numpy()
         called += unlike.sum()
         wrong += (np.sign(own[unlike]) != np.sign(table["difference"][unlike])).sum()
-    assert np.mean(covered) == pytest.approx(0.95, abs=0.02)  # SE 0.5 %; 94.5 % over 300 studies, variances taken as known
+    assert np.mean(covered) == pytest.approx(
+        0.95, abs=0.02
+    )  # SE 0.5 %; 94.5 % over 300 studies, variances taken as known
     assert wrong < 0.025 * called
 
 
