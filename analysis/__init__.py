@@ -14,6 +14,7 @@ from analysis.generalised_model import LogisticModel
 from analysis.linear_model import LinearModel
 from analysis.model import MultilevelModel
 from analysis.models import glmm, lmm
+from analysis.pseudobulk import Pseudobulk, pseudobulk
 from analysis.scale_reliability import ScaleReliability, scale_reliability
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "LogisticModel",
     "ModelState",
     "MultilevelModel",
+    "Pseudobulk",
     "ScaleReliability",
     "SpecError",
     "VarianceComponents",
@@ -31,6 +33,7 @@ __all__ = [
     "collect",
     "glmm",
     "lmm",
+    "pseudobulk",
     "scale_reliability",
     "variance_components",
     "within_between",

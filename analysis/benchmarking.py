@@ -226,7 +226,7 @@ def _place(fit: MultilevelModel, group: str | None) -> int:
 
 def _group_rows(fit: MultilevelModel, place: int) -> _Groups:
     design, rows, factor, own = fit.design, own_rows(fit.design), fit.design.factors[place], fit.modes[place]
-    eta, z = linear_predictor(rows, fit.fit.beta, ()), rows.z[:, factor.terms]
+    eta, z, p = linear_predictor(rows, fit.fit.beta, ()), rows.z[:, factor.terms], rows.x.shape[1]
     size = np.ones(design.n_obs) if design.weights is None else design.weights
     total = np.bincount(factor.codes, size)
     per = np.ones_like(total) if OUTCOMES[fit.family] == "ratio" else total
@@ -237,7 +237,7 @@ def _group_rows(fit: MultilevelModel, place: int) -> _Groups:
     )
     covariance = fit.random[factor.name]
     intercept = list(covariance.index).index("Intercept")
-    variance = float(covariance.iloc[intercept, intercept])
+    variance = float(covariance.to_numpy()[intercept, intercept])
     left = own.covariance[:, intercept, intercept]
     return _Groups(
         levels=factor.levels.rename(factor.name),
@@ -247,7 +247,7 @@ def _group_rows(fit: MultilevelModel, place: int) -> _Groups:
         z=z,
         size=size,
         modes=own.modes,
-        shift=np.zeros((*own.modes.shape, rows.x.shape[1])) if own.shift is None else own.shift,
+        shift=np.zeros((*own.modes.shape, p)) if own.shift is None else own.shift[:, :, :p],
         roots=_root(own.covariance),
         fixed_root=_root(np.nan_to_num(fit.fit.vcov)),  # a fit that did not converge may have none
         n=total.astype(int),
@@ -292,9 +292,8 @@ def _drawn(fit: MultilevelModel, rows: _Groups, draws: int, rng: np.random.Gener
 
 
 def _ratios(fit: MultilevelModel, rows: _Groups, ends: np.ndarray, level: float) -> pd.DataFrame:
-    offset = fit.design.offset
-    exposed = fit.family == "poisson" and offset is not None
-    per = np.bincount(rows.code, np.exp(offset)) if exposed else rows.n
+    offset = fit.design.offset if fit.family == "poisson" else None
+    per = rows.n if offset is None else np.bincount(rows.code, np.exp(offset))
     low, high = _count_limits(rows.observed, rows.n if fit.family == "binomial" else None, level)
     columns = {
         "n": rows.n,

@@ -167,9 +167,8 @@ def _table(fit: MultilevelModel, residual: float, total: float, level: float, me
     rows: dict[str, dict[str, float]] = {}
     names: dict[str, str] = {}
     for factor, covariance in fit.random.items():
-        for term in covariance.index:
+        for term, variance in zip(covariance.index, np.diag(covariance), strict=True):
             label = factor if term == "Intercept" else f"{factor}: {term}"
-            variance = float(covariance.loc[term, term])
             rows[label] = {"variance": variance, "share": variance / total if term == "Intercept" else np.nan}
             names[label] = f"sd_{term}|{factor}"
     rows[RESIDUAL] = {"variance": residual, "share": residual / total}
@@ -177,8 +176,8 @@ def _table(fit: MultilevelModel, residual: float, total: float, level: float, me
     limits, used = _limits(fit, list(names.values()), level, method)
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("component")
     table["sd"] = np.sqrt(table["variance"])
-    for side in ("lower", "upper"):
-        table[side] = [limits.loc[names[label], side] if label in names else np.nan for label in table.index]
+    own = limits.reindex([names.get(str(label), "") for label in table.index])
+    table[["lower", "upper"]] = own[["lower", "upper"]].to_numpy()
     return table[["variance", "sd", "lower", "upper", "share"]], used
 
 

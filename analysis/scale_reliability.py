@@ -152,7 +152,7 @@ def _harmonic(counts: pd.Series) -> float:
 
 
 def _variances(fit: LinearModel) -> dict[str, float]:
-    out = {name: float(covariance.iloc[0, 0]) for name, covariance in fit.random.items()}
+    out = {name: float(covariance.to_numpy()[0, 0]) for name, covariance in fit.random.items()}
     return out | {"residual": fit.residual_sd**2}
 
 

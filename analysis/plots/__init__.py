@@ -14,6 +14,7 @@ from analysis.plots.fieldwork import answered_level, compliance_picture, days_pe
 from analysis.plots.figures import all_figures, model_figures
 from analysis.plots.modes import modes_chart
 from analysis.plots.numbers import common_scale
+from analysis.plots.pseudobulk import pseudobulk_chart
 from analysis.plots.sheet import Axis, Frame
 from analysis.plots.signature import lens, signature
 
@@ -34,5 +35,6 @@ __all__ = [
     "model_figures",
     "modes_chart",
     "per_day",
+    "pseudobulk_chart",
     "signature",
 ]

@@ -154,7 +154,8 @@ def _rows(result: Any) -> pd.DataFrame:
         table = result.table.drop(columns=["raw_ratio", "ratio"], errors="ignore")
     else:
         table = result.table
-    return table.rename(columns=names).assign(level=table.index.astype(str)).reset_index(drop=True)
+    rows: pd.DataFrame = table.rename(columns=names).assign(level=table.index.astype(str)).reset_index(drop=True)
+    return rows
 
 
 def _curves(result: Any, sizes: pd.Series) -> pd.DataFrame:

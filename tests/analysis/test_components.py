@@ -223,7 +223,7 @@ def test_wrong_numbers_are_refused_in_words() -> None:
         analysis.variance_components(fit, {}, object="person")
     with pytest.raises(SpecError, match="'item' must be at least 1, not 0"):
         analysis.variance_components(fit, {"item": 0}, object="person")
-    with pytest.raises(SpecError, match="needs object=.*'person', 'item'"):
+    with pytest.raises(SpecError, match=r"needs object=.*'person', 'item'"):
         analysis.variance_components(fit, {"item": 2})
     with pytest.raises(SpecError, match="no grouping factor 'lot'"):
         analysis.variance_components(fit, {"item": 2}, object="lot")
