@@ -28,10 +28,11 @@ SAME = 1e-7
 """A Hessian by differences is as good for a point so near: its own error is as large."""
 TINY = 1e-4
 """A variance parameter that ends below this starts its last search at zero."""
+LOGISTIC = (families.BINOMIAL_LOGIT, families.ORDINAL_LOGIT)
 LARGE_SIZE = 1e4
 """A negative binomial's κ beyond this is compared with the Poisson model, its limit."""
-WIDEST = 30.0
-"""Persons that differ by more than this SD of the linear predictor have answered all alike: the estimate runs to infinity."""
+WIDEST = 16.0
+"""Persons that differ by more than so many SDs of the answer's own distribution answer all alike: the estimate has no end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,8 @@ def _finished(
     factor = data.random_map @ lam
     proven = minimum.is_proven(len(data.y)) and bool(np.isfinite(covariance).all())
     separated = runs_away(data, inner[: p + r], certain=proven)
-    endless = bool((np.abs(lam).sum(axis=1) > WIDEST).any())
+    own = np.pi / np.sqrt(3.0) if data.family in LOGISTIC else 1.0
+    endless = bool((np.sqrt((lam**2).sum(axis=1)) > WIDEST * own).any())
     return GlmmFit(
         data=data,
         agq=agq,
