@@ -12,8 +12,11 @@ from analysis.generalised_model import LogisticModel
 from analysis.linear_model import LinearModel
 from analysis.model import MultilevelModel
 from analysis.models import glmm, lmm
+from analysis.serial import AR1, CAR1
 
 __all__ = [
+    "AR1",
+    "CAR1",
     "AnalysisError",
     "DesignError",
     "LinearModel",

@@ -167,8 +167,12 @@ def build_design(
     prompt: str | None = None,
     weights: str | None = None,
     offset: str | None = None,
+    also: Sequence[str] = (),
 ) -> Design:
-    """Read the formula, drop rows with a missing value in a used column, and lay the rest out person by person."""
+    """Read the formula, drop rows with a missing value in a used column, and lay the rest out person by person.
+
+    also : further columns that a row must have, for `Design.lent` to hold
+    """
     spec = parse_formula(formula)
     refuse_frame(frame)
     group = _only_group(spec, person)
@@ -177,7 +181,7 @@ def build_design(
     outcome = prepare(spec.outcome, columns, where)
     fixed = prepare(spec.fixed, columns, where)
     random = [prepare(term.terms, columns, where) for term in spec.random]
-    extra = [name for name in (weights, offset) if name is not None]
+    extra = [*(name for name in (weights, offset) if name is not None), *also]
     parts = (outcome, fixed, *random)
     refuse_outcome_as_predictor(outcome, parts[1:], where)
     used = list(dict.fromkeys([*(name for part in parts for name in part.columns), *group, *extra]))

@@ -191,9 +191,9 @@ def fit_lmm(moments: Moments, reml: bool = True, start: LmmFit | None = None) ->
     A fit that did not converge is returned with `converged` False. Raises DesignError where there are too few rows or the
     fixed effects predict the outcome exactly.
     """
-    _refuse_impossible(moments)
+    refuse_impossible(moments)
     criterion_of = Criterion(moments, reml)
-    found = fit_at(criterion_of, _minimum(criterion_of, _best_start(criterion_of, start)))
+    found = fit_at(criterion_of, _minimum(criterion_of, best_start(criterion_of, start)))
     if start is None and found.singular and len(found.theta) > 1 and len(moments.zz) <= FEW:
         for size in (*STARTS, FAR):
             other = fit_at(criterion_of, _minimum(criterion_of, np.where(moments.structure.diagonal, size, 0.0)))
@@ -243,7 +243,8 @@ def fit_at(criterion_of: Criterion, minimum: Minimum) -> LmmFit:
     )
 
 
-def _best_start(criterion_of: Criterion, earlier: LmmFit | None) -> np.ndarray:
+def best_start(criterion_of: Criterion, earlier: LmmFit | None) -> np.ndarray:
+    """θ to begin at: that of an earlier fit, of a sample of persons, or the best of a few guesses."""
     structure = criterion_of.moments.structure
     if earlier is not None:
         if earlier.moments.structure.blocks != structure.blocks:
@@ -253,7 +254,7 @@ def _best_start(criterion_of: Criterion, earlier: LmmFit | None) -> np.ndarray:
     sample = criterion_of.moments.sample
     if sample is not None and sample.every >= MANY:  # then each step costs a fraction of one over all
         few = Criterion(_sampled(criterion_of.moments, sample), criterion_of.reml)
-        found = minimise(few, _best_start(few, None), structure.lower, few.hessian, enough=1e-6).x
+        found = minimise(few, best_start(few, None), structure.lower, few.hessian, enough=1e-6).x
         if np.isfinite(criterion_of(found)[0]):
             return found
     starts = [np.where(structure.diagonal, size, 0.0) for size in STARTS]
@@ -267,7 +268,7 @@ def _sampled(moments: Moments, sample: Sample) -> Moments:
     return replace(moments, zz=zz, zw=zw, ww=sample.ww, n_obs=sample.n_obs, sample=None)
 
 
-def _refuse_impossible(moments: Moments) -> None:
+def refuse_impossible(moments: Moments) -> None:
     """Too few rows, or an outcome without residual variance, which has no finite optimum."""
     p = moments.n_fixed
     persons, q, _ = moments.zw.shape

@@ -13,6 +13,7 @@ from analysis.errors import SpecError
 from analysis.linear import LmmFit
 from analysis.model import MultilevelModel
 from analysis.r_code import r_code
+from analysis.serial_fit import SerialFit, independence
 
 INTERVALS = ("wald", "profile", "bootstrap")
 
@@ -28,6 +29,11 @@ class LinearModel(MultilevelModel):
     @property
     def residual_sd(self) -> float:
         return self.fit.sigma
+
+    @property
+    def residual_correlation(self) -> float | None:
+        """φ of AR1 or CAR1 residuals: their correlation one prompt, or one unit of time, apart."""
+        return self.fit.phi if isinstance(self.fit, SerialFit) else None
 
     @property
     def estimator(self) -> str:
