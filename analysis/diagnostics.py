@@ -12,12 +12,21 @@ from analysis.design import Design
 from analysis.errors import DesignError
 from analysis.generalised import GlmmFit
 from analysis.linear import LmmFit
+from analysis.serial_fit import SerialFit, at_edge
 from analysis.state import PersonState
 
 SHORT = 50
 """Below this median number of transitions per person a lagged outcome needs a correction (METHODS §2.4)."""
 NOTHING = 1e-4
 """A random effect's SD below this share of the largest is named as no spread at all."""
+
+
+EDGES = {
+    "nothing": "{residual}: the data show no positive correlation of residuals in time (φ = {phi:.1e}); leave residual out.",
+    "everything": "{residual}: φ = {phi:.6f} has run to the end of its range: such residuals cannot be told from persons' own "
+    "levels and trends, and residual and random SDs mean little. Use fewer random terms, or leave residual out.",
+}
+"""Where φ is at an end of its range; see `serial_fit.at_edge`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,8 @@ def messages(fit: LmmFit | GlmmFit, design: Design, state: PersonState) -> list[
             f"The fit is singular: the data show {what} between the levels of {design.factor!r} "
             f"({structure.size} random terms may be too many)."
         )
+    if isinstance(fit, SerialFit) and (edge := at_edge(fit)) is not None:
+        out.append(EDGES[edge].format(residual=fit.residual, phi=fit.phi))
     if design.n_persons <= len(design.random):
         out.append(f"{design.n_persons} levels of {design.factor!r} are few for {len(design.random)} random terms.")
     if state.worn:

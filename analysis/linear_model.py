@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import chdtrc
 
 from analysis import corrections, inference, intervals, prediction, variance
 from analysis.errors import SpecError
 from analysis.linear import LmmFit
 from analysis.model import MultilevelModel
-from analysis.r_code import r_code
+from analysis.r_code import nlme_code, r_code
 from analysis.serial_fit import SerialFit, independence
 
 INTERVALS = ("wald", "profile", "bootstrap")
@@ -44,6 +45,10 @@ class LinearModel(MultilevelModel):
         """Kenward–Roger for a REML fit of at most 200 persons, otherwise Satterthwaite (METHODS §6)."""
         return inference.default_method(self.fit)
 
+    def tests(self, df: str | None = None, robust: str | None = None, level: float = 0.95) -> pd.DataFrame:
+        """As `MultilevelModel.tests`; φ of serial residuals is taken as known."""
+        return super().tests(df, robust, level)
+
     def _uncertainty(self, contrasts: np.ndarray, df: str | None, robust: str | None) -> tuple[np.ndarray, np.ndarray]:
         return inference.uncertainty(self.fit, self.state, self.design.fixed, contrasts, df, robust)
 
@@ -60,18 +65,23 @@ class LinearModel(MultilevelModel):
         replicates: int = 1000,
         seed: int = 0,
     ) -> pd.DataFrame:
-        """`lower`, `upper`; index: term, `sd_TERM|GROUP`, `cor_A.B|GROUP` (either order of A and B), `sigma`.
+        """`lower`, `upper`; index: term, `sd_TERM|GROUP`, `cor_A.B|GROUP` (either order of A and B), `sigma`, `phi`.
 
-        "wald": fixed effects with the degrees of freedom of `tests`; SDs on the log scale and correlations on Fisher's z, NaN
-        in a singular fit. "profile": by profile likelihood, a REML fit refitted by ML first. "bootstrap": percentiles over
-        `replicates` parametric draws with `seed`; `attrs["replicates"]` counts those whose fit was sound. Raises SpecError.
+        "wald": fixed effects with the degrees of freedom of `tests`; SDs on the log scale, correlations and φ of AR1 on
+        Fisher's z, φ of CAR1 on the logit; NaN in a singular fit. "profile": by profile likelihood, a REML fit refitted by ML
+        first. "bootstrap": percentiles over `replicates` parametric draws with `seed`; `attrs["replicates"]` counts those
+        whose fit was sound. Raises SpecError.
         """
         if method not in INTERVALS:
             raise SpecError(f"confint(method={method!r}) must be one of {', '.join(map(repr, INTERVALS))}.")
         if not isinstance(level, (int, float)) or not 0.0 < level < 1.0:
             raise SpecError(f"level={level!r} must lie between 0 and 1, as in 0.95.")
         known = intervals.parameters(
-            self.design.fixed_names, self.design.random_names, self.fit.moments.structure, self.design.factor
+            self.design.fixed_names,
+            self.design.random_names,
+            self.fit.moments.structure,
+            self.design.factor,
+            serial=isinstance(self.fit, SerialFit),
         )
         chosen = intervals.choose(known, parameters, self.design.factor)
         wanted, names = [parameter for _, parameter in chosen], [name for name, _ in chosen]
@@ -117,7 +127,21 @@ class LinearModel(MultilevelModel):
         """
         return corrections.latent_between(self.design, self.state, self.fit, predictor, level)
 
+    def serial_test(self) -> pd.Series:
+        """Likelihood-ratio test of φ = 0, that residuals are independent in time: `statistic`, `df` (1), `p_value`.
+
+        For CAR1, where φ cannot be negative, p is up to twice what it need be. Raises SpecError for a fit without residual=.
+        """
+        if not isinstance(self.fit, SerialFit):
+            raise SpecError(
+                "serial_test needs a fit with serial residuals: lmm(…, residual=AR1('beep', within='id')) or CAR1(…)."
+            )
+        statistic = independence(self.fit)
+        return pd.Series({"statistic": statistic, "df": 1.0, "p_value": float(chdtrc(1.0, statistic))}, name="serial")
+
     def to_r(self) -> str:
-        """The same model as R code for lme4."""
+        """The same model as R code for lme4, or for nlme where residuals are serial."""
+        if isinstance(self.fit, SerialFit):
+            return nlme_code(self.design, self.fit.residual, self.fit.reml)
         call = f"lmer({{}}, data = frame, REML = {'TRUE' if self.fit.reml else 'FALSE'})"
         return r_code(self.design, weights=None, offset=None, call=call)

@@ -39,7 +39,8 @@ def lmm(
     """
     if not isinstance(reml, (bool, np.bool_)):
         raise SpecError(f"reml={reml!r} must be True or False.")
-    kind, also = None, ()
+    kind: AR1 | CAR1 | None = None
+    also: tuple[str, ...] = ()
     if residual is not None:
         refuse_frame(frame)
         kind, frame, also = read_residual(residual, frame)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-
 import numpy as np
 import pandas as pd
 from scipy.special import expit
@@ -221,9 +220,7 @@ def weights_at(series: Series, zeta: float) -> Weights:
         t = np.where(r < 0.0, 1.0 / t, t)
         bend = -0.5 * slope * (1.0 + t) ** 2 / t  # of log t
         log_det = np.log(4.0) + np.log(t) - 2.0 * np.log1p(t)
-    return Weights(
-        t, 1.0 / t, bend * t, -bend / t, float(series.counts @ log_det), float(series.counts @ (bend * r))
-    )
+    return Weights(t, 1.0 / t, bend * t, -bend / t, float(series.counts @ log_det), float(series.counts @ (bend * r)))
 
 
 def whiten(rows: np.ndarray, gaps: np.ndarray, phi: float) -> np.ndarray:
@@ -307,7 +304,6 @@ def _inner(design: Design, columns: tuple[Column, ...], back: np.ndarray) -> np.
     values += (back.sum(axis=0) - scale) / scale
     values *= scale
     return values
-
 
 
 def unit_words(residual: Residual) -> str:

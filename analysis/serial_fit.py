@@ -109,7 +109,7 @@ class SerialFit(LmmFit):
         return whiten(self.bins.rows, self.bins.series.steps, self.phi)
 
 
-def fit_serial(bins: Bins, reml: bool = True, start: np.ndarray | None = None) -> SerialFit:
+def fit_serial(bins: Bins, reml: bool = True, start: np.ndarray | None = None, enough: float = 0.0) -> SerialFit:
     """Fit by REML or ML; from (ζ, θ) where `start` is given, otherwise from every dip of a coarse search along φ.
 
     The likelihood in φ may have several optima, a random intercept competing with φ near 1; the best is kept.
@@ -117,12 +117,12 @@ def fit_serial(bins: Bins, reml: bool = True, start: np.ndarray | None = None) -
     refuse_impossible(bins.base)
     joint = Joint(bins, reml)
     starts = [start] if start is not None else _starts(joint)
-    ends = [_minimum(joint, point) for point in starts]
+    ends = [_minimum(joint, point, enough) for point in starts]
     best = min(ends, key=lambda end: end.value)
     structure = bins.base.structure
     if start is None and structure.is_singular(best.x[1:]) and len(structure.rows) > 1 and len(bins.base.zz) <= FEW:
         for theta in _sizes(joint):
-            other = _minimum(joint, np.append(best.x[0], theta))
+            other = _minimum(joint, np.append(best.x[0], theta), enough)
             best = other if other.value < best.value - 1e-6 else best
     return serial_at(joint, best)
 
@@ -141,9 +141,9 @@ def serial_at(joint: Joint, minimum: Minimum) -> SerialFit:
     return SerialFit(**known, bins=joint.bins, zeta=zeta, phi=phi, joint=minimum, log_det=log_det)
 
 
-def _minimum(joint: Joint, point: np.ndarray) -> Minimum:
+def _minimum(joint: Joint, point: np.ndarray, enough: float) -> Minimum:
     structure = joint.bins.base.structure
-    return minimise_factor(joint, point, structure, before=1, second=joint.hessian, score=joint.score, enough=0.0)
+    return minimise_factor(joint, point, structure, before=1, second=joint.hessian, score=joint.score, enough=enough)
 
 
 def _sizes(joint: Joint) -> list[np.ndarray]:
@@ -184,10 +184,9 @@ def _grid(bins: Bins) -> list[float]:
 # ---------------------------------------------------------------------- what a serial fit answers
 
 
-def independence(fit: SerialFit) -> tuple[float, LmmFit]:
-    """Twice the log-likelihood that φ adds to independent residuals, and the fit with those."""
-    plain = fit_lmm(fit.bins.base, fit.reml)
-    return max(2.0 * (fit.log_likelihood - plain.log_likelihood), 0.0), plain
+def independence(fit: SerialFit) -> float:
+    """Twice the log-likelihood that φ adds to independent residuals."""
+    return max(2.0 * (fit.log_likelihood - fit_lmm(fit.bins.base, fit.reml).log_likelihood), 0.0)
 
 
 def covariance(fit: SerialFit) -> np.ndarray:
@@ -213,7 +212,7 @@ def phi_wald(fit: SerialFit, level: float) -> tuple[float, float]:
 
 
 def at_edge(fit: SerialFit) -> str | None:
-    """"nothing" or "everything" where φ has run to an end of its range, as seen over the median gap; otherwise None."""
+    """ "nothing" or "everything" where φ has run to an end of its range, as seen over the median gap; otherwise None."""
     series = fit.bins.series
     middle = int(np.searchsorted(np.cumsum(series.counts), 0.5 * series.counts.sum()))
     t = float(weights_at(series, fit.zeta).up[middle])

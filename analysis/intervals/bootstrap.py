@@ -3,10 +3,12 @@
 All that a fit reads of y are Z'y of each person, ΣX'y and Σy'y. Given X and Z these have a known joint distribution under the model:
 Z'e ~ N(0, σ²Z'Z) per person; what X'e and e'e have beyond it is N(0, σ²C) in total, C = Σ(X'X − X'Z(Z'Z)⁻Z'X), and σ²χ².
 So they are drawn themselves, exactly, instead of y (proof: Cochran's theorem on the spaces of Z, of X given Z, and the rest).
+Of a fit with serial residuals the rows themselves are drawn.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +18,7 @@ from analysis.intervals.parameters import Parameter
 from analysis.linear import Criterion, LmmFit, fit_at
 from analysis.moments import Moments
 from analysis.optimize import minimise_factor
+from analysis.serial_fit import SerialFit, drawn, fit_serial
 
 ENOUGH = 1e-10
 """A replicate is within 1e-5 of its own standard error then: far below the Monte-Carlo error."""
@@ -33,17 +36,27 @@ def bootstrap_intervals(
     """
     if not isinstance(replicates, int) or not 100 <= replicates <= MOST:
         raise SpecError(f"replicates={replicates!r} must be a whole number from 100 to {MOST:,}, as in 1000.")
-    draw = Draw.of(fit)
+    refit = _serial_refits(fit) if isinstance(fit, SerialFit) else _refits(fit)
     rng = np.random.default_rng(seed)
     values = []
     for _ in range(replicates):
-        again = _refit(fit, draw.moments(rng))
+        again = refit(rng)
         if again.converged:
-            values.append([parameter.value(again.beta, again.g, again.sigma) for parameter in wanted])
+            values.append([parameter.of(again) for parameter in wanted])
     if len(values) < 0.9 * replicates:
         return np.full((len(wanted), 2), np.nan), len(values)
     tails = [0.5 - 0.5 * level, 0.5 + 0.5 * level]
     return np.nanquantile(np.array(values), tails, axis=0).T, len(values)
+
+
+def _serial_refits(fit: SerialFit) -> Callable[[np.random.Generator], LmmFit]:
+    draw, start = drawn(fit), np.append(fit.zeta, fit.theta)
+    return lambda rng: fit_serial(draw(rng), fit.reml, start, ENOUGH)
+
+
+def _refits(fit: LmmFit) -> Callable[[np.random.Generator], LmmFit]:
+    draw = Draw.of(fit)
+    return lambda rng: _refit(fit, draw.moments(rng))
 
 
 def _refit(fit: LmmFit, moments: Moments) -> LmmFit:

@@ -1,4 +1,4 @@
-"""The parameters of a linear model by name: terms, `sd_TERM|GROUP`, `cor_A.B|GROUP`, `sigma`."""
+"""The parameters of a linear model by name: terms, `sd_TERM|GROUP`, `cor_A.B|GROUP`, `sigma`, and `phi` where residuals are serial."""
 
 from __future__ import annotations
 
@@ -10,16 +10,25 @@ import numpy as np
 
 from analysis.covariance import Structure, deviations_and_correlations
 from analysis.errors import SpecError
+from analysis.linear import LmmFit
+from analysis.serial_fit import SerialFit
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter: a fixed effect (i-th), SD of a random term (i-th), correlation of two (i < j), or the residual SD."""
+    """One parameter: a fixed effect (i-th), SD of a random term (i-th), correlation of two (i < j), the residual SD, or φ."""
 
     name: str
-    kind: Literal["fixed", "sd", "cor", "sigma"]
+    kind: Literal["fixed", "sd", "cor", "sigma", "phi"]
     i: int = -1
     j: int = -1
+
+    def of(self, fit: LmmFit) -> float:
+        """Its estimate."""
+        if self.kind == "phi":
+            assert isinstance(fit, SerialFit)
+            return fit.phi
+        return self.value(fit.beta, fit.g, fit.sigma)
 
     def value(self, beta: np.ndarray, g: np.ndarray, sigma: float) -> float:
         """Its value where the fixed effects are beta (p,), the random effects' covariance g (q, q), the residual SD sigma."""
@@ -31,14 +40,17 @@ class Parameter:
         return float(deviations[self.i] if self.kind == "sd" else correlations[self.i, self.j])
 
 
-def parameters(fixed: Sequence[str], random: Sequence[str], structure: Structure, group: str) -> list[Parameter]:
-    """All parameters: fixed effects, SDs, correlations of terms that may correlate, residual SD."""
+def parameters(
+    fixed: Sequence[str], random: Sequence[str], structure: Structure, group: str, serial: bool
+) -> list[Parameter]:
+    """All parameters: fixed effects, SDs, correlations of terms that may correlate, residual SD, φ."""
     out = [Parameter(name, "fixed", i) for i, name in enumerate(fixed)]
     out += [Parameter(f"sd_{name}|{group}", "sd", i) for i, name in enumerate(random)]
     together = structure.same_block()
     for j in range(len(random)):
         out += [Parameter(f"cor_{random[i]}.{random[j]}|{group}", "cor", i, j) for i in range(j) if together[i, j]]
-    return [*out, Parameter("sigma", "sigma")]
+    out.append(Parameter("sigma", "sigma"))
+    return [*out, Parameter("phi", "phi")] if serial else out
 
 
 def choose(known: list[Parameter], wanted: Sequence[str] | None, group: str) -> list[tuple[str, Parameter]]:

@@ -15,9 +15,12 @@ from scipy.special import ndtri
 
 from analysis.covariance import Structure, canonical
 from analysis.intervals.parameters import Parameter
+from analysis.intervals.serial_profile import WIDE, phi_held, serial_held, zeta_ends, zeta_error
 from analysis.linear import Criterion, LmmFit, fit_lmm
 from analysis.moments import Moments
 from analysis.optimize import minimise, minimise_factor
+from analysis.serial import AR1, phi_of
+from analysis.serial_fit import SerialFit, fit_serial
 
 CLOSE = 1e-5
 """ζ at a limit is found to this; a limit is then within 1e-5 of a standard error."""
@@ -39,13 +42,22 @@ def profile_intervals(fit: LmmFit, wanted: list[Parameter], level: float) -> np.
     A REML fit is refitted by ML first, as lme4 does. A limit that the data do not set is that of the parameter: 0 for an SD,
     ±1 for a correlation.
     """
-    ml = fit_lmm(fit.moments, reml=False, start=fit) if fit.reml else fit
+    ml = _by_ml(fit) if fit.reml else fit
     target = float(ndtri(0.5 + 0.5 * level))
     return np.array([_limits(ml, parameter, target) for parameter in wanted])
 
 
+def _by_ml(fit: LmmFit) -> LmmFit:
+    if isinstance(fit, SerialFit):
+        return fit_serial(fit.bins, reml=False)
+    return fit_lmm(fit.moments, reml=False, start=fit)
+
+
 def _limits(ml: LmmFit, parameter: Parameter, target: float) -> tuple[float, float]:
-    best = parameter.value(ml.beta, ml.g, ml.sigma)
+    if parameter.kind == "phi":
+        assert isinstance(ml, SerialFit)
+        return _phi_limits(ml, target)
+    best = parameter.of(ml)
     if np.isnan(best):
         return np.nan, np.nan
     low, high = {"fixed": (-np.inf, np.inf), "sd": (0.0, np.inf), "cor": (-EDGE, EDGE), "sigma": (0.0, np.inf)}[
@@ -105,7 +117,25 @@ def _first_step(ml: LmmFit, parameter: Parameter, best: float, target: float) ->
     return target * max(best, least) / float(np.sqrt(2.0 * persons))
 
 
+def _phi_limits(ml: SerialFit, target: float) -> tuple[float, float]:
+    """On φ's unbounded scale; the end of φ's range where the data do not set a limit."""
+    ends, step = zeta_ends(ml), target * min(zeta_error(ml), WIDE)
+    limits = [
+        _limit(phi_held(ml), ml.zeta, ml.minimum.value, side * step, end, target)
+        for side, end in zip((-1, 1), ends, strict=True)
+    ]
+    low, high = (phi_of(ml.residual, limit) for limit in limits)
+    lowest = -1.0 if isinstance(ml.residual, AR1) else 0.0
+    return lowest if limits[0] <= ends[0] else low, 1.0 if limits[1] >= ends[1] else high
+
+
 def _held(ml: LmmFit, parameter: Parameter) -> Held:
+    if isinstance(ml, SerialFit):
+        return serial_held(ml, lambda here: _held_at(here, parameter))
+    return _held_at(ml, parameter)
+
+
+def _held_at(ml: LmmFit, parameter: Parameter) -> Held:
     if parameter.kind == "fixed":
         return _fixed_held(ml, parameter.i)
     if parameter.kind == "sigma":

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.kernels import gaussian, information, laplace, state
+from analysis.kernels import gaussian, information, laplace, serial, state
 
 Say = Callable[[str], None]
 
@@ -44,6 +44,9 @@ def _kernels() -> list[tuple[str, Any, tuple[Any, ...]]]:
     spread = np.ones((1, 1, 2, 2))
     left = (np.zeros((1, 1, 1, gaussian.LANES)), np.zeros((1, 1, 2, gaussian.LANES)))
     likelihood = (rows, np.ones((4, 1)), y, n, zero, starts, np.zeros(2), one)
+    bins, k = np.zeros(1, dtype=np.int64), np.zeros((1, 2, 2))
+    code, places = np.array([-1, 0]), np.array([0, 1])
+    pair = (rows[:2].copy(), code, np.array([0, 2]), places, 1, bins, k, np.zeros((1, 2)), np.zeros((2, 1, 1)), one[0])
     return [
         ("sums of rows", state.add_rows, (rows.T.copy(), np.array([0, 1]), starts, n_rows, rows[:2].copy(), *sums)),
         ("sums of states", state.merge, (np.array([0, 1]), 1, *whole, *whole)),
@@ -79,6 +82,15 @@ def _kernels() -> list[tuple[str, Any, tuple[Any, ...]]]:
         ),
         ("information", information.trace_sums, (zz, zw, one, one, place, place)),
         ("bias of the covariance", information.excess_sums, (zz, zw, one, one, place, place)),
+        ("bins in time", serial.count_bins, (code, np.array([0, 2]), 1)),
+        ("sums in time", serial.add_pairs, pair),
+        (
+            "moments in time",
+            serial.weigh,
+            (places, bins, k, np.zeros((1, 2)), 1.0, one[0], one[0], one[None].copy(), one[None].copy()),
+        ),
+        ("linear slope in time", serial.along, (zz, zw, zz, zw, one, np.eye(2))),
+        ("noise in time", serial.colour, (y.copy(), zero)),
         ("logistic by Laplace", laplace.laplace_deviance, (*likelihood, np.zeros((2, 1)))),
         (
             "logistic by quadrature",
