@@ -123,8 +123,10 @@ class LinearModel(MultilevelModel):
     def latent_between(self, predictor: str, level: float = 0.95) -> corrections.LatentBetween:
         """Between and contextual effects of a reflective predictor's usual levels; see `corrections.latent_between`.
 
-        Raises SpecError unless the formula has within(predictor) and between(predictor).
+        Raises SpecError unless the formula has within(predictor) and between(predictor), and for serial residuals.
         """
+        if isinstance(self.fit, SerialFit):
+            raise SpecError("latent_between is for independent residuals; fit the model without residual=.")
         return corrections.latent_between(self.design, self.state, self.fit, predictor, level)
 
     def serial_test(self) -> pd.Series:

@@ -13,7 +13,8 @@ from analysis.generalised_model import LogisticModel
 from analysis.linear import fit_lmm
 from analysis.linear_model import LinearModel
 from analysis.moments import gaussian_moments, person_state
-from analysis.serial import AR1, CAR1, bins_of, inner_rows, read_residual, series_of
+from analysis.serial import AR1, CAR1, read_residual, series_of
+from analysis.serial_bins import bins_of, inner_rows
 from analysis.serial_fit import fit_serial
 
 

@@ -57,6 +57,8 @@ def _names(design: Design) -> dict[str, str]:
 
 def _translated(design: Design, formula: str) -> str:
     """Formula text as R reads it."""
+    for name in _names(design):
+        formula = formula.replace(f"`{name}`", name)
     formula = rename_words(formula, {name: _symbol(own) for name, own in _names(design).items()})
     return re.sub(r"\bC\(([^(),]+)\)", r"factor(\1)", re.sub(r"\bnp\.", "", formula))
 

@@ -1,23 +1,16 @@
-"""Residuals that remember: `AR1` over numbered prompts, `CAR1` over time; rows → series → bins → moments at any φ.
-
-A series' residuals are Markov, so that whitening takes a row and the row before (Pinheiro & Bates, 2000, §5.3; METHODS §2.11).
-The sums of a model by person and gap hold all that its likelihood needs, at every φ, whatever the number of rows.
-"""
+"""Residuals that remember: `AR1` over numbered prompts, `CAR1` over time; a design's rows → series in time."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
 
 from analysis.centering import at_rows, label, numeric
-from analysis.design import Column, Design
+from analysis.design import Design
 from analysis.errors import DesignError, SpecError, unknown_column
-from analysis.kernels import serial as kernel
-from analysis.moments import Moments
 
 EXACT = 2.0**53
 """Whole numbers beyond this are not told apart."""
@@ -62,6 +55,11 @@ class CAR1(_Series):
 
 
 Residual = AR1 | CAR1
+
+
+def unit_words(residual: Residual) -> str:
+    """How far apart residuals correlate φ: one prompt, or one unit of the column of times."""
+    return "one prompt apart" if isinstance(residual, AR1) else f"one unit of {residual.time!r} apart"
 
 
 def read_residual(residual: object, frame: pd.DataFrame) -> tuple[Residual, pd.DataFrame, tuple[str, ...]]:
@@ -174,138 +172,3 @@ def _series_codes(
             f"{design.factor!r}, as with within='{design.factor}:{residual.within}'."
         )
     return np.asarray(codes)
-
-
-# ---------------------------------------------------------------------- φ and its unbounded scale
-
-
-def phi_of(residual: Residual, zeta: float) -> float:
-    """φ from ζ: tanh ζ (Fisher's z) for AR1, the inverse logit for CAR1."""
-    return float(np.tanh(zeta) if isinstance(residual, AR1) else expit(zeta))
-
-
-def zeta_of(residual: Residual, decay: float) -> float:
-    """ζ of the positive φ = exp(−decay)."""
-    return float(-0.5 * np.log(np.tanh(0.5 * decay)) if isinstance(residual, AR1) else -np.log(np.expm1(decay)))
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """What gaps count for at one ζ; r is the correlation over a gap, t = (1 − r)/(1 + r).
-
-    up : (gaps,) t and down : 1/t, with slopes in ζ;  log_det : log|R| = Σ m log(1 − r²), with its slope
-    """
-
-    up: np.ndarray
-    down: np.ndarray
-    up_slope: np.ndarray
-    down_slope: np.ndarray
-    log_det: float
-    log_det_slope: float
-
-
-def weights_at(series: Series, zeta: float) -> Weights:
-    """Exact to rounding also where φ is within rounding of −1 or 1."""
-    g = series.gaps
-    with np.errstate(divide="ignore", over="ignore", under="ignore", invalid="ignore"):
-        if isinstance(series.residual, AR1):
-            phi, decay = np.tanh(zeta), 2.0 * np.arctanh(np.exp(-2.0 * abs(zeta)))
-            slope = g * np.power(phi, g - 1.0) / np.cosh(zeta) ** 2
-            r = np.power(phi, g)
-        else:
-            decay = np.logaddexp(0.0, -zeta)
-            r = np.exp(-g * decay)
-            slope = g * r * expit(-zeta)
-        t = np.tanh(0.5 * g * decay)
-        t = np.where(r < 0.0, 1.0 / t, t)
-        bend = -0.5 * slope * (1.0 + t) ** 2 / t  # of log t
-        log_det = np.log(4.0) + np.log(t) - 2.0 * np.log1p(t)
-    return Weights(t, 1.0 / t, bend * t, -bend / t, float(series.counts @ log_det), float(series.counts @ (bend * r)))
-
-
-def whiten(rows: np.ndarray, gaps: np.ndarray, phi: float) -> np.ndarray:
-    """Rows (n, k) → R^{-½} rows, R the correlation φ^|gap| of each series; then R⁻¹ products are plain ones.
-
-    Rows stand series by series and in time; gaps (n,) to the row before, 0 where a series begins. Whole gaps where φ < 0.
-    """
-    r = np.where(gaps > 0.0, np.power(phi, np.where(gaps > 0.0, gaps, 1.0)), 0.0)[:, None]
-    before = np.vstack([rows[:1], rows[:-1]])
-    return np.asarray((rows - r * before) / np.sqrt(1.0 - r * r))
-
-
-# ---------------------------------------------------------------------- sums
-
-
-@dataclass(frozen=True)
-class Bins:
-    """A model's sums by person and gap, on the inner scale of `base`, whose moments are those of independent residuals.
-
-    rows : (n, q + p + 1) the inner columns [Z X y], series by series and in time; the other arrays as in `kernels.serial`
-    """
-
-    series: Series
-    base: Moments
-    rows: np.ndarray
-    bin_starts: np.ndarray
-    bin_gap: np.ndarray
-    own: np.ndarray
-    own_ends: np.ndarray
-    total: np.ndarray
-    total_ends: np.ndarray
-
-    def moments(self, weights: Weights) -> Moments:
-        """The moments of the whitened rows."""
-        zz, zw, ww = self._weighed(1.0, weights.up, weights.down)
-        return replace(self.base, zz=zz, zw=zw, ww=ww, sample=None)
-
-    def slope(self, weights: Weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """d(zz, zw, ww)/dζ."""
-        return self._weighed(0.0, weights.up_slope, weights.down_slope)
-
-    def _weighed(self, ends: float, up: np.ndarray, down: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        zz, zw = np.empty_like(self.base.zz), np.empty_like(self.base.zw)
-        kernel.weigh(self.bin_starts, self.bin_gap, self.own, self.own_ends, ends, up, down, zz, zw)
-        sums = np.einsum("g,gk->k", up, self.total[0]) + np.einsum("g,gk->k", down, self.total[1])
-        ww = np.empty_like(self.base.ww)
-        below = np.tril_indices(len(ww))
-        ww[below] = 0.5 * ends * self.total_ends + 0.25 * sums
-        ww.T[below] = ww[below]
-        return zz, zw, ww
-
-    def with_outcome(self, outcome: np.ndarray) -> Bins:
-        """The same rows with another outcome (n,), on the inner scale."""
-        return bins_of(self.series, np.column_stack([self.rows[:, :-1], outcome]), self.base)
-
-
-def bins_of(series: Series, rows: np.ndarray, base: Moments) -> Bins:
-    """One pass over rows (n, q + p + 1) that stand series by series and in time."""
-    persons, q, d = base.zw.shape
-    bin_starts = kernel.count_bins(series.code, series.starts, len(series.gaps))
-    bins, width, corner = int(bin_starts[-1]), q * (q + 1) // 2 + q * d, d * (d + 1) // 2
-    bin_gap = np.zeros(bins, dtype=np.int64)
-    own, own_ends = np.zeros((bins, 2, width)), np.zeros((persons, width))
-    total, total_ends = np.zeros((2, len(series.gaps), corner)), np.zeros(corner)
-    rows = np.ascontiguousarray(rows)
-    kernel.add_pairs(rows, series.code, series.starts, bin_starts, q, bin_gap, own, own_ends, total, total_ends)
-    return Bins(series, base, rows, bin_starts, bin_gap, own, own_ends, total, total_ends)
-
-
-def inner_rows(design: Design, base: Moments) -> np.ndarray:
-    """(n, q + p + 1) the design's columns [Z X y], shifted and scaled as those of its moments."""
-    outcome = (design.outcome - base.shift_y) / base.scale_y
-    parts = ((design.random, base.random_map), (design.fixed, base.fixed_map))
-    return np.column_stack([*(_inner(design, columns, back) for columns, back in parts), outcome])
-
-
-def _inner(design: Design, columns: tuple[Column, ...], back: np.ndarray) -> np.ndarray:
-    """Columns (n, k) less what their constant takes up, then scaled: in this order no far offset costs digits."""
-    scale = np.diag(back)
-    values = design.matrix(columns)
-    values += (back.sum(axis=0) - scale) / scale
-    values *= scale
-    return values
-
-
-def unit_words(residual: Residual) -> str:
-    """How far apart residuals correlate φ: one prompt, or one unit of the column of times."""
-    return "one prompt apart" if isinstance(residual, AR1) else f"one unit of {residual.time!r} apart"

@@ -15,7 +15,8 @@ from scipy.special import ndtri
 from analysis.kernels.serial import along, colour
 from analysis.linear import FEW, Criterion, LmmFit, best_start, fit_at, fit_lmm, refuse_impossible
 from analysis.optimize import Minimum, minimise, minimise_factor
-from analysis.serial import AR1, Bins, Residual, Weights, phi_of, weights_at, whiten, zeta_of
+from analysis.serial import AR1, Residual
+from analysis.serial_bins import Bins, Weights, phi_of, weights_at, whiten, zeta_of
 
 STEP = 1e-4
 """Step in ζ of the central difference of the exact gradient; truncation and rounding are near 1e-8."""
@@ -25,6 +26,12 @@ RATIO, FEWEST, MOST = 3.0, 6, 16
 """How far apart in −log φ the points of that search are, and how many."""
 LOOSE = 1e-3
 """Newton decrement that is enough at such a point."""
+SAMPLE = 256
+"""Persons that the search is made of where there are many more; below it would be no faster."""
+NOTHING = 1e-6
+"""A deviance lower than that of independent residuals by less than this is none."""
+FAINT = 1e-3
+"""Correlation over the shortest gap at which the deviance must rise with φ for φ = 0 to be its estimate."""
 EDGE = 1e-6
 """A correlation over the median gap nearer to 0, 1 or −1 than this has run to the end of its range."""
 
@@ -90,7 +97,7 @@ class Joint:
 class SerialFit(LmmFit):
     """A linear fit whose moments are those of rows whitened at φ; `minimum` is that of θ, with the joint proof's figures.
 
-    zeta : φ on its unbounded scale;  joint : the optimum over (ζ, θ);  log_det : log|R|
+    zeta : φ on its unbounded scale, −∞ for a φ of CAR1 held at 0;  joint : the optimum over (ζ, θ);  log_det : log|R|
     """
 
     bins: Bins
@@ -116,7 +123,7 @@ def fit_serial(bins: Bins, reml: bool = True, start: np.ndarray | None = None, e
     """
     refuse_impossible(bins.base)
     joint = Joint(bins, reml)
-    starts = [start] if start is not None else _starts(joint)
+    starts = [start] if start is not None else _starts(bins, reml)
     ends = [_minimum(joint, point, enough) for point in starts]
     best = min(ends, key=lambda end: end.value)
     structure = bins.base.structure
@@ -124,7 +131,40 @@ def fit_serial(bins: Bins, reml: bool = True, start: np.ndarray | None = None, e
         for theta in _sizes(joint):
             other = _minimum(joint, np.append(best.x[0], theta), enough)
             best = other if other.value < best.value - 1e-6 else best
+    if not isinstance(bins.series.residual, AR1):
+        none = _independent(joint)
+        best = none if best.value > none.value - NOTHING else best
     return serial_at(joint, best)
+
+
+def _independent(joint: Joint) -> Minimum:
+    """The optimum at the end φ = 0 of CAR1's range, ζ = −∞: one of the whole range only if the deviance rises from there.
+
+    With gaps as short as you like the deviance goes there ever more slowly, and no search along ζ would arrive.
+    """
+    criterion = joint.criterion(-np.inf)
+    start = best_start(criterion, None)
+    found = minimise_factor(
+        criterion,
+        start,
+        joint.bins.base.structure,
+        second=criterion.hessian,
+        score=lambda theta: criterion.at(theta).score,
+        enough=0.0,
+    )
+    inside = zeta_of(joint.bins.series.residual, -np.log(FAINT) / float(joint.bins.series.gaps[0]))
+    rises = joint(np.append(inside, found.x))[1][0] >= 0.0
+    size = len(found.x)
+    hessian = np.zeros((size + 1, size + 1))
+    hessian[1:, 1:] = found.hessian
+    return replace(
+        found,
+        x=np.append(-np.inf, found.x),
+        gradient=np.append(0.0, found.gradient),
+        hessian=hessian,
+        free=np.append(False, found.free),
+        decrement=found.decrement if rises else np.inf,
+    )
 
 
 def serial_at(joint: Joint, minimum: Minimum) -> SerialFit:
@@ -151,12 +191,13 @@ def _sizes(joint: Joint) -> list[np.ndarray]:
     return [np.where(diagonal, size, 0.0) for size in (0.3, 1.5, 6.0)]
 
 
-def _starts(joint: Joint) -> list[np.ndarray]:
-    """The dips (ζ, θ) of the deviance over a coarse grid of φ, θ found loosely at each."""
-    lower = joint.bins.base.structure.lower
+def _starts(bins: Bins, reml: bool) -> list[np.ndarray]:
+    """The dips (ζ, θ) of the deviance over a coarse grid of φ, θ found loosely at each; of a sample where persons are many."""
+    every, lower = len(bins.base.zz) // SAMPLE, bins.base.structure.lower
+    joint = Joint(bins if every < 2 else bins.sampled(every), reml)
     points: list[np.ndarray] = []
     values: list[float] = []
-    for zeta in _grid(joint.bins):
+    for zeta in _grid(bins):
         criterion = joint.criterion(zeta)
         near = [best_start(criterion, None), *(point[1:] for point in points[-1:])]
         theta = min(near, key=lambda theta: criterion(theta)[0])
@@ -194,6 +235,8 @@ def covariance(fit: SerialFit) -> np.ndarray:
     joint = Joint(fit.bins, fit.reml)
     log_sigma = float(np.log(fit.sigma / fit.moments.scale_y))
     inner = Criterion(fit.moments, fit.reml).at_sigma(fit.theta, log_sigma)[2]
+    if not np.isfinite(fit.zeta):  # held at its end
+        return np.asarray(np.pad(2.0 * np.linalg.inv(inner), ((1, 0), (1, 0))))
     ends = [joint.criterion(fit.zeta + step).at_sigma(fit.theta, log_sigma)[1] for step in (STEP, -STEP)]
     across = (ends[0] - ends[1]) / (2.0 * STEP)
     hessian = np.empty((len(inner) + 1, len(inner) + 1))
@@ -205,7 +248,7 @@ def covariance(fit: SerialFit) -> np.ndarray:
 
 def phi_wald(fit: SerialFit, level: float) -> tuple[float, float]:
     """Wald limits of φ on Fisher's z (AR1) or the logit (CAR1), as nlme's `intervals`; NaN where Wald has no meaning."""
-    if fit.singular or not fit.converged:
+    if fit.singular or not fit.converged or not np.isfinite(fit.zeta):
         return np.nan, np.nan
     half = float(ndtri(0.5 + 0.5 * level) * np.sqrt(covariance(fit)[0, 0]))
     return phi_of(fit.residual, fit.zeta - half), phi_of(fit.residual, fit.zeta + half)

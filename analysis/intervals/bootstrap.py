@@ -50,7 +50,7 @@ def bootstrap_intervals(
 
 
 def _serial_refits(fit: SerialFit) -> Callable[[np.random.Generator], LmmFit]:
-    draw, start = drawn(fit), np.append(fit.zeta, fit.theta)
+    draw, start = drawn(fit), np.append(fit.zeta, fit.theta) if np.isfinite(fit.zeta) else None
     return lambda rng: fit_serial(draw(rng), fit.reml, start, ENOUGH)
 
 

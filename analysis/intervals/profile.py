@@ -19,7 +19,8 @@ from analysis.intervals.serial_profile import WIDE, phi_held, serial_held, zeta_
 from analysis.linear import Criterion, LmmFit, fit_lmm
 from analysis.moments import Moments
 from analysis.optimize import minimise, minimise_factor
-from analysis.serial import AR1, phi_of
+from analysis.serial import AR1
+from analysis.serial_bins import phi_of
 from analysis.serial_fit import SerialFit, fit_serial
 
 CLOSE = 1e-5
@@ -121,7 +122,7 @@ def _phi_limits(ml: SerialFit, target: float) -> tuple[float, float]:
     """On φ's unbounded scale; the end of φ's range where the data do not set a limit."""
     ends, step = zeta_ends(ml), target * min(zeta_error(ml), WIDE)
     limits = [
-        _limit(phi_held(ml), ml.zeta, ml.minimum.value, side * step, end, target)
+        _limit(phi_held(ml), max(ml.zeta, ends[0]), ml.minimum.value, side * step, end, target)
         for side, end in zip((-1, 1), ends, strict=True)
     ]
     low, high = (phi_of(ml.residual, limit) for limit in limits)

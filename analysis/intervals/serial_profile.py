@@ -10,7 +10,8 @@ from scipy.optimize import minimize_scalar
 
 from analysis.linear import LmmFit
 from analysis.optimize import minimise_factor
-from analysis.serial import AR1, weights_at, zeta_of
+from analysis.serial import AR1
+from analysis.serial_bins import weights_at, zeta_of
 from analysis.serial_fit import Joint, SerialFit, covariance
 
 FINE = 1e-4
@@ -23,7 +24,12 @@ Held = Callable[[float], float]
 
 
 def serial_held(ml: SerialFit, plain: Callable[[LmmFit], Held]) -> Held:
-    """The lowest deviance over ζ too, where `plain` holds a parameter of a fit whose moments are those at one ζ."""
+    """The lowest deviance over ζ too, where `plain` holds a parameter of a fit whose moments are those at one ζ.
+
+    A φ that the end of its range holds at 0 stays there.
+    """
+    if not np.isfinite(ml.zeta):
+        return plain(ml)
     error = min(zeta_error(ml), WIDE)
     last = [ml.zeta]
 
@@ -63,7 +69,7 @@ def phi_held(ml: SerialFit) -> Held:
 
 def zeta_error(fit: SerialFit) -> float:
     """The standard error of ζ, from the curvature; 1 where that tells nothing."""
-    if fit.singular or not fit.joint.hessian[0, 0] > 0.0:
+    if fit.singular or not np.isfinite(fit.zeta) or not fit.joint.hessian[0, 0] > 0.0:
         return 1.0
     variance = float(covariance(fit)[0, 0])
     return float(np.sqrt(variance)) if variance > 0.0 else 1.0

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 FOLDER = Path(os.environ.get("EMA_REFERENCE") or Path(__file__).resolve().parents[2] / ".." / "shared" / "reference")
-ONE_FACTOR = ("a_", "b_dej", "b_fried_within", "c_", "d_machines_u", "f_", "g_ratpup", "i_")
+ONE_FACTOR = ("a_", "b_dej", "b_fried_within", "c_", "d_machines_u", "f_", "g_ratpup", "i_", "k_")
 WHOLE = ("a_sleepstudy_ml", "b_dejonckheere_random_slope", "b_dejonckheere_within_between", "c_cbpp_agq25",
          "c_contraception_agq15", "c_contraception_random_urban")  # fmt: skip
 
