@@ -22,7 +22,8 @@ NOTHING = 1e-4
 
 
 EDGES = {
-    "nothing": "{residual}: the data show no positive correlation of residuals in time (φ = {phi:.1e}); leave residual out.",
+    "nothing": "{residual}: the data show no positive correlation of residuals in time (φ = 0); leave residual out.",
+    "close": "{residual}: φ = {phi:.1e} rests on the few rows that are closest in time; over most gaps residuals are independent.",
     "everything": "{residual}: φ = {phi:.6f} has run to the end of its range: such residuals cannot be told from persons' own "
     "levels and trends, and residual and random SDs mean little. Use fewer random terms, or leave residual out.",
 }

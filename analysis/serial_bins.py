@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import expit
 
 from analysis.design import Column, Design
 from analysis.kernels import serial as kernel
@@ -18,15 +17,13 @@ from analysis.serial import AR1, Residual, Series
 
 
 def phi_of(residual: Residual, zeta: float) -> float:
-    """φ from ζ: tanh ζ (Fisher's z) for AR1, the inverse logit for CAR1."""
-    return float(np.tanh(zeta) if isinstance(residual, AR1) else expit(zeta))
+    """φ from its unbounded scale ζ: tanh ζ (Fisher's z) for AR1, exp(−exp(−ζ)) for CAR1, which a unit of time only shifts."""
+    return float(np.tanh(zeta) if isinstance(residual, AR1) else np.exp(-np.exp(-zeta)))
 
 
 def zeta_of(residual: Residual, decay: float) -> float:
     """ζ of the positive φ = exp(−decay)."""
-    if isinstance(residual, AR1):
-        return float(-0.5 * np.log(np.tanh(0.5 * decay)))
-    return float(-decay - np.log(-np.expm1(-decay)))
+    return float(-0.5 * np.log(np.tanh(0.5 * decay)) if isinstance(residual, AR1) else -np.log(decay))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +43,25 @@ class Weights:
 
 def weights_at(series: Series, zeta: float) -> Weights:
     """Exact to rounding also where φ is within rounding of −1 or 1."""
-    g = series.gaps
-    with np.errstate(divide="ignore", over="ignore", under="ignore", invalid="ignore"):
-        if isinstance(series.residual, AR1):
-            phi, decay = np.tanh(zeta), 2.0 * np.arctanh(np.exp(-2.0 * abs(zeta)))
+    g, ar1 = series.gaps, isinstance(series.residual, AR1)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        decay = 2.0 * np.arctanh(np.exp(-2.0 * abs(zeta))) if ar1 else np.exp(-zeta)
+        below = np.expm1(-g * decay)  # |r| − 1
+        left = -below * (2.0 + below)  # 1 − r²
+        t = -below / (2.0 + below)
+        if ar1:
+            phi = np.tanh(zeta)
             slope = g * np.power(phi, g - 1.0) / np.cosh(zeta) ** 2
             r = np.power(phi, g)
+            t = np.where(r < 0.0, 1.0 / t, t)
         else:
-            decay = np.logaddexp(0.0, -zeta)
-            r = np.exp(-g * decay)
-            slope = g * r * expit(-zeta)
-        t = np.tanh(0.5 * g * decay)
-        t = np.where(r < 0.0, 1.0 / t, t)
-        bend = -0.5 * slope * (1.0 + t) ** 2 / t  # of log t
-        log_det = np.log(4.0) + np.log(t) - 2.0 * np.log1p(t)
-    return Weights(t, 1.0 / t, bend * t, -bend / t, float(series.counts @ log_det), float(series.counts @ (bend * r)))
+            r = 1.0 + below
+            slope = g * r * decay if np.isfinite(decay) else np.zeros_like(g)
+        bend = -2.0 * slope / left  # of log t
+        down = 1.0 / t
+        log_det = float(np.einsum("g,g->", series.counts, np.log(left)))
+        log_det_slope = float(np.einsum("g,g,g->", series.counts, bend, r))
+    return Weights(t, down, bend * t, -bend * down, log_det, log_det_slope)
 
 
 def whiten(rows: np.ndarray, gaps: np.ndarray, phi: float) -> np.ndarray:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import expit, ndtri
 
 from analysis.kernels.serial import along, colour
 from analysis.linear import FEW, Criterion, LmmFit, best_start, fit_at, fit_lmm, refuse_impossible
@@ -251,17 +251,23 @@ def phi_wald(fit: SerialFit, level: float) -> tuple[float, float]:
     if fit.singular or not fit.converged or not np.isfinite(fit.zeta):
         return np.nan, np.nan
     half = float(ndtri(0.5 + 0.5 * level) * np.sqrt(covariance(fit)[0, 0]))
-    return phi_of(fit.residual, fit.zeta - half), phi_of(fit.residual, fit.zeta + half)
+    if isinstance(fit.residual, AR1):
+        return phi_of(fit.residual, fit.zeta - half), phi_of(fit.residual, fit.zeta + half)
+    decay = np.exp(-fit.zeta)
+    middle, half = -decay - np.log(-np.expm1(-decay)), half * decay / -np.expm1(-decay)  # logit φ, and d logit φ/dζ
+    return float(expit(middle - half)), float(expit(middle + half))
 
 
 def at_edge(fit: SerialFit) -> str | None:
-    """ "nothing" or "everything" where φ has run to an end of its range, as seen over the median gap; otherwise None."""
+    """Where φ has run to an end of its range: "nothing" (held at 0), "close" (all but 0 over the median gap), "everything" (±1)."""
+    if not np.isfinite(fit.zeta):
+        return "nothing"
     series = fit.bins.series
     middle = int(np.searchsorted(np.cumsum(series.counts), 0.5 * series.counts.sum()))
     t = float(weights_at(series, fit.zeta).up[middle])
     if min(t, 1.0 / t) < EDGE:
         return "everything"
-    return "nothing" if not isinstance(fit.residual, AR1) and 1.0 - t < EDGE else None
+    return "close" if not isinstance(fit.residual, AR1) and 1.0 - t < EDGE else None
 
 
 def normalised(fit: SerialFit, residual: np.ndarray) -> np.ndarray:

@@ -145,10 +145,10 @@ def test_whitened_rows_have_the_products_of_the_inverse_correlation_and_of_the_b
 
 def test_moments_keep_their_digits_where_correlation_is_within_rounding_of_one():
     made = bins(diary("CAR1"), "CAR1")
-    moments = made.moments(weights_at(made.series, 34.0))  # φ = 1 − 2e-15 per unit
+    moments = made.moments(weights_at(made.series, 34.0))  # φ = 1 − 2e-15 a unit of time
     series = int((made.series.code < 0).sum())
     assert moments.ww[0, 0] == pytest.approx(series, rel=1e-12)  # 1'R⁻¹1 → 1 a series
-    assert zeta_of(made.series.residual, np.log1p(np.exp(-34.0))) == pytest.approx(34.0, rel=1e-12)
+    assert zeta_of(made.series.residual, np.exp(-34.0)) == pytest.approx(34.0, rel=1e-12)
     assert phi_of(AR1("a", "b"), zeta_of(AR1("a", "b"), -np.log(0.3))) == pytest.approx(0.3, rel=1e-14)
 
 
@@ -286,7 +286,7 @@ def test_profile_limits_are_where_the_likelihood_has_fallen_by_the_normal_quanti
     assert list(limits.index) == ["Intercept", "x", "sd_Intercept|id", "sigma", "phi"]
     joint, fall = Joint(fit.fit.bins, reml=False), 1.6448536269514722**2
     for limit in limits.loc["phi"]:
-        zeta = np.arctanh(limit) if kind == "AR1" else np.log(limit / (1.0 - limit))
+        zeta = np.arctanh(limit) if kind == "AR1" else -np.log(-np.log(limit))
         lowest = min(joint(np.array([zeta, theta]))[0] for theta in np.linspace(0.2, 1.2, 2001))
         assert lowest - fit.fit.joint.value == pytest.approx(fall, abs=1e-3)
     for limit in limits.loc["x"]:
