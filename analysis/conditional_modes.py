@@ -6,27 +6,45 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.blocks import by_factor, level_covariances
+from analysis.factored import FactorFit
 from analysis.generalised import GlmmFit
 from analysis.linear import LmmFit
 
 
 @dataclass(frozen=True, slots=True)
 class Modes:
-    """The random effects given the data and the estimates, on the scale of the data.
+    """The random effects of one factor's levels given the data and the estimates, on the scale of the data.
 
-    modes : (persons, q) the most likely deviations
-    covariance : (persons, q, q) their covariance given the data and the estimated parameters
-    shift : (persons, q, p) change of the modes with the fixed effects, db/dβ
+    modes : (levels, q) the most likely deviations
+    covariance : (levels, q, q) their covariance given the data and the estimated parameters
+    shift : (levels, q, p) change of the modes with the fixed effects, db/dβ; None where there are several factors
     """
 
     modes: np.ndarray
     covariance: np.ndarray
-    shift: np.ndarray
+    shift: np.ndarray | None
 
 
-def conditional_modes(fit: LmmFit | GlmmFit) -> Modes:
-    """Modes of either kind of model."""
-    return _linear(fit) if isinstance(fit, LmmFit) else _generalised(fit)
+def conditional_modes(fit: LmmFit | FactorFit | GlmmFit) -> tuple[Modes, ...]:
+    """Modes of either kind of model, for each grouping factor in the design's order."""
+    if isinstance(fit, GlmmFit):
+        return (_generalised(fit),)
+    return _by_blocks(fit) if isinstance(fit, FactorFit) else (_linear(fit),)
+
+
+def _by_blocks(fit: FactorFit) -> tuple[Modes, ...]:
+    """b̂ = Λû and σ²ΛH⁻¹Λ' with H = Λ'Z'ZΛ + I."""
+    m = fit.moments
+    assert fit.profile.factorised is not None  # an optimum has a factor
+    covariances = level_covariances(m.plan, *fit.profile.factorised.inverse(0))
+    out = []
+    for factor, u, inner in zip(
+        m.plan.factors, by_factor(m.plan, fit.profile.u, fit.profile.u_kept), covariances, strict=True
+    ):
+        back = (m.random_map @ fit.lam)[factor.terms, factor.terms]
+        out.append(Modes(m.scale_y * u @ back.T, fit.sigma**2 * (back @ inner @ back.T), None))
+    return tuple(out)
 
 
 def _linear(fit: LmmFit) -> Modes:

@@ -22,6 +22,7 @@ from formulaic.parser.types import Term
 from analysis.centering import at_rows, boundaries, mean_of_persons, numeric, person_means
 from analysis.checks import refuse_frame, refuse_outcome_as_predictor
 from analysis.errors import DesignError, SpecError, unknown_column
+from analysis.factors import Factor, read_factor
 from analysis.formula_functions import refuse_large_powers, refuse_other_code
 from analysis.lags import LagCount
 from analysis.occasions import Occasions, refuse_unnamed, with_day_parts, with_lags
@@ -64,12 +65,13 @@ class Terms:
 
 @dataclass(frozen=True)
 class Design:
-    """The data of one model, rows sorted by person; a person's rows keep their order.
+    """The data of one model, rows sorted by person, the levels of the primary factor; a person's rows keep their order.
 
     values : the raw columns, (n,) each, the outcome last; empty for a model fitted from a state, which keeps no rows
     raw : their names;  outcome_terms : how the outcome is made
     starts : (persons + 1,) person i has rows starts[i]:starts[i + 1];  levels : the persons
-    fixed, random : the columns of X and Z;  blocks : sizes of Z's blocks of correlated terms
+    fixed, random : the columns of X and Z, factor by factor;  blocks : sizes of Z's blocks of correlated terms
+    several : the grouping factors, where there is more than one;  primary : the name of the one that rows are sorted by
     positions : (n,) each row's place in the frame given;  index : that frame's index, in the order of `positions`
     weights, offset : (n,) or None
     occasions : how columns such as lag(x) and within_day(x) were made
@@ -98,6 +100,8 @@ class Design:
     occasions: Occasions = field(default_factory=Occasions)
     lent: pd.DataFrame | None = field(default=None, repr=False)
     row_dependent: tuple[str, ...] = ()
+    several: tuple[Factor, ...] = ()
+    primary: str = ""
 
     @property
     def lags(self) -> tuple[LagCount, ...]:
@@ -106,8 +110,30 @@ class Design:
 
     @property
     def factor(self) -> str:
-        """The grouping factor's name."""
-        return self.spec.random[0].factor
+        """The name of the primary grouping factor, whose levels are called persons."""
+        return self.primary
+
+    @property
+    def group(self) -> tuple[str, ...]:
+        """Its columns."""
+        return next(term.group for term in self.spec.random if term.factor == self.primary)
+
+    @property
+    def factors(self) -> tuple[Factor, ...]:
+        """All grouping factors, in the formula's order."""
+        if self.several:
+            return self.several
+        codes = np.repeat(np.arange(self.n_persons), np.diff(self.starts))
+        return (Factor(self.group, self.levels, codes, slice(0, len(self.random))),)
+
+    def place_of(self, group: str | None) -> int:
+        """The number of a grouping factor by name (columns in either order), of the primary one for None; else SpecError."""
+        wanted = sorted((self.primary if group is None else str(group)).split(":"))
+        names = [factor.name for factor in self.factors]
+        for place, name in enumerate(names):
+            if sorted(name.split(":")) == wanted:
+                return place
+        raise SpecError(f"the model has no grouping factor {group!r}; it has {', '.join(map(repr, names))}.")
 
     @property
     def n_obs(self) -> int:
@@ -175,7 +201,6 @@ def build_design(
     """
     spec = parse_formula(formula)
     refuse_frame(frame)
-    group = _only_group(spec, person)
     columns = [str(name) for name in frame.columns]
     where = f"the formula {formula!r}"
     outcome = prepare(spec.outcome, columns, where)
@@ -184,9 +209,11 @@ def build_design(
     extra = [*(name for name in (weights, offset) if name is not None), *also]
     parts = (outcome, fixed, *random)
     refuse_outcome_as_predictor(outcome, parts[1:], where)
-    used = list(dict.fromkeys([*(name for part in parts for name in part.columns), *group, *extra]))
+    grouping = [name for term in spec.random for name in term.group]
+    used = list(dict.fromkeys([*(name for part in parts for name in part.columns), *grouping, *extra]))
     splits = tuple(dict.fromkeys(split for part in parts for split in part.splits))
     timed = tuple(dict.fromkeys(column for part in parts for column in part.timed))
+    group = _primary(spec, person, [*(split.name for split in splits), *(column.name for column in timed)])
     refuse_unnamed(timed, day, prompt, frame)
     if timed and day is not None:
         used = list(dict.fromkeys([*used, day]))
@@ -195,10 +222,7 @@ def build_design(
     lagged = with_lags(frame, timed, used, group, day, prompt)
     data, kept, missing = _complete_rows(lagged.frame, used)
     starts, levels, order = sort_by_person(data, group)
-    if len(levels) < 2:
-        raise DesignError(
-            f"the grouping factor {':'.join(group)!r} has only one level in the rows used: {levels[0]!r}."
-        )
+    _refuse_one_level(":".join(group), levels)
     data = data if order is None else data.iloc[order]
     positions = kept if order is None else kept[order]
     data, days = with_day_parts(data, timed, starts, levels, day)
@@ -209,13 +233,20 @@ def build_design(
     random_terms: list[Terms] = []
     random_columns: list[Column] = []
     blocks: list[int] = []
-    for term, part in zip(spec.random, random, strict=True):
-        for piece in _independent_pieces(term, part):
-            built, own = _build_terms(piece, whole, store, where)
-            random_terms.append(built)
-            random_columns.extend(own)
-            blocks.append(len(own))
-    _refuse_repeats([column.name for column in random_columns], spec)
+    several: list[Factor] = []
+    for name in spec.factors:
+        first = len(random_columns)
+        for term, part in zip(spec.random, random, strict=True):
+            for piece in _independent_pieces(term, part) if term.factor == name else ():
+                built, own = _build_terms(piece, whole, store, where)
+                random_terms.append(built)
+                random_columns.extend(own)
+                blocks.append(len(own))
+        _refuse_repeats([made.name for made in random_columns[first:]], name, spec)
+        if len(spec.factors) > 1:
+            columns_of = next(term.group for term in spec.random if term.factor == name)
+            several.append(read_factor(data, columns_of, slice(first, len(random_columns))))
+            _refuse_one_level(name, several[-1].levels)
     if not fixed_columns:
         raise SpecError(f"{where} has no fixed effect; write 1 for an intercept.")
     outcome_terms, values = _outcome(outcome, whole, where)
@@ -243,6 +274,8 @@ def build_design(
         ),
         lent=data,
         row_dependent=_row_dependent((fixed_terms, *random_terms)),
+        several=tuple(several),
+        primary=":".join(group),
     )
 
 
@@ -263,7 +296,7 @@ def rows_like(design: Design, frame: pd.DataFrame) -> Rows:
     """
     refuse_frame(frame)
     where = f"the formula {design.spec.formula!r}"
-    group, made_in_time = design.spec.random[0].group, design.occasions
+    group, made_in_time = design.group, design.occasions
     terms = (design.outcome_terms, design.fixed_terms, *design.random_terms)
     day, prompt, timed = made_in_time.day, made_in_time.prompt, made_in_time.columns
     used = list(dict.fromkeys([*(name for part in terms for name in part.prepared.columns), *group]))
@@ -344,16 +377,28 @@ class _RawColumns:
         return len(self.names) - 1
 
 
-def _only_group(spec: ModelSpec, person: str | None) -> tuple[str, ...]:
-    """The columns of the one grouping factor."""
-    if len(spec.factors) > 1:
+def _primary(spec: ModelSpec, person: str | None, made: Sequence[str]) -> tuple[str, ...]:
+    """The columns of the factor whose levels are the persons: the one named, else the only one, or the only one of one column.
+
+    Where columns are `made` of a person's rows and several factors could be the persons, one must be named.
+    """
+    groups = {term.factor: term.group for term in spec.random}
+    if person is not None:
+        if person not in groups:
+            raise SpecError(f"person={person!r} must be a grouping factor of the formula: {', '.join(groups)}.")
+        return groups[person]
+    single = [group for group in groups.values() if len(group) == 1]
+    if len(groups) > 1 and len(single) != 1 and made:
         raise SpecError(
-            f"the formula {spec.formula!r} has the grouping factors {', '.join(spec.factors)}; nested and crossed "
-            "factors are not available yet, only one grouping factor with any number of terms."
+            f"the formula {spec.formula!r} has the grouping factors {', '.join(groups)}; say with person= whose means "
+            f"{made[0]} takes."
         )
-    if person is not None and person != spec.factors[0]:
-        raise SpecError(f"person={person!r} must be the grouping factor {spec.factors[0]!r}: it is the only one.")
-    return spec.random[0].group
+    return single[0] if single else spec.random[0].group
+
+
+def _refuse_one_level(name: str, levels: pd.Index) -> None:
+    if len(levels) < 2:
+        raise DesignError(f"the grouping factor {name!r} has only one level in the rows used: {levels[0]!r}.")
 
 
 def _complete_rows(frame: pd.DataFrame, used: list[str]) -> tuple[pd.DataFrame, np.ndarray, dict[str, int]]:
@@ -544,11 +589,11 @@ def _independent_pieces(term: RandomTerm, part: Prepared) -> list[Prepared]:
     return pieces
 
 
-def _refuse_repeats(names: list[str], spec: ModelSpec) -> None:
+def _refuse_repeats(names: list[str], factor: str, spec: ModelSpec) -> None:
     for name in names:
         if names.count(name) > 1:
             raise SpecError(
-                f"the formula {spec.formula!r}: the random term {name!r} stands twice for {spec.factors[0]!r}; "
+                f"the formula {spec.formula!r}: the random term {name!r} stands twice for {factor!r}; "
                 "write (0 + x | group) where another bracket has the intercept."
             )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -10,7 +12,7 @@ from analysis.covariance import canonical
 from analysis.errors import DesignError, SpecError
 from analysis.kernels.compiled import each
 from analysis.kernels.gaussian import LANES, criterion, curvature, first_sums, second_sums
-from analysis.moments import Moments, Sample
+from analysis.moments import Inner, Moments, Sample
 from analysis.optimize import Minimum, minimise, minimise_factor
 
 STARTS = (0.3, 1.5)
@@ -154,18 +156,17 @@ class Criterion:
 
 
 @dataclass(frozen=True)
-class LmmFit:
+class LinearFit:
     """A fitted linear mixed model, on the scale of the data.
 
-    beta (p,), vcov (p, p): fixed effects;  g (q, q): covariance of a person's random effects
-    theta (m,), lam (q, q), profile: the optimum on the inner scale
+    beta (p,), vcov (p, p): fixed effects;  g (q, q): covariance of the random effects, factor by factor
+    theta (m,), lam (q, q): the optimum on the inner scale
     """
 
-    moments: Moments
+    moments: Inner
     reml: bool
     theta: np.ndarray
     lam: np.ndarray
-    profile: Profile
     minimum: Minimum
     beta: np.ndarray
     vcov: np.ndarray
@@ -181,17 +182,25 @@ class LmmFit:
         return degrees(self.moments, self.reml)
 
 
-def degrees(moments: Moments, reml: bool) -> int:
+@dataclass(frozen=True)
+class LmmFit(LinearFit):
+    """A fit with one grouping factor; profile: the criterion at the optimum."""
+
+    moments: Moments
+    profile: Profile
+
+
+def degrees(moments: Inner, reml: bool) -> int:
     return moments.n_obs - (moments.n_fixed if reml else 0)
 
 
 def fit_lmm(moments: Moments, reml: bool = True, start: LmmFit | None = None) -> LmmFit:
-    """Fit by REML or ML, from the estimates of `start` where a fit of the same terms is given.
+    """Fit one grouping factor by REML or ML, from the estimates of `start` where a fit of the same terms is given.
 
     A fit that did not converge is returned with `converged` False. Raises DesignError where there are too few rows or the
     fixed effects predict the outcome exactly.
     """
-    refuse_impossible(moments)
+    refuse_impossible(moments, moments.ww, [("groups", *moments.zw.shape[:2])])
     criterion_of = Criterion(moments, reml)
     found = fit_at(criterion_of, _minimum(criterion_of, best_start(criterion_of, start)))
     if start is None and found.singular and len(found.theta) > 1 and len(moments.zz) <= FEW:
@@ -215,32 +224,43 @@ def _minimum(criterion_of: Criterion, theta: np.ndarray) -> Minimum:
 
 def fit_at(criterion_of: Criterion, minimum: Minimum) -> LmmFit:
     """The fit that belongs to an optimum."""
-    moments, structure, reml, free = (
-        criterion_of.moments,
-        criterion_of.moments.structure,
-        criterion_of.reml,
-        criterion_of.free,
-    )
-    theta = minimum.x
-    best = criterion_of.at(theta)
+    best = criterion_of.at(minimum.x)
+    return LmmFit(**estimates(criterion_of.moments, criterion_of.reml, minimum, best), profile=best)
+
+
+class Optimum(Protocol):
+    """What estimates are made of, whatever the number of factors: rss, beta (p,), inverse (p, p) and deviance at the optimum."""
+
+    @property
+    def deviance(self) -> float: ...
+    @property
+    def rss(self) -> float: ...
+    @property
+    def beta(self) -> np.ndarray: ...
+    @property
+    def inverse(self) -> np.ndarray: ...
+
+
+def estimates(moments: Inner, reml: bool, minimum: Minimum, best: Optimum) -> dict[str, Any]:
+    """The fields of a `LinearFit`, on the scale of the data."""
+    structure, free, theta = moments.structure, degrees(moments, reml), minimum.x
     sigma = float(np.sqrt(best.rss / free)) * moments.scale_y
     factor = moments.random_map @ structure.lam(theta)
     deviance = best.deviance + 2.0 * free * np.log(moments.scale_y) - (2.0 * moments.log_det if reml else 0.0)
-    return LmmFit(
-        moments=moments,
-        reml=reml,
-        theta=theta,
-        lam=structure.lam(theta),
-        profile=best,
-        minimum=minimum,
-        beta=moments.beta(best.beta),
-        vcov=sigma**2 * moments.fixed_map @ best.inverse @ moments.fixed_map.T,
-        g=sigma**2 * factor @ factor.T,
-        sigma=sigma,
-        log_likelihood=float(-0.5 * deviance),
-        converged=minimum.is_proven(moments.n_obs),
-        singular=structure.is_singular(theta),
-    )
+    return {
+        "moments": moments,
+        "reml": reml,
+        "theta": theta,
+        "lam": structure.lam(theta),
+        "minimum": minimum,
+        "beta": moments.beta(best.beta),
+        "vcov": sigma**2 * moments.fixed_map @ best.inverse @ moments.fixed_map.T,
+        "g": sigma**2 * factor @ factor.T,
+        "sigma": sigma,
+        "log_likelihood": float(-0.5 * deviance),
+        "converged": minimum.is_proven(moments.n_obs),
+        "singular": structure.is_singular(theta),
+    }
 
 
 def best_start(criterion_of: Criterion, earlier: LmmFit | None) -> np.ndarray:
@@ -268,17 +288,20 @@ def _sampled(moments: Moments, sample: Sample) -> Moments:
     return replace(moments, zz=zz, zw=zw, ww=sample.ww, n_obs=sample.n_obs, sample=None)
 
 
-def refuse_impossible(moments: Moments) -> None:
-    """Too few rows, or an outcome without residual variance, which has no finite optimum."""
+def refuse_impossible(moments: Inner, ww: np.ndarray, groups: Sequence[tuple[str, int, int]]) -> None:
+    """Too few rows, or an outcome without residual variance, which has no finite optimum.
+
+    ww (p + 1, p + 1): cross-products of [X y];  groups: the words for the levels, how many, and random effects of each
+    """
     p = moments.n_fixed
-    persons, q, _ = moments.zw.shape
     if moments.n_obs <= p:
         raise DesignError(f"{moments.n_obs} rows are too few for {p} fixed effects.")
-    if moments.n_obs <= persons * q:
-        raise DesignError(
-            f"{moments.n_obs} rows for {persons} groups with {q} random effects each: the random effects and the "
-            "residual cannot be told apart; more rows per group or fewer random terms are needed."
-        )
-    explained = moments.ww[:p, p] @ np.linalg.solve(moments.ww[:p, :p], moments.ww[:p, p])
-    if moments.ww[p, p] - explained <= 1e-13 * moments.ww[p, p]:
+    for what, levels, q in groups:
+        if moments.n_obs <= levels * q:
+            raise DesignError(
+                f"{moments.n_obs} rows for {levels} {what} with {q} random effects each: the random effects and the "
+                "residual cannot be told apart; more rows per group or fewer random terms are needed."
+            )
+    explained = ww[:p, p] @ np.linalg.solve(ww[:p, :p], ww[:p, p])
+    if ww[p, p] - explained <= 1e-13 * ww[p, p]:
         raise DesignError("the fixed effects predict the outcome exactly; there is nothing left to model.")

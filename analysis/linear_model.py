@@ -11,6 +11,7 @@ from scipy.special import chdtrc
 
 from analysis import corrections, inference, intervals, prediction, variance
 from analysis.errors import SpecError
+from analysis.factored import FactorFit
 from analysis.linear import LmmFit
 from analysis.model import MultilevelModel
 from analysis.r_code import nlme_code, r_code
@@ -23,7 +24,7 @@ INTERVALS = ("wald", "profile", "bootstrap")
 class LinearModel(MultilevelModel):
     """A linear mixed model."""
 
-    fit: LmmFit
+    fit: LmmFit | FactorFit
     family = "gaussian"
     link = "identity"
 

@@ -14,6 +14,7 @@ from analysis import diagnostics, inference, plots, prediction, summary, varianc
 from analysis.conditional_modes import Modes, conditional_modes
 from analysis.design import Design
 from analysis.errors import SpecError
+from analysis.factored import FactorFit
 from analysis.generalised import GlmmFit
 from analysis.linear import LmmFit
 from analysis.state import PersonState
@@ -27,7 +28,7 @@ class MultilevelModel:
 
     design: Design
     state: PersonState
-    fit: LmmFit | GlmmFit
+    fit: LmmFit | FactorFit | GlmmFit
 
     # ------------------------------------------------------------------ what was fitted
 
@@ -43,7 +44,7 @@ class MultilevelModel:
     @property
     def n_groups(self) -> dict[str, int]:
         """Grouping factor → number of its levels in the rows used."""
-        return {self.design.factor: self.design.n_persons}
+        return {factor.name: len(factor.levels) for factor in self.design.factors}
 
     @property
     def rows_dropped(self) -> int:
@@ -90,8 +91,11 @@ class MultilevelModel:
     @property
     def random(self) -> dict[str, pd.DataFrame]:
         """Grouping factor → covariance of its random effects (terms × terms); zeros between independent terms."""
-        names = self.design.random_names
-        return {self.design.factor: pd.DataFrame(self.fit.g, index=names, columns=names)}
+        names, g = self.design.random_names, self.fit.g
+        return {
+            factor.name: pd.DataFrame(g[factor.terms, factor.terms], names[factor.terms], names[factor.terms])
+            for factor in self.design.factors
+        }
 
     @property
     def residual_sd(self) -> float | None:
@@ -167,24 +171,33 @@ class MultilevelModel:
     # ------------------------------------------------------------------ persons
 
     @cached_property
-    def modes(self) -> Modes:
-        """Conditional modes as arrays; `conditional_modes` and `conditional_sd` are the tables."""
+    def modes(self) -> tuple[Modes, ...]:
+        """Conditional modes as arrays, for each factor; `conditional_modes` and `conditional_sd` are the tables."""
         return conditional_modes(self.fit)
 
     def conditional_modes(self, group: str | None = None) -> pd.DataFrame:
-        """Index level, columns terms: each person's own deviations from the fixed effects, shrunken."""
-        self._check_group(group)
-        return pd.DataFrame(self.modes.modes, index=self.design.levels, columns=self.design.random_names)
+        """Index level, columns terms: each level's own deviations from the fixed effects, shrunken.
+
+        group: a grouping factor, an interaction's columns in either order; the only one or the first where none is named.
+        """
+        place, columns, levels = self._table_of(group)
+        return pd.DataFrame(self.modes[place].modes, index=levels, columns=columns)
 
     def conditional_sd(self, group: str | None = None) -> pd.DataFrame:
         """SDs of the modes given the data and the estimated parameters (lme4's condVar)."""
-        self._check_group(group)
-        spread = np.sqrt(np.maximum(np.diagonal(self.modes.covariance, axis1=1, axis2=2), 0.0))
-        return pd.DataFrame(spread, index=self.design.levels, columns=self.design.random_names)
+        place, columns, levels = self._table_of(group)
+        spread = np.sqrt(np.maximum(np.diagonal(self.modes[place].covariance, axis1=1, axis2=2), 0.0))
+        return pd.DataFrame(spread, index=levels, columns=columns)
 
-    def _check_group(self, group: str | None) -> None:
-        if group is not None and sorted(str(group).split(":")) != sorted(self.design.factor.split(":")):
-            raise SpecError(f"the model has no grouping factor {group!r}; it has {self.design.factor!r}.")
+    def _table_of(self, group: str | None) -> tuple[int, list[str], pd.Index]:
+        """Number, terms and levels of a grouping factor; levels in the order of the name's columns."""
+        place = self.design.place_of(group)
+        factor = self.design.factors[place]
+        levels = factor.levels
+        if group is not None and group != factor.name:
+            turn = [factor.group.index(name) for name in str(group).split(":")]
+            levels = pd.Index([":".join(str(level).split(":")[k] for k in turn) for level in levels], name=group)
+        return place, self.design.random_names[factor.terms], levels
 
     def reliability(self, predictors: Sequence[str] | None = None) -> pd.DataFrame:
         """Reliability λ of the person means of the split predictors, or those named; see `diagnostics.reliability`."""
@@ -216,12 +229,14 @@ class MultilevelModel:
         if scale not in SCALES:
             raise SpecError(f"scale={scale!r} must be one of {', '.join(SCALES)}.")
         rows = self._rows(newdata, random)
-        modes = self.modes if random else None
+        modes = self.modes if random else ()
         eta = prediction.linear_predictor(rows, self.fit.beta, modes)
         value, slope = self._respond(eta) if scale == "response" else (eta, np.ones_like(eta))
         out = pd.DataFrame({"estimate": value}, index=rows.index)
         if se:
-            out["se"] = slope * prediction.linear_predictor_se(rows, self.fit.vcov, modes, self.fit.g)
+            out["se"] = slope * prediction.linear_predictor_se(
+                rows, self.fit.vcov, modes[0] if modes else None, self.fit.g
+            )
         if newdata is None:
             out = out.iloc[np.argsort(self.design.positions, kind="stable")]
         return out if se else out["estimate"].rename("prediction")
@@ -246,9 +261,11 @@ class MultilevelModel:
         raise NotImplementedError
 
     def icc(self) -> pd.Series:
-        """Intercept variance over intercept plus residual variance, given the fixed effects; NaN without the former."""
-        share = variance.icc(self.design.random, self.fit.g, self._residual_variance)
-        return pd.Series({self.design.factor: share}, name="icc")
+        """Each factor's intercept variance over all intercept variances and the residual's, given the fixed effects.
+
+        NaN for a factor without an intercept.
+        """
+        return variance.icc(self.design, self.fit.g, self._residual_variance)
 
     def r2(self) -> pd.Series:
         """`marginal` and `conditional` R²: see `variance.nakagawa`."""

@@ -8,6 +8,8 @@ import pandas as pd
 from analysis.checks import refuse_frame
 from analysis.design import build_design
 from analysis.errors import SpecError
+from analysis.factor_moments import factor_moments
+from analysis.factored import fit_factors
 from analysis.generalised import binomial_data, fit_glmm
 from analysis.generalised_model import LogisticModel
 from analysis.linear import fit_lmm
@@ -27,7 +29,7 @@ def lmm(
     day: str | None = None,
     prompt: str | None = None,
 ) -> LinearModel:
-    """Fit a linear mixed model with one grouping factor, by REML or (reml=False) maximum likelihood.
+    """Fit a linear mixed model by REML or (reml=False) maximum likelihood; grouping factors may be nested and crossed.
 
     `formula` is lme4's. within(x) and between(x) split a predictor on the rows that the model uses, within_day(x) and
     between_days(x) once more by the column `day`; lag(x) is x at the prompt before, of the same person and day, its
@@ -47,6 +49,13 @@ def lmm(
         kind, frame, also = read_residual(residual, frame)
     design = build_design(formula, frame, person=person, day=day, prompt=prompt, also=also)
     state = person_state(design)
+    if design.several:
+        if kind is not None:
+            raise SpecError(
+                f"residual={kind} is for models with one grouping factor, and the formula {formula!r} has "
+                f"{', '.join(factor.name for factor in design.several)}; keep {design.factor!r}, or leave residual out."
+            )
+        return LinearModel(design, state, fit_factors(factor_moments(design), reml))
     moments = gaussian_moments(state, design.fixed, design.random, design.blocks, design.raw[-1])
     if kind is None:
         return LinearModel(design, state, fit_lmm(moments, reml))
@@ -76,4 +85,6 @@ def glmm(
     if link not in (None, "logit"):
         raise SpecError(f"link={link!r} is not available yet; 'logit' is.")
     design = build_design(formula, frame, person=person, day=day, prompt=prompt, weights=weights, offset=offset)
+    if design.several:
+        raise SpecError(f"the formula {formula!r}: nested and crossed factors of a GLMM are not available yet.")
     return LogisticModel(design, person_state(design), fit_glmm(binomial_data(design), agq), weights, offset)

@@ -34,18 +34,13 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Moments:
-    """Cross-products of the shifted and scaled design, W = [X y].
+class Inner:
+    """A design that is shifted and scaled inside, and the way back.
 
-    zz : (persons, q, q);  zw : (persons, q, p + 1);  ww : (p + 1, p + 1)
     fixed_map : (p, p) with β = scale_y · fixed_map @ β* + shift_y (first term of `intercept`)
     random_map : (q, q) with b = scale_y · random_map @ b*
-    log_det : log|det fixed_map|, which the restricted likelihood needs
     """
 
-    zz: np.ndarray
-    zw: np.ndarray
-    ww: np.ndarray
     n_obs: int
     structure: Structure
     fixed_map: np.ndarray
@@ -53,7 +48,6 @@ class Moments:
     intercept: int | None
     shift_y: float
     scale_y: float
-    sample: Sample | None = None
 
     @property
     def n_fixed(self) -> int:
@@ -70,6 +64,19 @@ class Moments:
         if self.intercept is not None:
             beta[self.intercept] += self.shift_y
         return beta
+
+
+@dataclass(frozen=True)
+class Moments(Inner):
+    """Cross-products of the inner design by person, W = [X y].
+
+    zz : (persons, q, q);  zw : (persons, q, p + 1);  ww : (p + 1, p + 1)
+    """
+
+    zz: np.ndarray
+    zw: np.ndarray
+    ww: np.ndarray
+    sample: Sample | None = None
 
 
 def person_state(design: Design) -> PersonState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from analysis.centering import mean_of_persons, numeric
 from analysis.conditional_modes import Modes
 from analysis.design import Design
 from analysis.errors import DesignError, SpecError
+from analysis.factors import Factor
 from analysis.occasions import for_new_rows
 from analysis.state import PersonState
 
@@ -23,20 +25,20 @@ WEIGHTS = WEIGHTS / WEIGHTS.sum()
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows to predict: x (r, p), z (r, q), the person's number (r,) or −1 for one not in the model, offset (r,)."""
+    """Rows to predict: x (r, p), z (r, q), level (factors, r) the numbers of their levels or −1, offset (r,)."""
 
     index: pd.Index
     x: np.ndarray
     z: np.ndarray
-    person: np.ndarray
+    level: np.ndarray
     offset: np.ndarray
 
 
 def own_rows(design: Design) -> Rows:
     """The model's rows, sorted by person."""
-    person = np.repeat(np.arange(design.n_persons), np.diff(design.starts))
+    level = np.array([factor.codes for factor in design.factors])
     offset = np.zeros(design.n_obs) if design.offset is None else design.offset
-    return Rows(design.index, design.matrix(design.fixed), design.matrix(design.random), person, offset)
+    return Rows(design.index, design.matrix(design.fixed), design.matrix(design.random), level, offset)
 
 
 def new_rows(design: Design, state: PersonState, frame: pd.DataFrame, *, random: bool, offset: str | None) -> Rows:
@@ -47,14 +49,11 @@ def new_rows(design: Design, state: PersonState, frame: pd.DataFrame, *, random:
     """
     if not isinstance(frame, pd.DataFrame):
         raise SpecError(f"newdata must be a pandas DataFrame, not {type(frame).__name__}.")
-    group = list(design.spec.random[0].group)
-    known = all(name in frame.columns for name in group)
-    if random and not known:
-        raise SpecError(f"newdata needs the column {design.factor!r} for random=True; use random=False without it.")
-    person = np.full(len(frame), -1)
-    if known:
-        keys = frame[group[0]] if len(group) == 1 else frame[group].astype(str).agg(":".join, axis=1)
-        person = _match(design.levels, keys)
+    level = np.array([_levels_in(factor, frame) for factor in design.factors])
+    lacking = [name for factor in design.factors for name in factor.group if name not in frame.columns]
+    if random and lacking:
+        raise SpecError(f"newdata needs the column {lacking[0]!r} for random=True; use random=False without it.")
+    person = level[design.place_of(None)]
     full = _with_splits(design, state, frame.reset_index(drop=True), person)
     split = {item.column for item in design.splits} | {item.column for item in design.occasions.columns}
     for name in dict.fromkeys(n for part in (design.fixed_terms, *design.random_terms) for n in part.prepared.columns):
@@ -67,15 +66,18 @@ def new_rows(design: Design, state: PersonState, frame: pd.DataFrame, *, random:
     if offset is not None and offset not in frame.columns:
         raise SpecError(f"newdata has no column {offset!r}, the model's offset.")
     shift = np.zeros(len(frame)) if offset is None else numeric(frame, offset)
-    return Rows(frame.index, x, np.column_stack(pieces), person, shift)
+    return Rows(frame.index, x, np.column_stack(pieces), level, shift)
 
 
-def linear_predictor(rows: Rows, beta: np.ndarray, modes: Modes | None) -> np.ndarray:
-    """(r,) offset + x'β, and z'b̂ of persons in the model where modes are given."""
+def linear_predictor(rows: Rows, beta: np.ndarray, modes: Sequence[Modes]) -> np.ndarray:
+    """(r,) offset + x'β, and z'b̂ of the levels in the model of each factor that modes are given for."""
     eta: np.ndarray = rows.offset + rows.x @ beta
-    if modes is not None:
-        inside = rows.person >= 0
-        eta[inside] += np.einsum("rq,rq->r", rows.z[inside], modes.modes[rows.person[inside]])
+    first = 0
+    for own, level in zip(modes, rows.level, strict=False):
+        terms = slice(first, first + own.modes.shape[1])
+        inside = level >= 0
+        eta[inside] += np.einsum("rq,rq->r", rows.z[inside, terms], own.modes[level[inside]])
+        first = terms.stop
     return eta
 
 
@@ -87,8 +89,10 @@ def linear_predictor_se(rows: Rows, vcov: np.ndarray, modes: Modes | None, g: np
     x = rows.x.copy()
     extra = np.zeros(len(x))
     if modes is not None:
-        inside = rows.person >= 0
-        own, z = rows.person[inside], rows.z[inside]
+        assert modes.shift is not None
+        person = rows.level[0]
+        inside = person >= 0
+        own, z = person[inside], rows.z[inside]
         x[inside] += np.einsum("rq,rqp->rp", z, modes.shift[own])
         extra[inside] = np.einsum("rq,rqk,rk->r", z, modes.covariance[own], z)
         extra[~inside] = np.einsum("rq,qk,rk->r", rows.z[~inside], g, rows.z[~inside])
@@ -102,7 +106,7 @@ def new_group_gaussian(
 
     The latter with df (r,), the degrees of freedom of the predictive variance x'Vx + z'Gz + σ² (METHODS §2.10).
     """
-    mean = linear_predictor(rows, beta, None)
+    mean = linear_predictor(rows, beta, ())
     between = np.einsum("rq,qk,rk->r", rows.z, g, rows.z)
     total = np.sqrt(between + sigma**2)
     sampling = np.einsum("rp,pk,rk->r", rows.x, vcov, rows.x)
@@ -120,7 +124,7 @@ def new_group_gaussian(
 
 def new_group_binomial(rows: Rows, beta: np.ndarray, g: np.ndarray) -> pd.DataFrame:
     """The probability in a group never seen, integrated over its random effects; estimates taken as known."""
-    eta = linear_predictor(rows, beta, None)
+    eta = linear_predictor(rows, beta, ())
     between = np.sqrt(np.einsum("rq,qk,rk->r", rows.z, g, rows.z))
     probability = expit(eta[:, None] + between[:, None] * NODES)
     mean = probability @ WEIGHTS
@@ -133,6 +137,14 @@ def new_group_binomial(rows: Rows, beta: np.ndarray, g: np.ndarray) -> pd.DataFr
     for name, share in (("q025", 0.025), ("q50", 0.5), ("q975", 0.975)):
         columns[name] = expit(eta + ndtri(share) * between)
     return pd.DataFrame(columns, index=rows.index)
+
+
+def _levels_in(factor: Factor, frame: pd.DataFrame) -> np.ndarray:
+    """(r,) the number of each row's level, −1 where it is not in the model or the frame lacks a column."""
+    if not all(name in frame.columns for name in factor.group):
+        return np.full(len(frame), -1)
+    group = list(factor.group)
+    return _match(factor.levels, frame[group[0]] if len(group) == 1 else frame[group].astype(str).agg(":".join, axis=1))
 
 
 def _match(levels: pd.Index, keys: pd.Series) -> np.ndarray:

@@ -155,7 +155,7 @@ def _series_codes(
     residual: Residual, design: Design, data: pd.DataFrame, parts: tuple[str, ...], person: np.ndarray
 ) -> np.ndarray:
     """(n,) the number of each row's series."""
-    group = design.spec.random[0].group
+    group = design.group
     inside = set(group) <= set(parts)
     codes = person if inside else np.zeros(len(person), dtype=np.int64)
     for name in parts:

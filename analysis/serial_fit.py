@@ -121,7 +121,7 @@ def fit_serial(bins: Bins, reml: bool = True, start: np.ndarray | None = None, e
 
     The likelihood in φ may have several optima, a random intercept competing with φ near 1; the best is kept.
     """
-    refuse_impossible(bins.base)
+    refuse_impossible(bins.base, bins.base.ww, [("groups", *bins.base.zw.shape[:2])])
     joint = Joint(bins, reml)
     starts = [start] if start is not None else _starts(bins, reml)
     ends = [_minimum(joint, point, enough) for point in starts]

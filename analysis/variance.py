@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.columns import column_covariances, column_means
-from analysis.design import Column
+from analysis.design import Column, Design
 from analysis.state import PersonState
 
 CENTRED = 1e-6
@@ -69,10 +69,14 @@ def variance_parts(
     )
 
 
-def icc(random: Sequence[Column], g: np.ndarray, residual: float) -> float:
-    """Intercept variance over intercept plus residual variance; NaN without a random intercept."""
-    ones = [j for j, column in enumerate(random) if column.kind == "one"]
-    return float(g[ones[0], ones[0]] / (g[ones[0], ones[0]] + residual)) if ones else np.nan
+def icc(design: Design, g: np.ndarray, residual: float) -> pd.Series:
+    """Factor → its intercept variance over all factors' and the residual's; NaN for a factor without a random intercept."""
+    ones: dict[str, float] = {}
+    for factor in design.factors:
+        places = [j for j in range(factor.terms.start, factor.terms.stop) if design.random[j].kind == "one"]
+        ones[factor.name] = float(g[places[0], places[0]]) if places else np.nan
+    variances = pd.Series(ones, name="icc", dtype=float)
+    return variances / (variances.sum() + residual)
 
 
 def nakagawa(parts: Parts) -> pd.Series:

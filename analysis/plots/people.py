@@ -14,7 +14,7 @@ from analysis.words import number
 
 def persons_table(fit: Any, predictor: str, inner: str, between: str | None) -> pd.DataFrame:
     """Each person's usual x, SD of x, predicted y there (linear predictor), own slope, and what that rests on."""
-    design, state, modes = fit.design, fit.state, fit.modes
+    design, state, modes = fit.design, fit.state, fit.modes[fit.design.place_of(None)]
     mean = state.means(predictor) if predictor in state.names else np.zeros(len(state.n))
     anchor = float(mean[0] + (mean - mean[0]).mean())
     level = band(fit, inner, np.zeros(1), {})["eta"].iloc[0]

@@ -45,7 +45,7 @@ def residual_rows(fit: Any) -> pd.DataFrame:
     residual = design.outcome - fitted
     out = pd.DataFrame(
         {
-            "person": rows.person,
+            "person": rows.level[design.place_of(None)],
             "row": rows.index.astype(str),
             "fitted": fitted,
             "residual": residual,
@@ -103,7 +103,7 @@ def mode_quantiles(fit: Any) -> pd.DataFrame:
     """`quantiles` of each random term's modes over their own SD, with `term`; terms without spread are left out."""
     parts = []
     for place, term in enumerate(fit.design.random_names):
-        values = fit.modes.modes[:, place]
+        values = fit.modes[fit.design.place_of(None)].modes[:, place]
         spread = values.std(ddof=1)
         if spread > 0.0:
             parts.append(quantiles((values - values.mean()) / spread).assign(term=str(term)))

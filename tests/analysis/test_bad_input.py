@@ -28,8 +28,8 @@ def frame(make_diary) -> pd.DataFrame:
         ("yy ~ x + (1 | person)", {}, "no column 'yy'"),
         ("y ~ x + (1 + xx | person)", {}, "no column 'xx'"),
         ("y ~ x + (1 | persn)", {}, "no column 'persn'; did you mean 'person'"),
-        (PLAIN, {"person": "persn"}, "person='persn' must be the grouping factor 'person'"),
-        (PLAIN, {"person": "arm"}, "person='arm' must be the grouping factor 'person'"),
+        (PLAIN, {"person": "persn"}, "person='persn' must be a grouping factor of the formula: person"),
+        (PLAIN, {"person": "arm"}, "person='arm' must be a grouping factor of the formula: person"),
         (PLAIN, {"day": "dya"}, "day='dya': .*did you mean 'day'"),
         (PLAIN, {"prompt": "bep"}, "prompt='bep': .*did you mean 'beep'"),
         # functions
@@ -47,8 +47,7 @@ def frame(make_diary) -> pd.DataFrame:
         ("y ~ between_days(x) + (1 | person)", {}, r"between_days\(x\): name the column of the day with day="),
         # the random part
         ("y ~ x", {}, r"no random term; add one such as \(1 \| person\)"),
-        ("y ~ x + (1 | person/day)", {}, "not available yet"),
-        ("y ~ x + (1 | person) + (1 | day)", {}, "not available yet"),
+        ("y ~ within(x) + (1 | person) + (1 | day)", {}, "say with person= whose means within"),
         ("y ~ x + (1 | person) + (x | person)", {}, "'Intercept' stands twice"),
         # both sides
         ("y ~ 0 + (1 | person)", {}, "no fixed effect"),

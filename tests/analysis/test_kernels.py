@@ -57,7 +57,7 @@ def test_the_criterion_its_gradient_and_its_hessian_equal_their_twin_and_its_dif
     )
     structure = Structure.of_blocks((q,))
     ones = np.eye(3)
-    moments = Moments(zz, zw, ww, 6 * persons, structure, ones, np.eye(q), None, 0.0, 1.0)
+    moments = Moments(6 * persons, structure, ones, np.eye(q), None, 0.0, 1.0, zz, zw, ww)
     criterion = Criterion(moments, reml)
     theta = structure.theta(lam)
     assert criterion(theta)[0] == pytest.approx(twins.deviance(zz, zw, ww, 6 * persons, lam, reml), rel=TWIN)

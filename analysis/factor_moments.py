@@ -1,0 +1,91 @@
+"""Rows → the cross-products of a model with several grouping factors, by blocks: all that a Gaussian model needs of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.checks import without_variation
+from analysis.covariance import Structure
+from analysis.design import Column, Design
+from analysis.elimination import Plan, make_plan
+from analysis.errors import DesignError
+from analysis.kernels.elimination import cross_products
+from analysis.moments import Inner, block_constants, inner_to_written, refuse_dependence
+
+
+@dataclass(frozen=True)
+class FactorMoments(Inner):
+    """Cross-products of the inner design [Z X y] at the places of `plan`.
+
+    blocks : flat, as in `Layout`;  kept : (T + p + 1, T + p + 1), symmetric
+    """
+
+    plan: Plan
+    blocks: np.ndarray
+    kept: np.ndarray
+
+    @property
+    def ww(self) -> np.ndarray:
+        """(p + 1, p + 1) [X y]'[X y]."""
+        return self.kept[self.plan.kept :, self.plan.kept :]
+
+
+@dataclass(frozen=True)
+class InnerRows:
+    """The rows of a linear model with inner columns: z (n, q), w (n, p + 1) = [X y], and the way back."""
+
+    z: np.ndarray
+    w: np.ndarray
+    inner: Inner
+
+
+def inner_rows(design: Design) -> InnerRows:
+    """Raises DesignError for a constant outcome, an empty column, or fixed effects that depend linearly on each other."""
+    structure = Structure.of_blocks(design.blocks)
+    one = next((j for j, column in enumerate(design.fixed) if column.kind == "one"), None)
+    x, fixed_map = inner_columns(design, design.fixed, [one] * len(design.fixed))
+    z, random_map = inner_columns(design, design.random, block_constants(design.random, structure))
+    y = design.outcome
+    shift = 0.0 if one is None else float(y[0] + (y - y[0]).mean())
+    y = y - shift
+    scale = float(np.sqrt(np.mean(y**2)))
+    if scale == 0.0:
+        raise DesignError(f"the outcome {design.raw[-1]!r} is constant in the rows used.")
+    inner = Inner(design.n_obs, structure, fixed_map, random_map, one, shift, scale)
+    return InnerRows(z, np.column_stack([x, y / scale]), inner)
+
+
+def factor_moments(design: Design) -> FactorMoments:
+    """The cross-products of a design's rows. Raises DesignError as `inner_rows`, and where they would not fit memory."""
+    rows = inner_rows(design)
+    ww = rows.w.T @ rows.w
+    refuse_dependence(ww[:-1, :-1], design.fixed_names)
+    plan = make_plan(design.factors, rows.w.shape[1])
+    blocks = np.zeros(int(plan.layout.ptr[-1]))
+    kept = np.zeros((plan.kept + len(ww), plan.kept + len(ww)))
+    cross_products(plan.layout, plan.rows, rows.z, rows.w, np.ones(design.n_obs), blocks, kept)
+    kept[plan.kept :, plan.kept :] = ww
+    lower = np.tril(kept, -1)
+    return FactorMoments(**vars(rows.inner), plan=plan, blocks=blocks, kept=np.tril(kept) + lower.T)
+
+
+def inner_columns(
+    design: Design, columns: tuple[Column, ...], constants: list[int | None]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Columns (n, k), centred where a constant takes up the shift and scaled to unit mean square; and their map."""
+    values = design.matrix(columns)
+    offsets = np.zeros(len(columns))
+    scale = np.ones(len(columns))
+    for j, constant in enumerate(constants):
+        if columns[j].kind == "one":
+            continue
+        if constant is not None:
+            offsets[j] = values[0, j] + (values[:, j] - values[0, j]).mean()
+            values[:, j] -= offsets[j]
+        scale[j] = np.sqrt(np.mean(values[:, j] ** 2))
+        if scale[j] <= 1e-12 * abs(offsets[j]):
+            raise without_variation(columns[j].name)
+        values[:, j] /= scale[j]
+    return values, inner_to_written(offsets, scale, constants)

@@ -1,0 +1,534 @@
+"""Cholesky elimination of several grouping factors by blocks, and what follows from it: solutions and the selected inverse.
+
+Columns stand in this order: levels of the *eliminated* factors, each nested in all that come after it (rows' days, then
+persons, then sites), then the *kept* random columns (crossed factors) and the dense ones (X and y). A level's block of the
+matrix is q columns wide; its rows are: the level's own q, those of the level of each later eliminated factor that it lies
+in, the kept columns that its rows meet, and the dense ones. So elimination never fills a block beyond these rows, and
+what remains is one dense Schur complement (Bates, MixedModels.jl; Davis, 2006, ch. 4). The inverse is needed, and had, at
+the places of these blocks alone (Takahashi, Fagan & Chin, 1973).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.kernels.compiled import compiled
+
+
+class Layout(NamedTuple):
+    """Where everything stands. F factors, the first S of them eliminated; T kept columns; a "node" is a level of these S.
+
+    q, first : (F,) terms of each factor, and the place of its first term in Λ
+    base : (S + 1,) first node of each eliminated factor;  above : (nodes, S) the node of factor g that a node lies in, g later
+    ptr : (nodes + 1,) where a node's block starts in the flat array of blocks, row by row
+    upos : (nodes + 1,) where its columns start among all eliminated columns
+    tptr : (nodes + 1,), tidx : (·,) the kept columns that a node meets, ascending
+    tmap : (S, ·) the place of the same kept column in the list of the node that it lies in
+    row_of : (S, S) the first row of factor g in a block of factor f;  t_row : (S,) the first row of kept columns
+    t_factor, t_term : (T,) the factor of a kept column, and which of its terms it is;  dense : number of dense columns
+    """
+
+    q: np.ndarray
+    first: np.ndarray
+    base: np.ndarray
+    above: np.ndarray
+    ptr: np.ndarray
+    upos: np.ndarray
+    tptr: np.ndarray
+    tidx: np.ndarray
+    tmap: np.ndarray
+    row_of: np.ndarray
+    t_row: np.ndarray
+    t_factor: np.ndarray
+    t_term: np.ndarray
+    dense: int
+
+
+class RowPlaces(NamedTuple):
+    """Where each row's levels stand: node (S, n), first kept column (F − S, n), its place in the nodes' lists (S, F − S, n)."""
+
+    node: np.ndarray
+    column: np.ndarray
+    place: np.ndarray
+
+
+@compiled
+def cross_products(
+    at: Layout, rows: RowPlaces, z: np.ndarray, x: np.ndarray, weight: np.ndarray, blocks: np.ndarray, kept: np.ndarray
+) -> None:
+    """Adds Z'W[Z X] of rows z (n, terms), x (n, dense), weight (n,) to `blocks` and `kept` (T + dense, T + dense), lower part.
+
+    X'X itself is left to the caller.
+    """
+    factors, eliminated, columns = len(at.q), len(at.base) - 1, len(at.t_factor)
+    d = at.dense
+    for j in range(z.shape[0]):
+        w = weight[j]
+        for f in range(eliminated):
+            node = rows.node[f, j]
+            width, start = at.q[f], at.ptr[node]
+            for b in range(width):
+                zb = w * z[j, at.first[f] + b]
+                for a in range(width):
+                    blocks[start + a * width + b] += z[j, at.first[f] + a] * zb
+                for g in range(f + 1, eliminated):
+                    for a in range(at.q[g]):
+                        blocks[start + (at.row_of[f, g] + a) * width + b] += z[j, at.first[g] + a] * zb
+                for h in range(factors - eliminated):
+                    g = eliminated + h
+                    row = at.t_row[f] + rows.place[f, h, j]
+                    for a in range(at.q[g]):
+                        blocks[start + (row + a) * width + b] += z[j, at.first[g] + a] * zb
+                row = at.t_row[f] + at.tptr[node + 1] - at.tptr[node]
+                for k in range(d):
+                    blocks[start + (row + k) * width + b] += x[j, k] * zb
+        for h in range(factors - eliminated):
+            g = eliminated + h
+            for b in range(at.q[g]):
+                zb = w * z[j, at.first[g] + b]
+                column = rows.column[h, j] + b
+                for h2 in range(h, factors - eliminated):
+                    for a in range(at.q[eliminated + h2]):
+                        row = rows.column[h2, j] + a
+                        if row >= column:
+                            kept[row, column] += z[j, at.first[eliminated + h2] + a] * zb
+                for k in range(d):
+                    kept[columns + k, column] += x[j, k] * zb
+
+
+@compiled
+def scale_block(at: Layout, lam: np.ndarray, f: int, node: int, out: np.ndarray) -> None:
+    """One node's block, in place: Λ'K Λ, and I where it meets itself."""
+    width, start, first = at.q[f], at.ptr[node], at.first[f]
+    count = (at.ptr[node + 1] - start) // width
+    for r in range(count):
+        at_row = start + r * width
+        for b in range(width):
+            total = 0.0
+            for c in range(b, width):
+                total += out[at_row + c] * lam[first + c, first + b]
+            out[at_row + b] = total
+    eliminated = len(at.base) - 1
+    row = 0
+    for g in range(f, eliminated):
+        scale_rows(lam, at.first[g], at.q[g], start + row * width, width, out)
+        row += at.q[g]
+    t = at.tptr[node]
+    while t < at.tptr[node + 1]:
+        g = at.t_factor[at.tidx[t]]
+        scale_rows(lam, at.first[g], at.q[g], start + row * width, width, out)
+        row += at.q[g]
+        t += at.q[g]
+    for a in range(width):
+        out[start + a * width + a] += 1.0
+
+
+@compiled
+def scale_kept(at: Layout, lam: np.ndarray, kept: np.ndarray, out: np.ndarray) -> None:
+    """The lower part of Λ'K Λ + I for the kept columns, the dense ones with Λ on one side or none, into `out`."""
+    columns = len(at.t_factor)
+    for r in range(columns + at.dense):
+        for c in range(min(r + 1, columns)):
+            h, b = at.t_factor[c], at.t_term[c]
+            total = 0.0
+            for c2 in range(b, at.q[h]):
+                weight = lam[at.first[h] + c2, at.first[h] + b]
+                if r >= columns:
+                    total += kept[r, c - b + c2] * weight
+                    continue
+                g, a = at.t_factor[r], at.t_term[r]
+                for c1 in range(a, at.q[g]):
+                    total += lam[at.first[g] + c1, at.first[g] + a] * kept[r - a + c1, c - b + c2] * weight
+            out[r, c] = total
+        if r < columns:
+            out[r, r] += 1.0
+        for c in range(columns, r + 1):
+            out[r, c] = kept[r, c]
+
+
+@compiled
+def scale_rows(lam: np.ndarray, first: int, size: int, start: int, width: int, out: np.ndarray) -> None:
+    """Λ' from the left on `size` rows of a block, in place."""
+    for a in range(size):
+        for b in range(width):
+            total = 0.0
+            for c in range(a, size):
+                total += lam[first + c, first + a] * out[start + c * width + b]
+            out[start + a * width + b] = total
+
+
+@compiled
+def eliminate(at: Layout, lam: np.ndarray, blocks: np.ndarray, kept: np.ndarray) -> float:
+    """Cholesky, node by node. `blocks` holds Z'W[Z X] and is overwritten with the factor; its share is taken from `kept`,
+    whose lower part comes scaled. Returns the log determinant of the part eliminated; NaN where a pivot is not positive."""
+    eliminated, columns, d = len(at.base) - 1, len(at.t_factor), at.dense
+    for f in range(1, eliminated):
+        for node in range(at.base[f], at.base[f + 1]):
+            scale_block(at, lam, f, node, blocks)
+    logs = 0.0
+    for f in range(eliminated):
+        width = at.q[f]
+        for node in range(at.base[f], at.base[f + 1]):
+            if f == 0:
+                scale_block(at, lam, 0, node, blocks)
+            start = at.ptr[node]
+            count = (at.ptr[node + 1] - start) // width
+            for r in range(count):  # the own rows give the factor, the others are solved with it
+                own = start + r * width
+                for b in range(min(r + 1, width)):
+                    total = blocks[own + b]
+                    for c in range(b):
+                        total -= blocks[own + c] * blocks[start + b * width + c]
+                    if r == b:
+                        if not total > 0.0:
+                            return np.nan
+                        blocks[own + b] = np.sqrt(total)
+                        logs += np.log(total)
+                    else:
+                        blocks[own + b] = total / blocks[start + b * width + b]
+            kept_first, kept_count = at.tptr[node], at.tptr[node + 1] - at.tptr[node]
+            dense_row = at.t_row[f] + kept_count
+            for g in range(f + 1, eliminated):
+                above, size = at.above[node, g], at.q[g]
+                target = at.ptr[above]
+                for b in range(size):
+                    mine = start + (at.row_of[f, g] + b) * width
+                    for h in range(g, eliminated):
+                        into = 0 if h == g else at.row_of[g, h]
+                        for a in range(at.q[h]):
+                            other = start + (at.row_of[f, h] + a) * width
+                            total = 0.0
+                            for c in range(width):
+                                total += blocks[other + c] * blocks[mine + c]
+                            blocks[target + (into + a) * size + b] -= total
+                    for i in range(kept_count):
+                        other = start + (at.t_row[f] + i) * width
+                        total = 0.0
+                        for c in range(width):
+                            total += blocks[other + c] * blocks[mine + c]
+                        blocks[target + (at.t_row[g] + at.tmap[g, kept_first + i]) * size + b] -= total
+                    into = at.t_row[g] + at.tptr[above + 1] - at.tptr[above]
+                    for k in range(d):
+                        other = start + (dense_row + k) * width
+                        total = 0.0
+                        for c in range(width):
+                            total += blocks[other + c] * blocks[mine + c]
+                        blocks[target + (into + k) * size + b] -= total
+            for i in range(kept_count + d):
+                row = at.tidx[kept_first + i] if i < kept_count else columns + i - kept_count
+                mine = start + (at.t_row[f] + i) * width
+                for i2 in range(i + 1):
+                    column = at.tidx[kept_first + i2] if i2 < kept_count else columns + i2 - kept_count
+                    other = start + (at.t_row[f] + i2) * width
+                    total = 0.0
+                    for c in range(width):
+                        total += blocks[mine + c] * blocks[other + c]
+                    kept[row, column] -= total
+    return logs
+
+
+@compiled
+def solve_back(at: Layout, factor: np.ndarray, right: np.ndarray, tail: np.ndarray, out: np.ndarray) -> None:
+    """L'u = right for the eliminated columns, where the kept and dense ones have the solution `tail` (T + dense,).
+
+    right, out (columns,); they may be one array.
+    """
+    eliminated, columns = len(at.base) - 1, len(at.t_factor)
+    for f in range(eliminated - 1, -1, -1):
+        width = at.q[f]
+        for node in range(at.base[f], at.base[f + 1]):
+            start, own = at.ptr[node], at.upos[node]
+            kept_first, kept_count = at.tptr[node], at.tptr[node + 1] - at.tptr[node]
+            for b in range(width - 1, -1, -1):
+                total = right[own + b]
+                for c in range(b + 1, width):
+                    total -= factor[start + c * width + b] * out[own + c]
+                for g in range(f + 1, eliminated):
+                    above = at.upos[at.above[node, g]]
+                    for a in range(at.q[g]):
+                        total -= factor[start + (at.row_of[f, g] + a) * width + b] * out[above + a]
+                for i in range(kept_count):
+                    total -= factor[start + (at.t_row[f] + i) * width + b] * tail[at.tidx[kept_first + i]]
+                for k in range(len(tail) - columns):
+                    total -= factor[start + (at.t_row[f] + kept_count + k) * width + b] * tail[columns + k]
+                out[own + b] = total / factor[start + b * width + b]
+
+
+@compiled
+def solve_forward(at: Layout, factor: np.ndarray, right: np.ndarray, tail: np.ndarray) -> None:
+    """L w = right, in place, for the eliminated columns; `tail` (T,) loses their share and is left to be solved."""
+    eliminated = len(at.base) - 1
+    for f in range(eliminated):
+        width = at.q[f]
+        for node in range(at.base[f], at.base[f + 1]):
+            start, own = at.ptr[node], at.upos[node]
+            kept_first, kept_count = at.tptr[node], at.tptr[node + 1] - at.tptr[node]
+            for b in range(width):
+                total = right[own + b]
+                for c in range(b):
+                    total -= factor[start + b * width + c] * right[own + c]
+                total /= factor[start + b * width + b]
+                right[own + b] = total
+                for g in range(f + 1, eliminated):
+                    above = at.upos[at.above[node, g]]
+                    for a in range(at.q[g]):
+                        right[above + a] -= factor[start + (at.row_of[f, g] + a) * width + b] * total
+                for i in range(kept_count):
+                    tail[at.tidx[kept_first + i]] -= factor[start + (at.t_row[f] + i) * width + b] * total
+
+
+@compiled
+def dense_rows(at: Layout, factor: np.ndarray, k: int, out: np.ndarray) -> None:
+    """The k-th dense row of the factor, (columns,): where X or y has become L⁻¹Λ'Z'x."""
+    for f in range(len(at.base) - 1):
+        width = at.q[f]
+        for node in range(at.base[f], at.base[f + 1]):
+            row = at.t_row[f] + at.tptr[node + 1] - at.tptr[node] + k
+            for b in range(width):
+                out[at.upos[node] + b] = factor[at.ptr[node] + row * width + b]
+
+
+@compiled
+def select_inverse(at: Layout, factor: np.ndarray, tail: np.ndarray, inverse: np.ndarray) -> None:
+    """The inverse at the places of the blocks, into `inverse`; `tail` is the inverse of what was kept.
+
+    tail (T + k, T + k) with the first k dense columns taken as part of the matrix; rows of the others are left alone.
+    """
+    eliminated, columns = len(at.base) - 1, len(at.t_factor)
+    taken = tail.shape[0] - columns
+    most, widest = 0, 1
+    for f in range(eliminated):
+        widest = max(widest, at.q[f])
+        for node in range(at.base[f], at.base[f + 1]):
+            most = max(most, (at.ptr[node + 1] - at.ptr[node]) // at.q[f])
+    rest = np.empty((most, most))
+    product = np.empty((most, widest))
+    inner = np.empty((widest, widest))
+    for f in range(eliminated - 1, -1, -1):
+        width = at.q[f]
+        for node in range(at.base[f], at.base[f + 1]):
+            start = at.ptr[node]
+            kept_first, kept_count = at.tptr[node], at.tptr[node + 1] - at.tptr[node]
+            begin = at.t_row[f]  # rows before are the own and those of the nodes above
+            count = begin + kept_count + taken
+            for g in range(f + 1, eliminated):
+                above, size = at.above[node, g], at.q[g]
+                source = at.ptr[above]
+                above_kept = at.tptr[above + 1] - at.tptr[above]
+                for b in range(size):
+                    column = at.row_of[f, g] + b
+                    for h in range(g, eliminated):
+                        begin_there = 0 if h == g else at.row_of[g, h]
+                        for a in range(at.q[h]):
+                            value = inverse[source + (begin_there + a) * size + b]
+                            rest[at.row_of[f, h] + a, column] = value
+                            rest[column, at.row_of[f, h] + a] = value
+                    for i in range(kept_count):
+                        value = inverse[source + (at.t_row[g] + at.tmap[g, kept_first + i]) * size + b]
+                        rest[begin + i, column] = value
+                        rest[column, begin + i] = value
+                    for k in range(taken):
+                        value = inverse[source + (at.t_row[g] + above_kept + k) * size + b]
+                        rest[begin + kept_count + k, column] = value
+                        rest[column, begin + kept_count + k] = value
+            for i in range(kept_count + taken):
+                row = at.tidx[kept_first + i] if i < kept_count else columns + i - kept_count
+                for i2 in range(kept_count + taken):
+                    column = at.tidx[kept_first + i2] if i2 < kept_count else columns + i2 - kept_count
+                    rest[begin + i, begin + i2] = tail[row, column]
+            for r in range(width, count):
+                for b in range(width):
+                    total = 0.0
+                    for s in range(width, count):
+                        total += rest[r, s] * factor[start + s * width + b]
+                    product[r, b] = total
+            for a in range(width):
+                for b in range(width):
+                    total = 1.0 if a == b else 0.0
+                    for r in range(width, count):
+                        total += factor[start + r * width + a] * product[r, b]
+                    inner[a, b] = total
+            for r in range(width, count):
+                for b in range(width - 1, -1, -1):
+                    total = -product[r, b]
+                    for c in range(b + 1, width):
+                        total -= inverse[start + r * width + c] * factor[start + c * width + b]
+                    inverse[start + r * width + b] = total / factor[start + b * width + b]
+            for a in range(width):  # inner C⁻¹ from the right, then C⁻ᵀ from the left
+                for b in range(width - 1, -1, -1):
+                    total = inner[a, b]
+                    for c in range(b + 1, width):
+                        total -= inner[a, c] * factor[start + c * width + b]
+                    inner[a, b] = total / factor[start + b * width + b]
+            for b in range(width):
+                for a in range(width - 1, -1, -1):
+                    total = inner[a, b]
+                    for c in range(a + 1, width):
+                        total -= factor[start + c * width + a] * inverse[start + c * width + b]
+                    inverse[start + a * width + b] = total / factor[start + a * width + a]
+
+
+@compiled
+def contract(
+    at: Layout,
+    lam: np.ndarray,
+    blocks: np.ndarray,
+    kept: np.ndarray,
+    inverse: np.ndarray,
+    tail: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Adds each factor's Σ over levels of [Z'W(ZΛ X)·inverse] (its own columns) to its block of `out` (terms, terms).
+
+    Twice the lower part of `out` is the gradient of the matrix's log determinant with respect to Λ. kept (T + dense, T + dense)
+    is unscaled and whole; tail (T + k, T + k) as in `select_inverse`.
+    """
+    factors, eliminated, columns = len(at.q), len(at.base) - 1, len(at.t_factor)
+    taken = tail.shape[0] - columns
+    for f in range(eliminated):
+        width, mine = at.q[f], at.first[f]
+        for node in range(at.base[f], at.base[f + 1]):
+            start = at.ptr[node]
+            for a in range(width):
+                for b in range(width):
+                    total = 0.0
+                    for c in range(width):
+                        for e in range(c + 1):
+                            total += (
+                                blocks[start + a * width + c] * lam[mine + c, mine + e] * inverse[start + e * width + b]
+                            )
+                    out[mine + a, mine + b] += total
+            row = width
+            for g in range(f + 1, eliminated):
+                meet(lam, mine, width, at.first[g], at.q[g], start + row * width, blocks, inverse, out)
+                row += at.q[g]
+            t = at.tptr[node]
+            while t < at.tptr[node + 1]:
+                g = at.t_factor[at.tidx[t]]
+                meet(lam, mine, width, at.first[g], at.q[g], start + row * width, blocks, inverse, out)
+                row += at.q[g]
+                t += at.q[g]
+            for k in range(taken):
+                for a in range(width):
+                    for b in range(width):
+                        place = start + (row + k) * width
+                        out[mine + a, mine + b] += blocks[place + a] * inverse[place + b]
+    first_column = 0
+    for g in range(eliminated, factors):
+        size, mine = at.q[g], at.first[g]
+        last_column = first_column
+        while last_column < columns and at.t_factor[last_column] == g:
+            last_column += 1
+        for block in range(first_column, last_column, size):
+            for a in range(size):
+                for b in range(size):
+                    total = 0.0
+                    for other in range(columns):
+                        h = at.t_factor[other]
+                        c = at.t_term[other]
+                        value = kept[block + a, other]
+                        if value == 0.0:
+                            continue
+                        for e in range(c + 1):
+                            total += value * lam[at.first[h] + c, at.first[h] + e] * tail[block + b, other - c + e]
+                    for k in range(taken):
+                        total += kept[columns + k, block + a] * tail[columns + k, block + b]
+                    out[mine + a, mine + b] += total
+        first_column = last_column
+
+
+@compiled
+def meet(
+    lam: np.ndarray,
+    mine: int,
+    width: int,
+    theirs: int,
+    size: int,
+    start: int,
+    blocks: np.ndarray,
+    inverse: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """What the `size` rows from `start` on, where another factor's level meets this one, give to either's block."""
+    for a in range(width):
+        for b in range(width):
+            total = 0.0
+            for c in range(size):
+                for e in range(c + 1):
+                    total += (
+                        blocks[start + c * width + a] * lam[theirs + c, theirs + e] * inverse[start + e * width + b]
+                    )
+            out[mine + a, mine + b] += total
+    for a in range(size):
+        for b in range(size):
+            total = 0.0
+            for c in range(width):
+                for e in range(c + 1):
+                    total += blocks[start + a * width + c] * lam[mine + c, mine + e] * inverse[start + b * width + e]
+            out[theirs + a, theirs + b] += total
+
+
+@compiled
+def leftovers(
+    at: Layout,
+    lam: np.ndarray,
+    blocks: np.ndarray,
+    kept: np.ndarray,
+    u: np.ndarray,
+    tail: np.ndarray,
+    left: np.ndarray,
+    left_tail: np.ndarray,
+) -> None:
+    """Z'(y − Xβ − ZΛu) of every level, into left (columns,) and left_tail (T,); y is the last dense column.
+
+    tail (T + dense,): the kept u, then β, then −1 for y.
+    """
+    eliminated, columns, d = len(at.base) - 1, len(at.t_factor), at.dense
+    own = np.empty(len(u))
+    for f in range(eliminated):
+        for node in range(at.base[f], at.base[f + 1]):
+            for a in range(at.q[f]):
+                total = 0.0
+                for b in range(a + 1):
+                    total += lam[at.first[f] + a, at.first[f] + b] * u[at.upos[node] + b]
+                own[at.upos[node] + a] = total
+    own_tail = tail.copy()
+    for column in range(columns):
+        g = at.t_factor[column]
+        a = at.t_term[column]
+        total = 0.0
+        for b in range(a + 1):
+            total += lam[at.first[g] + a, at.first[g] + b] * tail[column - a + b]
+        own_tail[column] = total
+    left[:] = 0.0
+    for column in range(columns):
+        total = 0.0
+        for other in range(columns):
+            total -= kept[column, other] * own_tail[other]
+        for k in range(d):
+            total -= kept[columns + k, column] * own_tail[columns + k]
+        left_tail[column] = total
+    for f in range(eliminated):
+        width = at.q[f]
+        for node in range(at.base[f], at.base[f + 1]):
+            start, here = at.ptr[node], at.upos[node]
+            kept_first, kept_count = at.tptr[node], at.tptr[node + 1] - at.tptr[node]
+            for b in range(width):
+                for a in range(width):
+                    left[here + a] -= blocks[start + a * width + b] * own[here + b]
+                for g in range(f + 1, eliminated):
+                    above = at.upos[at.above[node, g]]
+                    for a in range(at.q[g]):
+                        value = blocks[start + (at.row_of[f, g] + a) * width + b]
+                        left[above + a] -= value * own[here + b]
+                        left[here + b] -= value * own[above + a]
+                for i in range(kept_count):
+                    column = at.tidx[kept_first + i]
+                    value = blocks[start + (at.t_row[f] + i) * width + b]
+                    left_tail[column] -= value * own[here + b]
+                    left[here + b] -= value * own_tail[column]
+                for k in range(d):
+                    value = blocks[start + (at.t_row[f] + kept_count + k) * width + b]
+                    left[here + b] -= value * own_tail[columns + k]
