@@ -8,10 +8,11 @@
 from analysis.centering import within_between
 from analysis.collected import ModelState, collect
 from analysis.errors import AnalysisError, DesignError, SpecError
-from analysis.generalised_model import LogisticModel
+from analysis.generalised_model import GeneralisedModel
 from analysis.linear_model import LinearModel
 from analysis.model import MultilevelModel
-from analysis.models import glmm, lmm
+from analysis.models import clmm, glmm, lmm
+from analysis.ordinal_model import OrdinalModel
 from analysis.serial import AR1, CAR1
 
 __all__ = [
@@ -19,11 +20,13 @@ __all__ = [
     "CAR1",
     "AnalysisError",
     "DesignError",
+    "GeneralisedModel",
     "LinearModel",
-    "LogisticModel",
     "ModelState",
     "MultilevelModel",
+    "OrdinalModel",
     "SpecError",
+    "clmm",
     "collect",
     "glmm",
     "lmm",

@@ -5,6 +5,7 @@ H = Λ'Z'ZΛ + I. What log|H| adds to the gradient needs H⁻¹ only where level
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,15 +13,19 @@ from scipy.linalg import lapack, solve_triangular
 
 from analysis.elimination import Plan
 from analysis.factor_moments import FactorMoments
+from analysis.kernels.compiled import each
 from analysis.kernels.elimination import (
     contract,
+    contract_kept,
     dense_rows,
     eliminate,
-    leftovers,
+    multiply,
     scale_kept,
     select_inverse,
     solve_back,
+    solve_forward,
 )
+from analysis.optimize import differentiate
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,34 +47,78 @@ class Factorised:
 
     def inverse(self, dense: int) -> tuple[np.ndarray, np.ndarray]:
         """The inverse of H, with the first `dense` dense columns: at the blocks' places (flat), and of what was kept."""
-        size = self.plan.kept + dense
-        tail = np.empty((0, 0)) if size == 0 else lapack.dpotri(self.root[:size, :size].T, lower=0)[0]
-        tail = np.triu(tail) + np.triu(tail, 1).T
+        size, plan = self.plan.kept + dense, self.plan
+        tail = np.zeros((0, 0))
+        if size:
+            tail = lapack.dpotri(self.root[:size, :size].T, lower=0)[0].T
+            mirror(tail)
         out = np.zeros_like(self.factor)
-        select_inverse(self.plan.layout, self.factor, np.ascontiguousarray(tail), out)
+        each(lambda c: select_inverse(plan.layout, *plan.chunks[c], self.factor, tail, out), len(plan.chunks))
         return out, tail
 
     def solution(self) -> tuple[np.ndarray, np.ndarray]:
         """u of the eliminated columns, and of the kept ones and β (T + p,), that leave the least squares."""
-        size = len(self.root) - 1
+        size, plan = len(self.root) - 1, self.plan
         tail = solve_triangular(self.root[:size, :size], self.root[size, :size], trans="T", lower=True)
-        u = np.empty(self.plan.nodes_columns)
-        dense_rows(self.plan.layout, self.factor, self.plan.layout.dense - 1, u)
-        solve_back(self.plan.layout, self.factor, u, tail, u)
+        u = np.empty(plan.nodes_columns)
+        dense_rows(plan.layout, self.factor, plan.layout.dense - 1, u)
+        each(lambda c: solve_back(plan.layout, *plan.chunks[c], self.factor, u, tail, u), len(plan.chunks))
         return u, tail
+
+    def forward(self, right: np.ndarray, right_tail: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """L⁻¹ times a vector: of the eliminated columns, and of the kept ones and the first dense ones (T + p,)."""
+        plan, out = self.plan, right.copy()
+        tails = np.zeros((len(plan.chunks), len(right_tail)))
+        each(lambda c: solve_forward(plan.layout, *plan.chunks[c], self.factor, out, tails[c]), len(plan.chunks))
+        size = len(right_tail)
+        return out, solve_triangular(self.root[:size, :size], right_tail + tails.sum(axis=0), lower=True)
 
 
 def factorise(plan: Plan, lam: np.ndarray, blocks: np.ndarray, kept: np.ndarray) -> Factorised | None:
     """None where the matrix is not positive definite to rounding, or a number overflows."""
     factor, reduced = blocks.copy(), np.zeros_like(kept)
+    shares = [reduced, *(np.zeros_like(kept) for _ in plan.chunks[1:])]
     scale_kept(plan.layout, lam, kept, reduced)
-    logs = eliminate(plan.layout, lam, factor, reduced)
+    logs = sum(each(lambda c: eliminate(plan.layout, *plan.chunks[c], lam, factor, shares[c]), len(plan.chunks)))
     if not np.isfinite(logs):
         return None
+    for share in shares[1:]:
+        reduced += share
     root, failed = np.empty((0, 0)), 0
     if len(reduced):
-        root, failed = lapack.dpotrf(reduced.T, lower=0, clean=1)
+        root, failed = lapack.dpotrf(reduced.T, lower=0, clean=1, overwrite_a=1)
     return None if failed else Factorised(plan, lam, factor, root.T, logs)
+
+
+def log_det_slope(
+    plan: Plan, lam: np.ndarray, blocks: np.ndarray, kept: np.ndarray, inverse: np.ndarray, tail: np.ndarray
+) -> np.ndarray:
+    """(terms, terms) half the gradient of log|H| with respect to Λ, in its lower part; inverse, tail from `Factorised`."""
+    shares = np.zeros((len(plan.chunks) + 1, *lam.shape))
+    taken = len(tail) - plan.kept
+    each(lambda c: contract(plan.layout, *plan.chunks[c], lam, blocks, inverse, taken, shares[c]), len(plan.chunks))
+    contract_kept(plan.layout, lam, kept, tail, shares[-1])
+    return np.asarray(shares.sum(axis=0))
+
+
+def times(
+    plan: Plan, blocks: np.ndarray, kept: np.ndarray, vector: np.ndarray, tail: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """[Z X]'[Z X] times a vector of the eliminated columns (columns,) and of the others (T + dense,)."""
+    out = np.empty_like(vector)
+    tails = np.zeros((len(plan.chunks), len(tail)))
+    each(lambda c: multiply(plan.layout, *plan.chunks[c], blocks, vector, tail, out, tails[c]), len(plan.chunks))
+    return out, kept @ tail + tails.sum(axis=0)
+
+
+def mirror(matrix: np.ndarray) -> None:
+    """Copies the lower part of a matrix to the upper, in place, by blocks."""
+    step = 256
+    for start in range(0, len(matrix), step):
+        stop = min(start + step, len(matrix))
+        matrix[start:stop, stop:] = matrix[stop:, start:stop].T
+        own = np.tril(matrix[start:stop, start:stop], -1)
+        matrix[start:stop, start:stop] = np.tril(matrix[start:stop, start:stop]) + own.T
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +164,12 @@ class BlockCriterion:
         done = factorise(m.plan, lam, m.blocks, m.kept)
         if done is None:
             return _undefined(len(theta), p)
-        kept, layout = m.plan.kept, m.plan.layout
+        kept = m.plan.kept
         rss = float(done.root[-1, -1] ** 2)
         u, tail = done.solution()
-        left, left_kept = np.empty_like(u), np.empty(kept)
-        leftovers(layout, lam, m.blocks, m.kept, u, np.append(tail, -1.0), left, left_kept)
-        slope = np.zeros_like(lam)
-        inverse, inner = done.inverse(p if self.reml else 0)
-        contract(layout, lam, m.blocks, m.kept, inverse, inner, slope)
-        slope -= self.free / rss * outer_sums(m.plan, left, left_kept, u, tail)
+        left, left_tail = self.leftovers(lam, u, tail)
+        slope = log_det_slope(m.plan, lam, m.blocks, m.kept, *done.inverse(p if self.reml else 0))
+        slope -= self.free / rss * outer_sums(m.plan, left, left_tail, u, tail)
         deviance = done.log_det(p if self.reml else 0) + self.free * (1.0 + np.log(2.0 * np.pi * rss / self.free))
         gradient = 2.0 * slope[m.structure.rows, m.structure.columns]
         fixed_root = np.linalg.inv(done.root[kept : kept + p, kept : kept + p])
@@ -131,13 +177,60 @@ class BlockCriterion:
             return _undefined(len(theta), p)
         return BlockProfile(deviance, gradient, tail[kept:], rss, fixed_root.T @ fixed_root, done, u, tail[:kept])
 
+    def leftovers(self, lam: np.ndarray, u: np.ndarray, tail: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Z'(y − Xβ − ZΛu), of the eliminated and of the kept columns (and [X y]' of it); tail holds the kept u and β."""
+        m = self.moments
+        b, b_kept = scaled(m.plan, lam, u, tail)
+        out, out_tail = times(m.plan, m.blocks, m.kept, b, np.append(b_kept, -1.0))
+        return -out, -out_tail
+
+    def information(self, theta: np.ndarray) -> np.ndarray:
+        """(m, m) about the Hessian near the optimum: the average of observed and expected (Gilmour, Thompson & Cullis, 1995).
+
+        Of V_k = Z(E_kΛ' + ΛE_k')Z' it needs y'PV_kPV_lPy, one product and one solution for each k. Never negative.
+        """
+        m, at = self.moments, self.at(theta)
+        s = m.structure
+        if at.factorised is None:
+            return np.full((len(theta), len(theta)), np.nan)
+        lam, plan = s.lam(theta), m.plan
+        left, left_tail = self.leftovers(lam, at.u, np.append(at.u_kept, at.beta))
+        own = by_factor(plan, left, left_tail)
+        firsts, turned, halves = [], [], []
+        for row, column in zip(s.rows, s.columns, strict=True):
+            change = np.zeros_like(lam)
+            change[row] += lam[:, column]
+            change[:, row] += lam[:, column]
+            pairs = zip(plan.factors, own, strict=True)
+            vector, tail = joined(plan, [mine @ change[factor.terms, factor.terms] for factor, mine in pairs])
+            product, product_tail = times(plan, m.blocks, m.kept, vector, np.append(tail, np.zeros(m.n_fixed + 1)))
+            right, right_tail = scaled(plan, lam, product, product_tail[:-1], transpose=True)
+            solved, solved_tail = at.factorised.forward(right, right_tail)
+            firsts.append(np.append(vector, tail))
+            turned.append(np.append(product, product_tail[: plan.kept]))
+            halves.append(np.append(solved, solved_tail))
+        first, half = np.array(firsts), np.array(halves)
+        slopes = first @ np.append(left, left_tail[: plan.kept])
+        both = first @ np.array(turned).T - half @ half.T
+        share = self.free / at.rss
+        return np.asarray(share * (both + both.T) / 2.0 - share / at.rss * np.outer(slopes, slopes))
+
+    def hessian(self, theta: np.ndarray) -> np.ndarray:
+        """(m, m) by central differences of the gradient."""
+
+        def beside(point: np.ndarray) -> tuple[float, np.ndarray]:
+            there = self._evaluate(point)  # what is remembered stays that of θ itself
+            return there.deviance, there.gradient
+
+        return differentiate(beside, theta)
+
 
 def outer_sums(plan: Plan, a: np.ndarray, a_kept: np.ndarray, b: np.ndarray, b_kept: np.ndarray) -> np.ndarray:
     """Each factor's Σ a b' over its levels, as blocks of (terms, terms); vectors of all columns, eliminated and kept."""
     size = plan.factors[-1].terms.stop
     out = np.zeros((size, size))
     for factor, mine, other in zip(plan.factors, by_factor(plan, a, a_kept), by_factor(plan, b, b_kept), strict=True):
-        out[factor.terms, factor.terms] = mine.T @ other
+        out[factor.terms, factor.terms] = np.einsum("la,lb->ab", mine, other)  # not @: its threads wait for each other
     return out
 
 
@@ -155,6 +248,22 @@ def by_factor(plan: Plan, eliminated: np.ndarray, kept: np.ndarray) -> list[np.n
             out[f] = kept[start_kept : start_kept + count].reshape(-1, factor.size)
             start_kept += count
     return out
+
+
+def joined(plan: Plan, vectors: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The way back from `by_factor`: vectors of the eliminated and of the kept columns."""
+    flat = [vectors[f].ravel() for f in plan.order]
+    return np.concatenate(flat[: plan.eliminated]), np.concatenate([*flat[plan.eliminated :], np.empty(0)])
+
+
+def scaled(
+    plan: Plan, lam: np.ndarray, vector: np.ndarray, tail: np.ndarray, transpose: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Λ (or Λ') times a vector of all random columns; what follows the kept ones in `tail` stays as it is."""
+    turn = lam if transpose else lam.T
+    own = zip(plan.factors, by_factor(plan, vector, tail), strict=True)
+    out, out_kept = joined(plan, [mine @ turn[factor.terms, factor.terms] for factor, mine in own])
+    return out, np.append(out_kept, tail[plan.kept :])
 
 
 def level_covariances(plan: Plan, inverse: np.ndarray, tail: np.ndarray) -> list[np.ndarray]:

@@ -18,7 +18,7 @@ class Modes:
 
     modes : (levels, q) the most likely deviations
     covariance : (levels, q, q) their covariance given the data and the estimated parameters
-    shift : (levels, q, p) change of the modes with the fixed effects, db/dβ; None where there are several factors
+    shift : (levels, q, p) change of the modes with the fixed effects, db/dβ (p + r: and the family's own parameters); None where there are several factors
     """
 
     modes: np.ndarray
@@ -63,5 +63,5 @@ def _generalised(fit: GlmmFit) -> Modes:
     """b̂ = Λû at the mode of the joint density, with Λ(Λ'Z'WZΛ + I)⁻¹Λ' as covariance."""
     back = fit.data.random_map @ fit.lam
     inner = np.linalg.inv(fit.curvature)
-    shift = -inner @ fit.cross @ np.linalg.inv(fit.data.fixed_map)
+    shift = -inner @ fit.cross @ np.linalg.inv(fit.data.joint_map)
     return Modes(fit.modes @ back.T, back @ inner @ back.T, back @ shift)

@@ -11,6 +11,7 @@ from analysis.corrections import nickell_bias, nickell_corrected, reliability_of
 from analysis.design import Design
 from analysis.errors import DesignError
 from analysis.generalised import GlmmFit
+from analysis.kernels.families import POISSON
 from analysis.linear import LmmFit
 from analysis.serial_fit import SerialFit, at_edge
 from analysis.state import PersonState
@@ -66,6 +67,11 @@ def messages(fit: LmmFit | GlmmFit, design: Design, state: PersonState) -> list[
             out.append(
                 "The model did not converge: a predictor separates the outcome, and its estimate runs to infinity."
             )
+        elif isinstance(fit, GlmmFit) and fit.endless:
+            out.append(
+                f"The model did not converge: the levels of {design.factor!r} are so far apart that their spread runs to "
+                "infinity; most of them have only one kind of answer."
+            )
         else:
             gradient, decrement = fit.minimum.projected_gradient, fit.minimum.decrement
             out.append(f"The model did not converge (gradient {gradient:.1e}, Newton decrement {decrement:.1e}).")
@@ -87,7 +93,17 @@ def messages(fit: LmmFit | GlmmFit, design: Design, state: PersonState) -> list[
             f"Rows far from the rest were taken away from {', '.join(map(str, state.worn))}, which cost digits; "
             "collect these anew from their rows."
         )
-    if state.n.max() == 1.0 and design.weights is None:
+    if isinstance(fit, GlmmFit) and fit.extra.size == 1 and np.isinf(fit.extra[0]):
+        out.append(
+            "The counts are no more spread than Poisson's: the size parameter is infinite, and the fit is Poisson's."
+        )
+    binary = isinstance(fit, GlmmFit) and fit.data.family < POISSON
+    if state.n.max() == 1.0 and binary and fit.data.size.max() == 1.0:
+        out.append(
+            f"Each level of {design.factor!r} has one 0/1 answer, from which no spread between levels can be told; "
+            "leave the random part out, or use a factor with several rows a level."
+        )
+    elif state.n.max() == 1.0 and not isinstance(fit, GlmmFit):
         out.append(f"Each level of {design.factor!r} has one row; their spread rests on the shape of the model alone.")
     for name, count in unvarying_persons(design, state).items():
         out.append(f"{count} of {design.n_persons} never vary in {name!r}; they inform the between part only.")

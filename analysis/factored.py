@@ -9,7 +9,10 @@ import numpy as np
 from analysis.blocks import BlockCriterion, BlockProfile
 from analysis.factor_moments import FactorMoments
 from analysis.linear import STARTS, LinearFit, estimates, refuse_impossible
-from analysis.optimize import Minimum, minimise_factor
+from analysis.optimize import Minimum, minimise, minimise_factor
+
+NEAR = 1e-12
+"""A Newton decrement below this is an optimum: the deviance has less than this left to fall."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,10 @@ def fit_factors(moments: FactorMoments, reml: bool = True, start: np.ndarray | N
     structure = moments.structure
     starts = [np.where(structure.diagonal, size, 0.0) for size in STARTS] if start is None else [start]
     theta = min(starts, key=lambda theta: criterion(theta)[0])
-    return factor_fit_at(criterion, minimise_factor(criterion, theta, structure))
+    near = minimise(criterion, theta, structure.lower, criterion.information, enough=NEAR)
+    return factor_fit_at(
+        criterion, minimise_factor(criterion, near.x, structure, second=criterion.hessian, enough=NEAR)
+    )
 
 
 def factor_fit_at(criterion: BlockCriterion, minimum: Minimum) -> FactorFit:

@@ -27,6 +27,7 @@ class LinearModel(MultilevelModel):
     fit: LmmFit | FactorFit
     family = "gaussian"
     link = "identity"
+    link = "identity"
 
     @property
     def residual_sd(self) -> float:
