@@ -22,7 +22,7 @@ STEP = 1e-4
 """Step in ζ of the central difference of the exact gradient; truncation and rounding are near 1e-8."""
 WEAK, STRONG = 3.0, 0.01
 """−log of the correlation over a short gap, and over a long one, that a search for φ begins and ends with."""
-RATIO, FEWEST, MOST = 3.0, 6, 16
+RATIO, FEWEST, MOST = 1.8, 10, 24
 """How far apart in −log φ the points of that search are, and how many."""
 LOOSE = 1e-3
 """Newton decrement that is enough at such a point."""
