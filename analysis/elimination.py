@@ -19,6 +19,8 @@ from analysis.kernels.elimination import Layout, RowPlaces
 ROOM = 4e9
 """Bytes that the dense part may take; it stands in memory about four times."""
 COPIES = 4
+ENOUGH = 6000
+"""Nodes of a chunk that are worth a core's attention."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def _in_chunks(above: np.ndarray, base: np.ndarray, tail: int) -> tuple[np.ndarr
     nodes, eliminated = above.shape
     unit = np.arange(nodes) if eliminated == 1 else above[:, -1].copy()
     unit[base[-2] :] = np.arange(base[-2], nodes)  # the outermost levels are their own
-    count = 16 if tail <= 100 else 2 if tail <= 5000 else 1
+    count = int(np.clip(nodes // ENOUGH, 1, 16)) if tail <= 100 else 2 if tail <= 5000 else 1
     size = np.bincount(unit - base[-2], minlength=nodes - int(base[-2]))
     chunk_of_unit = np.minimum(np.cumsum(size) * count // (size.sum() + 1), count - 1)
     chunk = chunk_of_unit[unit - base[-2]]

@@ -155,12 +155,25 @@ class Criterion:
         return np.asarray(out.sum(axis=0))
 
 
+class Optimum(Protocol):
+    """What estimates are made of, whatever the number of factors: rss, beta (p,), inverse (p, p) and deviance at the optimum."""
+
+    @property
+    def deviance(self) -> float: ...
+    @property
+    def rss(self) -> float: ...
+    @property
+    def beta(self) -> np.ndarray: ...
+    @property
+    def inverse(self) -> np.ndarray: ...
+
+
 @dataclass(frozen=True)
 class LinearFit:
     """A fitted linear mixed model, on the scale of the data.
 
     beta (p,), vcov (p, p): fixed effects;  g (q, q): covariance of the random effects, factor by factor
-    theta (m,), lam (q, q): the optimum on the inner scale
+    theta (m,), lam (q, q): the optimum on the inner scale;  profile: the criterion there
     """
 
     moments: Inner
@@ -175,16 +188,22 @@ class LinearFit:
     log_likelihood: float
     converged: bool
     singular: bool
+    profile: Optimum
 
     @property
     def degrees(self) -> int:
         """n − p for REML, n for ML."""
         return degrees(self.moments, self.reml)
 
+    @property
+    def hessian(self) -> np.ndarray:
+        """(m, m) of the deviance in θ at the optimum."""
+        return self.minimum.hessian
+
 
 @dataclass(frozen=True)
 class LmmFit(LinearFit):
-    """A fit with one grouping factor; profile: the criterion at the optimum."""
+    """A fit with one grouping factor."""
 
     moments: Moments
     profile: Profile
@@ -226,19 +245,6 @@ def fit_at(criterion_of: Criterion, minimum: Minimum) -> LmmFit:
     """The fit that belongs to an optimum."""
     best = criterion_of.at(minimum.x)
     return LmmFit(**estimates(criterion_of.moments, criterion_of.reml, minimum, best), profile=best)
-
-
-class Optimum(Protocol):
-    """What estimates are made of, whatever the number of factors: rss, beta (p,), inverse (p, p) and deviance at the optimum."""
-
-    @property
-    def deviance(self) -> float: ...
-    @property
-    def rss(self) -> float: ...
-    @property
-    def beta(self) -> np.ndarray: ...
-    @property
-    def inverse(self) -> np.ndarray: ...
 
 
 def estimates(moments: Inner, reml: bool, minimum: Minimum, best: Optimum) -> dict[str, Any]:

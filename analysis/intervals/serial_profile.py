@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from analysis.intervals.held import Held
 from analysis.linear import LmmFit
 from analysis.optimize import minimise_factor
 from analysis.serial import AR1
@@ -19,8 +20,6 @@ FINE = 1e-4
 WIDE = 1.0
 """Standard error of ζ at most: where it is larger the curvature says little."""
 ENOUGH = 1e-12
-
-Held = Callable[[float], float]
 
 
 def serial_held(ml: SerialFit, plain: Callable[[LmmFit], Held]) -> Held:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtri
 
+from analysis.inference.optimum import joint_hessian, optimum
 from analysis.intervals.parameters import Parameter
-from analysis.linear import Criterion, LmmFit
+from analysis.linear import LinearFit
 from analysis.serial_fit import SerialFit, covariance, phi_wald
 
 STEP = 1e-6
 """Relative step of the numerical slopes of SDs and correlations in θ; they are smooth and of order one."""
 
 
-def spread_intervals(fit: LmmFit, wanted: list[Parameter], level: float) -> np.ndarray:
+def spread_intervals(fit: LinearFit, wanted: list[Parameter], level: float) -> np.ndarray:
     """(parameters, 2) lower and upper limits of `sd`, `cor`, `sigma`, `phi`; NaN in a singular fit, where Wald has no meaning.
 
     The covariance is twice the inverse Hessian of the deviance in (θ, log σ), and φ, the fixed effects profiled out.
@@ -40,14 +41,16 @@ def spread_intervals(fit: LmmFit, wanted: list[Parameter], level: float) -> np.n
     return out
 
 
-def _covariance(fit: LmmFit, point: np.ndarray) -> np.ndarray:
+def _covariance(fit: LinearFit, point: np.ndarray) -> np.ndarray:
     """(m + 1, m + 1) of (θ, log σ); φ is as uncertain as it is."""
     if isinstance(fit, SerialFit):
         return covariance(fit)[1:, 1:]
-    return np.asarray(2.0 * np.linalg.inv(Criterion(fit.moments, fit.reml).at_sigma(point[:-1], point[-1])[2]))
+    hessian = joint_hessian(fit, optimum(fit))  # in (θ, σ), where the slope in σ is zero
+    units = np.append(np.ones(len(fit.theta)), np.exp(point[-1]))
+    return np.asarray(2.0 * np.linalg.inv(units[:, None] * hessian * units))
 
 
-def _free(fit: LmmFit, parameter: Parameter, point: np.ndarray) -> float:
+def _free(fit: LinearFit, parameter: Parameter, point: np.ndarray) -> float:
     """The parameter on its unbounded scale, at (θ, log σ)."""
     m = fit.moments
     sigma = float(np.exp(point[-1])) * m.scale_y

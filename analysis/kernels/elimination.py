@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.kernels.compiled import compiled
+from analysis.kernels.compiled import compiled, inlined
 
 
 class Layout(NamedTuple):
@@ -103,12 +103,17 @@ def cross_products(
                     kept[columns + k, column] += x[j, k] * zb
 
 
-@compiled
+@inlined
 def scale_block(at: Layout, lam: np.ndarray, f: int, node: int, out: np.ndarray) -> None:
     """One node's block, in place: Λ'K Λ, and I where it meets itself."""
     width, start, first = at.q[f], at.ptr[node], at.first[f]
-    count = (at.ptr[node + 1] - start) // width
-    for r in range(count):
+    stop = at.ptr[node + 1]
+    count = (stop - start) // width
+    if width == 1:
+        own = lam[first, first]
+        for cell in range(start, stop):
+            out[cell] *= own
+    for r in range(count if width > 1 else 0):
         at_row = start + r * width
         for b in range(width):
             total = 0.0
@@ -153,9 +158,13 @@ def scale_kept(at: Layout, lam: np.ndarray, kept: np.ndarray, out: np.ndarray) -
             out[r, c] = kept[r, c]
 
 
-@compiled
+@inlined
 def scale_rows(lam: np.ndarray, first: int, size: int, start: int, width: int, out: np.ndarray) -> None:
     """Λ' from the left on `size` rows of a block, in place."""
+    if size == 1:
+        for b in range(width):
+            out[start + b] *= lam[first, first]
+        return
     for a in range(size):
         for b in range(width):
             total = 0.0
@@ -164,7 +173,7 @@ def scale_rows(lam: np.ndarray, first: int, size: int, start: int, width: int, o
             out[start + a * width + b] = total
 
 
-@compiled
+@inlined
 def product(values: np.ndarray, a: int, b: int, width: int) -> float:
     """The product of two rows of a block."""
     total: float = values[a] * values[b]
@@ -177,11 +186,10 @@ def product(values: np.ndarray, a: int, b: int, width: int) -> float:
 def eliminate(at: Layout, first: int, last: int, lam: np.ndarray, blocks: np.ndarray, kept: np.ndarray) -> float:
     """Cholesky of a chunk, node by node. `blocks` holds Z'W[Z X] and is overwritten with the factor; its share is taken from
     `kept`, the lower part. Returns the log determinant of the part eliminated; NaN where a pivot is not positive."""
-    eliminated, columns, d = len(at.base) - 1, len(at.t_factor), at.dense
     for place in range(first, last):
         if at.of[at.queue[place]] > 0:
             scale_block(at, lam, at.of[at.queue[place]], at.queue[place], blocks)
-    logs = 0.0
+    logs, pivots = 0.0, 1.0
     for place in range(first, last):
         node = at.queue[place]
         f = at.of[node]
@@ -190,49 +198,70 @@ def eliminate(at: Layout, first: int, last: int, lam: np.ndarray, blocks: np.nda
             scale_block(at, lam, 0, node, blocks)
         start = at.ptr[node]
         count = (at.ptr[node + 1] - start) // width
-        for r in range(count):  # the own rows give the factor, the others are solved with it
-            own = start + r * width
-            for b in range(min(r + 1, width)):
+        for b in range(width):  # the own rows give the factor, the others are solved with it
+            total = blocks[start + b * width + b]
+            for c in range(b):
+                total -= blocks[start + b * width + c] ** 2
+            if not total > 0.0:
+                return np.nan
+            pivots *= total
+            if not 1e-200 < pivots < 1e200:  # one logarithm for many pivots
+                logs += np.log(pivots)
+                pivots = 1.0
+            root = np.sqrt(total)
+            over = 1.0 / root
+            blocks[start + b * width + b] = root
+            for r in range(b + 1, count):
+                own = start + r * width
                 total = blocks[own + b]
                 for c in range(b):
                     total -= blocks[own + c] * blocks[start + b * width + c]
-                if r == b:
-                    if not total > 0.0:
-                        return np.nan
-                    blocks[own + b] = np.sqrt(total)
-                    logs += np.log(total)
-                else:
-                    blocks[own + b] = total / blocks[start + b * width + b]
-        kept_first, kept_count = at.tptr[node], at.tptr[node + 1] - at.tptr[node]
-        rest = start + at.t_row[f] * width
-        for g in range(f + 1, eliminated):
-            above, size = at.above[node, g], at.q[g]
-            target = at.ptr[above]
-            for b in range(size):
-                mine = start + (at.row_of[f, g] + b) * width
-                for h in range(g, eliminated):
-                    into = target + b if h == g else target + at.row_of[g, h] * size + b
-                    other = start + at.row_of[f, h] * width
-                    for a in range(at.q[h]):
-                        blocks[into + a * size] -= product(blocks, other + a * width, mine, width)
-                into = target + at.t_row[g] * size + b
-                for i in range(kept_count):
-                    blocks[into + at.tmap[g, kept_first + i] * size] -= product(blocks, rest + i * width, mine, width)
-                into += (at.tptr[above + 1] - at.tptr[above]) * size
-                for k in range(d):
-                    other = rest + (kept_count + k) * width
-                    blocks[into + k * size] -= product(blocks, other, mine, width)
-        for i in range(kept_count):
-            row, mine = at.tidx[kept_first + i], rest + i * width
-            for j in range(i + 1):
-                kept[row, at.tidx[kept_first + j]] -= product(blocks, mine, rest + j * width, width)
-        for k in range(d):
-            row, mine = columns + k, rest + (kept_count + k) * width
-            for j in range(kept_count):
-                kept[row, at.tidx[kept_first + j]] -= product(blocks, mine, rest + j * width, width)
-            for j in range(k + 1):
-                kept[row, columns + j] -= product(blocks, mine, rest + (kept_count + j) * width, width)
-    return logs
+                blocks[own + b] = total * over
+        pass_up(at, node, f, width, start, blocks)
+        pass_on(at, node, width, start + at.t_row[f] * width, blocks, kept)
+    return logs + np.log(pivots)
+
+
+@inlined
+def pass_up(at: Layout, node: int, f: int, width: int, start: int, blocks: np.ndarray) -> None:
+    """Takes a node's share from the blocks of the nodes that it lies in."""
+    eliminated, d = len(at.base) - 1, at.dense
+    kept_first, kept_count = at.tptr[node], at.tptr[node + 1] - at.tptr[node]
+    rest = start + at.t_row[f] * width
+    for g in range(f + 1, eliminated):
+        above, size = at.above[node, g], at.q[g]
+        target = at.ptr[above]
+        t_row, above_count = at.t_row[g], at.tptr[above + 1] - at.tptr[above]
+        for b in range(size):
+            mine = start + (at.row_of[f, g] + b) * width
+            for h in range(g, eliminated):
+                into = target + b if h == g else target + at.row_of[g, h] * size + b
+                other = start + at.row_of[f, h] * width
+                for a in range(at.q[h]):
+                    blocks[into + a * size] -= product(blocks, other + a * width, mine, width)
+            into = target + t_row * size + b
+            for i in range(kept_count):
+                blocks[into + at.tmap[g, kept_first + i] * size] -= product(blocks, rest + i * width, mine, width)
+            into += above_count * size
+            for k in range(d):
+                blocks[into + k * size] -= product(blocks, rest + (kept_count + k) * width, mine, width)
+
+
+@inlined
+def pass_on(at: Layout, node: int, width: int, rest: int, blocks: np.ndarray, kept: np.ndarray) -> None:
+    """Takes a node's share from the kept and dense columns; its rows for these begin at `rest`."""
+    columns, d = len(at.t_factor), at.dense
+    kept_first, kept_count = at.tptr[node], at.tptr[node + 1] - at.tptr[node]
+    for i in range(kept_count):
+        row, mine = at.tidx[kept_first + i], rest + i * width
+        for j in range(i + 1):
+            kept[row, at.tidx[kept_first + j]] -= product(blocks, mine, rest + j * width, width)
+    for k in range(d):
+        row, mine = columns + k, rest + (kept_count + k) * width
+        for j in range(kept_count):
+            kept[row, at.tidx[kept_first + j]] -= product(blocks, mine, rest + j * width, width)
+        for j in range(k + 1):
+            kept[row, columns + j] -= product(blocks, mine, rest + (kept_count + j) * width, width)
 
 
 @compiled
@@ -289,6 +318,92 @@ def solve_forward(at: Layout, first: int, last: int, factor: np.ndarray, right: 
                 tail[at.tidx[kept_first + i]] -= factor[start + (at.t_row[f] + i) * width + b] * total
             for k in range(len(tail) - columns):
                 tail[columns + k] -= factor[start + (at.t_row[f] + kept_count + k) * width + b] * total
+
+
+@compiled
+def forward_rows(
+    at: Layout,
+    factor: np.ndarray,
+    node: np.ndarray,
+    v: np.ndarray,
+    tail: np.ndarray,
+    norm: np.ndarray,
+    cross: np.ndarray,
+) -> None:
+    """L w = v for rows v (r, terms), each with the columns of the nodes (S, r) that it names, −1 for none.
+
+    Adds w'w to norm (r,) and L⁻¹[dense]·w to cross (r, dense), over the eliminated columns; tail (r, T) loses their share.
+    A row walks up from its own nodes through those that they lie in: these alone are touched (Davis, 2006, ch. 3).
+    """
+    eliminated, d = len(at.base) - 1, at.dense
+    work = np.zeros(at.upos[-1])
+    touched = np.empty((eliminated, eliminated + 1), dtype=np.int64)
+    count = np.empty(eliminated, dtype=np.int64)
+    for j in range(v.shape[0]):
+        for f in range(eliminated):
+            count[f] = 0
+            if node[f, j] >= 0:
+                touched[f, 0] = node[f, j]
+                count[f] = 1
+                for b in range(at.q[f]):
+                    work[at.upos[node[f, j]] + b] = v[j, at.first[f] + b]
+        for f in range(eliminated):
+            width = at.q[f]
+            for place in range(count[f]):
+                here = touched[f, place]
+                start, own = at.ptr[here], at.upos[here]
+                kept_first, kept_count = at.tptr[here], at.tptr[here + 1] - at.tptr[here]
+                for g in range(f + 1, eliminated):
+                    above = at.above[here, g]
+                    known = False
+                    for other in range(count[g]):
+                        known = known or touched[g, other] == above
+                    if not known:
+                        touched[g, count[g]] = above
+                        count[g] += 1
+                for b in range(width):
+                    total = work[own + b]
+                    for c in range(b):
+                        total -= factor[start + b * width + c] * work[own + c]
+                    total /= factor[start + b * width + b]
+                    work[own + b] = total
+                    norm[j] += total * total
+                    for g in range(f + 1, eliminated):
+                        above = at.upos[at.above[here, g]]
+                        for a in range(at.q[g]):
+                            work[above + a] -= factor[start + (at.row_of[f, g] + a) * width + b] * total
+                    row = at.t_row[f]
+                    for i in range(kept_count):
+                        tail[j, at.tidx[kept_first + i]] -= factor[start + (row + i) * width + b] * total
+                    for k in range(d):
+                        cross[j, k] += factor[start + (row + kept_count + k) * width + b] * total
+                for b in range(width):
+                    work[own + b] = 0.0
+
+
+@compiled
+def coordinates(at: Layout, rows: np.ndarray, columns: np.ndarray) -> None:
+    """The row and column of the whole matrix that each place of the flat blocks stands for: eliminated, kept, dense."""
+    eliminated, width_all = len(at.base) - 1, at.upos[-1]
+    kept = len(at.t_factor)
+    for f in range(eliminated):
+        width = at.q[f]
+        for node in range(at.base[f], at.base[f + 1]):
+            place = at.ptr[node]
+            for g in range(f, eliminated):
+                above = node if g == f else at.above[node, g]
+                for a in range(at.q[g]):
+                    for b in range(width):
+                        rows[place], columns[place] = at.upos[above] + a, at.upos[node] + b
+                        place += 1
+            for i in range(at.tptr[node], at.tptr[node + 1]):
+                for b in range(width):
+                    rows[place], columns[place] = width_all + at.tidx[i], at.upos[node] + b
+                    place += 1
+            for k in range(at.dense):
+                for b in range(width):
+                    rows[place], columns[place] = width_all + kept + k, at.upos[node] + b
+                    place += 1
 
 
 @compiled
@@ -455,7 +570,7 @@ def contract_kept(at: Layout, lam: np.ndarray, kept: np.ndarray, tail: np.ndarra
             out[at.first[g] + a, at.first[g] + b] += total
 
 
-@compiled
+@inlined
 def meet(
     lam: np.ndarray,
     mine: int,

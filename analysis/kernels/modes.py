@@ -15,6 +15,8 @@ SETTLED = 1e-12
 """Newton's decrement before the last step to a mode; the error left after that step is of its square."""
 CLOSE = 1e-8
 """Below this decrement a step is taken without asking whether the density rises: rounding would decide."""
+ROUNDING = 1e-12
+"""The same as a share of the log density, for counts in millions."""
 
 
 @compiled
@@ -130,7 +132,7 @@ def find_mode(
                 u[:] = trial
                 return True
             reached = _climb(family, y, size, extra, n, fixed, v, trial, chol, eta, rows, scratch, score)
-            if reached > value or (decrement < CLOSE and np.isfinite(reached)):
+            if reached > value or (decrement < CLOSE + ROUNDING * abs(value) and np.isfinite(reached)):
                 break
             share *= 0.5
             if share < 1e-15:
