@@ -78,14 +78,15 @@ def _translated(design: Design, formula: str) -> str:
 
 def _made(design: Design, also: list[str]) -> list[str]:
     """The lines that make the formula's columns; `also` are further columns that a row must have."""
-    group = design.spec.random[0].group
+    group = design.group
     person = r_column(group[0]) if len(group) == 1 else f"interaction({', '.join(map(r_column, group))}, drop = TRUE)"
     made: list[SplitColumn | TimedColumn] = [*design.splits, *design.occasions.columns]
     names = _names(design)
     lines = _lags(design, person, names)
     if made:
         parts = (design.fixed_terms, *design.random_terms)
-        used = [*plain_names(design.spec.outcome), *(name for part in parts for name in part.prepared.columns), *group]
+        used = [*plain_names(design.spec.outcome), *(name for part in parts for name in part.prepared.columns)]
+        used += [name for term in design.spec.random for name in term.group]
         used += [design.occasions.day] if design.occasions.columns and design.occasions.day else []
         used += also
         listed = ", ".join(f'"{names.get(name, name)}"' for name in dict.fromkeys(used))
