@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.kernels import gaussian, information, laplace, quadrature, rows, state
+from analysis.kernels import columns, gaussian, information, laplace, quadrature, rows, state
 
 Say = Callable[[str], None]
 
@@ -81,6 +81,8 @@ def _kernels() -> list[tuple[str, Any, tuple[Any, ...]]]:
         ),
         ("information", information.trace_sums, (zz, zw, one, one, place, place)),
         ("bias of the covariance", information.excess_sums, (zz, zw, one, one, place, place)),
+        ("products of columns", columns.products, (np.ones((2, 4)),)),
+        ("mixtures of columns", columns.mixed, (np.ones((2, 4)), np.eye(2))),
         (
             "plain generalised model",
             rows.slopes_of_rows,
