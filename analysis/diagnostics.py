@@ -85,8 +85,8 @@ def messages(fit: LmmFit | GlmmFit, design: Design, state: PersonState) -> list[
         out.append(
             "The counts are no more spread than Poisson's: the size parameter is infinite, and the fit is Poisson's."
         )
-    binary = isinstance(fit, GlmmFit) and fit.data.family < POISSON
-    if state.n.max() == 1.0 and binary and fit.data.size.max() == 1.0:
+    binary = isinstance(fit, GlmmFit) and fit.data.family < POISSON and fit.data.size.max() == 1.0
+    if state.n.max() == 1.0 and binary:
         out.append(
             f"Each level of {design.factor!r} has one 0/1 answer, from which no spread between levels can be told; "
             "leave the random part out, or use a factor with several rows a level."
