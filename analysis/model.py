@@ -234,12 +234,15 @@ class MultilevelModel:
         value, slope = self._respond(eta) if scale == "response" else (eta, np.ones_like(eta))
         out = pd.DataFrame({"estimate": value}, index=rows.index)
         if se:
-            out["se"] = slope * prediction.linear_predictor_se(
-                rows, self._predictor_covariance, modes[0] if modes else None, self.fit.g
-            )
+            out["se"] = slope * self._predictor_se(rows, modes)
         if newdata is None:
             out = out.iloc[np.argsort(self.design.positions, kind="stable")]
         return out if se else out["estimate"].rename("prediction")
+
+    def _predictor_se(self, rows: prediction.Rows, modes: Sequence[Modes]) -> np.ndarray:
+        if modes and isinstance(self.fit, FactorFit):
+            return prediction.factors_se(rows, self.fit)
+        return prediction.linear_predictor_se(rows, self._predictor_covariance, modes[0] if modes else None, self.fit.g)
 
     def _rows(self, newdata: pd.DataFrame | None, random: bool) -> prediction.Rows:
         if newdata is None:
@@ -318,4 +321,9 @@ class MultilevelModel:
     @property
     def estimator(self) -> str:
         """REML, ML, Laplace or AGQ-k."""
+        raise NotImplementedError
+
+    @property
+    def family(self) -> str:
+        """The outcome's distribution: gaussian, binomial, poisson, …"""
         raise NotImplementedError

@@ -68,9 +68,7 @@ def glmm(
     """
     link, kind = read_kind(family, link)
     design = build_design(formula, frame, person=person, day=day, prompt=prompt, weights=weights, offset=offset)
-    if design.several:
-        raise SpecError(f"the formula {formula!r}: nested and crossed factors of a GLMM are not available yet.")
-    fit = fit_glmm(responses(design, kind), agq)
+    fit = fit_glmm(responses(design, kind), agq, design.several)
     return GeneralisedModel(design, person_state(design), fit, family, link, weights, offset)
 
 
@@ -91,9 +89,5 @@ def clmm(
     link, kind = read_link("ordinal", link)
     coded, labels = with_codes(formula, frame)
     design = without_intercept(build_design(formula, coded, person=person, day=day, prompt=prompt))
-    if design.several:
-        raise SpecError(
-            f"the formula {formula!r}: nested and crossed factors of an ordinal model are not available yet."
-        )
     data, labels = ordinal_responses(design, kind, labels)
-    return OrdinalModel(design, person_state(design), fit_glmm(data, agq), link=link, labels=labels)
+    return OrdinalModel(design, person_state(design), fit_glmm(data, agq, design.several), link=link, labels=labels)

@@ -23,6 +23,11 @@ def compiled(loop: Loop) -> Loop:
     return cast(Loop, njit(cache=True, nogil=True, error_model="numpy")(loop))
 
 
+def inlined(loop: Loop) -> Loop:
+    """A part of a kernel that is written into it before it is compiled: a call that hands on many arrays costs more than it does."""
+    return cast(Loop, njit(inline="always")(loop))
+
+
 def each(work: Callable[[int], Result], parts: int) -> list[Result]:
     """The results of work(0) … work(parts − 1), in this order, on as many cores as there are.
 

@@ -235,7 +235,7 @@ def test_degrees_of_freedom_are_persons_minus_between_terms(make_diary):
         ({"agq": 0}, "agq=0"),
         ({"agq": 5, "formula": "y ~ x + (1 + x | person)"}, "single random effect"),
         ({"weights": "size"}, "'size'"),
-        ({"formula": "y ~ x + (1 | person) + (1 | day)"}, "not available yet"),
+        ({"agq": 5, "formula": "y ~ x + (1 | person) + (1 | day)"}, "2 grouping factors"),
     ],
 )
 def test_a_wrong_question_is_refused(make_diary, options, words):
