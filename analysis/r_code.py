@@ -37,7 +37,7 @@ def r_code(
 
 def nlme_code(design: Design, residual: AR1 | CAR1, reml: bool) -> str:
     """The same for nlme's lme; independent blocks of random terms become pdBlocked, joint factors a column of their own."""
-    spec, group = design.spec, design.spec.random[0].group
+    spec, group = design.spec, design.group
     assert design.lent is not None
     time, parts = residual.columns(design.lent)
     lines = ["library(nlme)", *_made(design, [time, *parts])]

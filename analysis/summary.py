@@ -114,7 +114,11 @@ def _facts(fit: Any) -> list[tuple[str, str]]:
     if fit.residual_correlation is not None:
         facts.append(("Residuals", _serial(fit)))
     if fit.dispersion is not None:
-        facts.append(("Dispersion", f"size κ {number(fit.dispersion, 3)}: the variance of a count is μ + μ²/κ"))
+        size = f"size κ {number(fit.dispersion, 3)}" if np.isfinite(fit.dispersion) else "size κ without end"
+        facts.append(("Dispersion", f"{size}: the variance of a count is μ + μ²/κ"))
+    if fit.thresholds is not None:
+        rows = zip(fit.thresholds.index, *fit.thresholds.to_numpy().T, strict=True)
+        facts += [("Threshold", f"{name} {number(value, 2)} (SE {number(se, 2)})") for name, value, se in rows]
     for name in dict.fromkeys(split.column for split in design.splits if split.kind == "between"):
         if name in fit.state.names:
             anchor = number(mean_of_persons(fit.state.means(name)), 2)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.kernels import gaussian, information, laplace, quadrature, rows, serial, state
+from analysis.kernels import columns, gaussian, information, laplace, quadrature, rows, serial, state
 
 Say = Callable[[str], None]
 
@@ -93,6 +93,8 @@ def _kernels() -> list[tuple[str, Any, tuple[Any, ...]]]:
         ),
         ("linear slope in time", serial.along, (zz, zw, zz, zw, one, np.eye(2))),
         ("noise in time", serial.colour, (y.copy(), zero)),
+        ("products of columns", columns.products, (np.ones((2, 4)),)),
+        ("mixtures of columns", columns.mixed, (np.ones((2, 4)), np.eye(2))),
         (
             "plain generalised model",
             rows.slopes_of_rows,
