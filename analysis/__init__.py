@@ -12,6 +12,7 @@ from analysis.components import VarianceComponents, variance_components
 from analysis.errors import AnalysisError, DesignError, SpecError
 from analysis.generalised_model import LogisticModel
 from analysis.linear_model import LinearModel
+from analysis.mediation import Mediation, mediate
 from analysis.model import MultilevelModel
 from analysis.models import glmm, lmm
 from analysis.pseudobulk import Pseudobulk, pseudobulk
@@ -23,6 +24,7 @@ __all__ = [
     "DesignError",
     "LinearModel",
     "LogisticModel",
+    "Mediation",
     "ModelState",
     "MultilevelModel",
     "Pseudobulk",
@@ -33,6 +35,7 @@ __all__ = [
     "collect",
     "glmm",
     "lmm",
+    "mediate",
     "pseudobulk",
     "scale_reliability",
     "variance_components",

@@ -94,7 +94,11 @@ class Pseudobulk(Answer):
             "mean": "Groups: unweighted means of the rows of each.",
             "sum": "Groups: log2 of the summed counts per million of the summed sizes, (sum + prior) / (size + 2 prior) as voom.",
         }[self.how]
-        more = " q: false-discovery rate, Benjamini and Hochberg, over the outcomes of each term." if self.outcomes > 1 else ""
+        more = (
+            " q: false-discovery rate, Benjamini and Hochberg, over the outcomes of each term."
+            if self.outcomes > 1
+            else ""
+        )
         return (f"{figure} Rows as replicates: WRONG here, for contrast; rows of one group are not independent.{more}",)
 
     @property
@@ -178,19 +182,25 @@ def pseudobulk(
     starts, x = design.starts, design.matrix(design.fixed)
     sizes = _sizes(frame, size, values, design, how)
     sums = _sums(values, starts)
-    figures = sums / np.diff(starts)[:, None] if how == "mean" else _per_million(sums, _sums(sizes[:, None], starts), prior)
+    figures = (
+        sums / np.diff(starts)[:, None] if how == "mean" else _per_million(sums, _sums(sizes[:, None], starts), prior)
+    )
     means = np.add.reduceat(x, starts[:-1], axis=0) / np.diff(starts)[:, None]
     varies = np.abs(x - np.repeat(means, np.diff(starts), axis=0)).max(axis=0) > CONSTANT * np.abs(x).max(axis=0)
     kept = np.flatnonzero(~varies)
     kept_names = [design.fixed_names[j] for j in kept]
     if not len(kept):
-        raise DesignError(f"all terms vary within {level_words(design.factor)}; there is nothing that their means can tell.")
+        raise DesignError(
+            f"all terms vary within {level_words(design.factor)}; there is nothing that their means can tell."
+        )
     beta, rss, inverse, df = _least_squares(means[:, kept], figures, kept_names, "groups")
     groups = _table(names, kept_names, beta, rss, inverse, df, level)
     rows = _rows_as_replicates(x, values, sizes, how, prior, design.fixed_names)
     fit = lmm(formula, frame) if outcomes is None and how == "mean" else None
     reasons = _reasons(design, x, means, varies, fit)
-    spread = (rows[1] - np.diff(starts)[0] * rss) / max(design.n_obs - design.n_persons - int(varies.sum()), 1)  # in groups
+    spread = (rows[1] - np.diff(starts)[0] * rss) / max(
+        design.n_obs - design.n_persons - int(varies.sum()), 1
+    )  # in groups
     boundary = np.diff(starts)[0] * rss / df <= spread if not reasons else np.zeros(len(names), dtype=bool)
     return Pseudobulk(
         groups=groups,
@@ -225,7 +235,9 @@ def _read(
         raise SpecError(f"outcomes={outcomes!r} must be a list of columns, or a frame.")
     if isinstance(outcomes, pd.DataFrame):
         if not outcomes.index.equals(frame.index):
-            raise SpecError("outcomes= is a frame with another index than the data's; give the same rows in the same order.")
+            raise SpecError(
+                "outcomes= is a frame with another index than the data's; give the same rows in the same order."
+            )
         names, table, rest = [str(name) for name in outcomes.columns], outcomes, frame
     else:
         names = [str(name) for name in outcomes]
@@ -272,7 +284,9 @@ def _sizes(frame: pd.DataFrame, size: str | None, values: np.ndarray, design: De
         raise unknown_column(size, frame.columns, "size")
     sizes = frame[size].to_numpy(dtype=float)[design.positions]
     if not (sizes >= values.max(axis=1)).all():
-        raise SpecError(f"size={size!r} must hold each row's total count, no lower than its outcomes and nowhere missing.")
+        raise SpecError(
+            f"size={size!r} must hold each row's total count, no lower than its outcomes and nowhere missing."
+        )
     return sizes
 
 
@@ -370,7 +384,9 @@ def _reasons(design: Design, x: np.ndarray, means: np.ndarray, varies: np.ndarra
 
 def _estimate(row: pd.Series) -> str:
     places = decimals_for((row["upper"] - row["lower"]) / 2)
-    return f"{number(row['estimate'], places)} ({interval(row['lower'], row['upper'], places)}; {number(row['df'], 1)} df)"
+    return (
+        f"{number(row['estimate'], places)} ({interval(row['lower'], row['upper'], places)}; {number(row['df'], 1)} df)"
+    )
 
 
 def _shown(frame: pd.DataFrame, level: float) -> pd.DataFrame:

@@ -69,10 +69,14 @@ def _histograms(result: Any) -> Any:
                 )
                 .properties(width=300, height=190, title=titled(name, f"q below 0.05: {found:,}", offset=12))
             )
-        panels.append(alt.hconcat(*charts, spacing=50, title=titled(term_words(term), offset=10)).resolve_scale(y="shared"))
+        panels.append(
+            alt.hconcat(*charts, spacing=50, title=titled(term_words(term), offset=10)).resolve_scale(y="shared")
+        )
     title = alt.TitleParams(
         text=f"p of {result.outcomes:,} outcomes",
-        subtitle=["Without any differences p is flat; a pile at zero on the right alone comes of taking rows of one group as independent."],
+        subtitle=[
+            "Without any differences p is flat; a pile at zero on the right alone comes of taking rows of one group as independent."
+        ],
         fontSize=17,
         offset=18,
     )
