@@ -10,11 +10,12 @@ from analysis.centering import within_between
 from analysis.collected import ModelState, collect
 from analysis.components import VarianceComponents, variance_components
 from analysis.errors import AnalysisError, DesignError, SpecError
-from analysis.generalised_model import LogisticModel
+from analysis.generalised_model import GeneralisedModel
 from analysis.linear_model import LinearModel
 from analysis.mediation import Mediation, mediate
 from analysis.model import MultilevelModel
-from analysis.models import glmm, lmm
+from analysis.models import clmm, glmm, lmm
+from analysis.ordinal_model import OrdinalModel
 from analysis.pseudobulk import Pseudobulk, pseudobulk
 from analysis.scale_reliability import ScaleReliability, scale_reliability
 
@@ -22,16 +23,18 @@ __all__ = [
     "AnalysisError",
     "Benchmark",
     "DesignError",
+    "GeneralisedModel",
     "LinearModel",
-    "LogisticModel",
     "Mediation",
     "ModelState",
     "MultilevelModel",
+    "OrdinalModel",
     "Pseudobulk",
     "ScaleReliability",
     "SpecError",
     "VarianceComponents",
     "benchmark",
+    "clmm",
     "collect",
     "glmm",
     "lmm",

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.design import Design, build_design, rows_like
 from analysis.errors import SpecError
-from analysis.linear import fit_lmm
+from analysis.linear import LmmFit, fit_lmm
 from analysis.linear_model import LinearModel
 from analysis.moments import gaussian_moments, person_state
 from analysis.occasions import Occasions
@@ -62,7 +62,10 @@ class ModelState:
         moments = gaussian_moments(people, design.fixed, design.random, design.blocks, people.names[-1])
         starts = np.concatenate([[0], np.cumsum(people.n)])
         here = replace(design, starts=starts, levels=people.levels)
-        return LinearModel(here, people, fit_lmm(moments, reml, None if start is None else start.fit))
+        earlier = None if start is None else start.fit
+        if earlier is not None and not isinstance(earlier, LmmFit):
+            raise SpecError("start= is a fit with other random terms; give a fit of the same formula.")
+        return LinearModel(here, people, fit_lmm(moments, reml, earlier))
 
     def _joined(self, more: ModelState) -> ModelState:
         levels = more.people.levels
@@ -112,9 +115,15 @@ def collect(
 ) -> ModelState:
     """The state of a linear model's rows: `collect(formula, frame).fit()` is `lmm(formula, frame)`, without the rows.
 
-    Formula, dropped rows and errors are those of `lmm`.
+    Formula, dropped rows and errors are those of `lmm`; several grouping factors are a SpecError.
     """
     design = build_design(formula, frame, person=person, day=day, prompt=prompt)
+    if design.several:
+        names = ", ".join(repr(factor.name) for factor in design.several)
+        raise SpecError(
+            f"the formula {formula!r}: a state holds the sums of one grouping factor, not of {names}; keep the rows and fit "
+            "them with lmm()."
+        )
     return ModelState(_without_rows(design), person_state(design))
 
 

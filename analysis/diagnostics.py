@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 
 from analysis.corrections import nickell_bias, nickell_corrected, reliability_of_mean, usual_levels
+from analysis.covariance import SINGULAR
 from analysis.design import Design
 from analysis.errors import DesignError
 from analysis.generalised import GlmmFit
-from analysis.linear import LmmFit
+from analysis.kernels.families import POISSON
+from analysis.linear import LinearFit
 from analysis.state import PersonState
 
 SHORT = 50
@@ -36,9 +38,9 @@ class Convergence:
     evaluations: int
 
 
-def convergence(fit: LmmFit | GlmmFit) -> Convergence:
+def convergence(fit: LinearFit | GlmmFit) -> Convergence:
     minimum = fit.minimum
-    structure = fit.moments.structure if isinstance(fit, LmmFit) else fit.data.structure
+    structure = fit.moments.structure if isinstance(fit, LinearFit) else fit.data.structure
     return Convergence(
         projected_gradient=minimum.projected_gradient,
         decrement=minimum.decrement,
@@ -48,7 +50,7 @@ def convergence(fit: LmmFit | GlmmFit) -> Convergence:
     )
 
 
-def messages(fit: LmmFit | GlmmFit, design: Design, state: PersonState) -> list[str]:
+def messages(fit: LinearFit | GlmmFit, design: Design, state: PersonState) -> list[str]:
     """Sentences on what limits the fit, the gravest first; empty where nothing does."""
     out = []
     if not fit.converged:
@@ -56,33 +58,59 @@ def messages(fit: LmmFit | GlmmFit, design: Design, state: PersonState) -> list[
             out.append(
                 "The model did not converge: a predictor separates the outcome, and its estimate runs to infinity."
             )
+        elif isinstance(fit, GlmmFit) and fit.endless:
+            out.append(
+                f"The model did not converge: the levels of {design.factor!r} are so far apart that their spread runs to "
+                "infinity; most of them have only one kind of answer."
+            )
         else:
             gradient, decrement = fit.minimum.projected_gradient, fit.minimum.decrement
             out.append(f"The model did not converge (gradient {gradient:.1e}, Newton decrement {decrement:.1e}).")
-    if fit.singular:
-        structure = fit.moments.structure if isinstance(fit, LmmFit) else fit.data.structure
-        spread = np.sqrt(np.diag(fit.g))
-        zero = [column.name for column, sd in zip(design.random, spread, strict=True) if sd <= NOTHING * spread.max()]
-        what = f"no spread of {', '.join(zero)}" if zero else "correlations of −1 or 1"
-        out.append(
-            f"The fit is singular: the data show {what} between the levels of {design.factor!r} "
-            f"({structure.size} random terms may be too many)."
-        )
-    if design.n_persons <= len(design.random):
-        out.append(f"{design.n_persons} levels of {design.factor!r} are few for {len(design.random)} random terms.")
+    out += _of_factors(fit, design, state)
     if state.worn:
         out.append(
             f"Rows far from the rest were taken away from {', '.join(map(str, state.worn))}, which cost digits; "
             "collect these anew from their rows."
         )
-    if state.n.max() == 1.0 and design.weights is None:
-        out.append(f"Each level of {design.factor!r} has one row; their spread rests on the shape of the model alone.")
+    if isinstance(fit, GlmmFit) and fit.extra.size == 1 and np.isinf(fit.extra[0]):
+        out.append(
+            "The counts are no more spread than Poisson's: the size parameter is infinite, and the fit is Poisson's."
+        )
     for name, count in unvarying_persons(design, state).items():
         out.append(f"{count} of {design.n_persons} never vary in {name!r}; they inform the between part only.")
     return out + lagged_outcome_messages(fit, design, state)
 
 
-def lagged_outcome_messages(fit: LmmFit | GlmmFit, design: Design, state: PersonState) -> list[str]:
+def _of_factors(fit: LinearFit | GlmmFit, design: Design, state: PersonState) -> list[str]:
+    """What the levels of each grouping factor do not tell: no spread, too few levels, one row each."""
+    out = []
+    single = isinstance(fit, GlmmFit) and fit.data.family < POISSON and fit.data.size.max() == 1.0
+    lam, spread = np.diag(fit.lam), np.sqrt(np.diag(fit.g))
+    for factor in design.factors:
+        rows = np.bincount(factor.codes) if design.several else state.n
+        if (lam[factor.terms] < SINGULAR).any():
+            places = range(factor.terms.start, factor.terms.stop)
+            zero = [design.random[j].name for j in places if spread[j] <= NOTHING * spread.max()]
+            what = f"no spread of {', '.join(zero)}" if zero else "correlations of −1 or 1"
+            terms = f"{factor.size} random terms may be" if factor.size > 1 else "its random term may be"
+            out.append(
+                f"The fit is singular: the data show {what} between the levels of {factor.name!r} ({terms} too many)."
+            )
+        if len(rows) <= factor.size:
+            out.append(f"{len(rows)} levels of {factor.name!r} are few for {factor.size} random terms.")
+        if rows.max() == 1 and single:
+            out.append(
+                f"Each level of {factor.name!r} has one 0/1 answer, from which no spread between levels can be told; "
+                "leave the random part out, or use a factor with several rows a level."
+            )
+        elif rows.max() == 1 and not isinstance(fit, GlmmFit):
+            out.append(
+                f"Each level of {factor.name!r} has one row; their spread rests on the shape of the model alone."
+            )
+    return out
+
+
+def lagged_outcome_messages(fit: LinearFit | GlmmFit, design: Design, state: PersonState) -> list[str]:
     """One sentence for each lag of the outcome over few transitions, with the expected bias (METHODS §2.4)."""
     transitions = int(np.median(state.n))
     out = []
@@ -91,7 +119,7 @@ def lagged_outcome_messages(fit: LmmFit | GlmmFit, design: Design, state: Person
             continue
         phi = float(fit.beta[design.fixed_names.index(lag.name)])
         few = f"{lag.name}: with a median of {transitions} transitions per person"
-        if not isinstance(fit, LmmFit) or not -1.0 < phi <= 1.0 or transitions < 2:
+        if not isinstance(fit, LinearFit) or not -1.0 < phi <= 1.0 or transitions < 2:
             out.append(f"{few}, the estimate for a lag of the outcome is biased; do not read it as inertia.")
             continue
         bias = f"{nickell_bias(phi, transitions):+.3f}".replace("-", "−")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,17 +19,23 @@ from analysis.kernels.elimination import Layout, RowPlaces
 ROOM = 4e9
 """Bytes that the dense part may take; it stands in memory about four times."""
 COPIES = 4
+ENOUGH = 6000
+"""Nodes of a chunk that are worth a core's attention."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`order`: the factors as numbers in the design's order, the first `eliminated` of them eliminated; and their layout."""
+    """`order`: the factors as numbers in the design's order, the first `eliminated` of them eliminated; and their layout.
+
+    chunks : (first, last) in the layout's queue, of nodes that meet no node of another chunk
+    """
 
     factors: tuple[Factor, ...]
     order: tuple[int, ...]
     eliminated: int
     layout: Layout
     rows: RowPlaces
+    chunks: tuple[tuple[int, int], ...]
 
     @property
     def kept(self) -> int:
@@ -117,6 +124,7 @@ def _laid_out(factors: tuple[Factor, ...], order: tuple[int, ...], eliminated: i
         t_row[f] = q[f:eliminated].sum()
     of_node = np.repeat(np.arange(eliminated), levels)
     size = (t_row[of_node] + np.diff(tptr) + dense) * q[of_node]
+    queue, chunks = _in_chunks(above, base, columns + dense)
     layout = Layout(
         q=q,
         first=np.array([factor.terms.start for factor in chosen], dtype=np.int64),
@@ -127,6 +135,8 @@ def _laid_out(factors: tuple[Factor, ...], order: tuple[int, ...], eliminated: i
         tptr=tptr,
         tidx=tidx,
         tmap=tmap,
+        queue=queue,
+        of=of_node,
         row_of=row_of,
         t_row=t_row,
         t_factor=t_factor.astype(np.int64),
@@ -134,7 +144,21 @@ def _laid_out(factors: tuple[Factor, ...], order: tuple[int, ...], eliminated: i
         dense=dense,
     )
     node = np.array([base[f] + factor.codes for f, factor in enumerate(inside)])
-    return Plan(factors, order, eliminated, layout, RowPlaces(node, column, place))
+    return Plan(factors, order, eliminated, layout, RowPlaces(node, column, place), chunks)
+
+
+def _in_chunks(above: np.ndarray, base: np.ndarray, tail: int) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
+    """The nodes, chunk by chunk, and the chunks; fewer where each has a large dense part to add to (tail² numbers)."""
+    nodes, eliminated = above.shape
+    unit = np.arange(nodes) if eliminated == 1 else above[:, -1].copy()
+    unit[base[-2] :] = np.arange(base[-2], nodes)  # the outermost levels are their own
+    count = int(np.clip(nodes // ENOUGH, 1, 16)) if tail <= 100 else 2 if tail <= 5000 else 1
+    size = np.bincount(unit - base[-2], minlength=nodes - int(base[-2]))
+    chunk_of_unit = np.minimum(np.cumsum(size) * count // (size.sum() + 1), count - 1)
+    chunk = chunk_of_unit[unit - base[-2]]
+    ends = np.concatenate([[0], np.cumsum(np.bincount(chunk, minlength=count))])
+    chunks = tuple((int(a), int(b)) for a, b in pairwise(ends) if b > a)
+    return np.argsort(chunk, kind="stable"), chunks
 
 
 def _meetings(factor: Factor, outside: Sequence[Factor], column: np.ndarray, columns: int) -> np.ndarray:

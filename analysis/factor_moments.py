@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import sparse
 
 from analysis.checks import without_variation
 from analysis.covariance import Structure
 from analysis.design import Column, Design
 from analysis.elimination import Plan, make_plan
 from analysis.errors import DesignError
-from analysis.kernels.elimination import cross_products
+from analysis.kernels.elimination import coordinates, cross_products
 from analysis.moments import Inner, block_constants, inner_to_written, refuse_dependence
 
 
@@ -30,6 +31,40 @@ class FactorMoments(Inner):
     def ww(self) -> np.ndarray:
         """(p + 1, p + 1) [X y]'[X y]."""
         return self.kept[self.plan.kept :, self.plan.kept :]
+
+    @property
+    def zw(self) -> np.ndarray:
+        """(all random columns, p + 1) Z'[X y], eliminated columns first."""
+        return np.concatenate([self.blocks[self._dense_places], self.kept[: self.plan.kept, self.plan.kept :]])
+
+    def with_dense(self, zw: np.ndarray, ww: np.ndarray) -> FactorMoments:
+        """The same random part with other Z'[X y] and [X y]'[X y]."""
+        blocks, kept = self.blocks.copy(), self.kept.copy()
+        count, columns = self.plan.kept, self.plan.nodes_columns
+        blocks[self._dense_places] = zw[:columns]
+        kept[:count, count:], kept[count:, :count], kept[count:, count:] = zw[columns:], zw[columns:].T, ww
+        return replace(self, blocks=blocks, kept=kept)
+
+    def matrix(self) -> sparse.csc_array:
+        """The whole of [Z X y]'[Z X y]: eliminated columns, kept ones, X and y."""
+        columns, size = self.plan.nodes_columns, self.plan.nodes_columns + len(self.kept)
+        rows, own = np.empty((2, len(self.blocks)), dtype=np.int64)
+        coordinates(self.plan.layout, rows, own)
+        below = rows >= own
+        kept_rows, kept_own = np.tril_indices(len(self.kept))
+        values = np.concatenate([self.blocks[below], self.kept[kept_rows, kept_own]])
+        places = np.concatenate([rows[below], kept_rows + columns]), np.concatenate([own[below], kept_own + columns])
+        lower = sparse.csc_array((values, places), shape=(size, size))
+        return sparse.csc_array(lower + sparse.tril(lower, -1).T)
+
+    @property
+    def _dense_places(self) -> np.ndarray:
+        """(eliminated columns, p + 1) where their products with X and y stand in `blocks`."""
+        at = self.plan.layout
+        node = np.repeat(np.arange(len(at.ptr) - 1), np.diff(at.upos))
+        width = np.diff(at.upos)[node]
+        first = at.ptr[node + 1] - at.dense * width + np.arange(len(node)) - at.upos[node]
+        return np.asarray(first[:, None] + width[:, None] * np.arange(at.dense))
 
 
 @dataclass(frozen=True)

@@ -1,211 +1,246 @@
-"""Logistic mixed models by Laplace or adaptive quadrature (Pinheiro & Bates, 1995), fixed effects and θ jointly.
+"""Generalised mixed models by Laplace or adaptive quadrature (Pinheiro & Bates, 1995).
 
-Inside, the fixed columns are centred and made orthonormal and the random ones scaled, so that a badly scaled predictor
-costs neither convergence nor standard errors; the latter come from the joint Hessian of the exact score.
+Fixed effects, the families' own parameters and θ are optimised jointly; standard errors come from the joint Hessian of the
+exact score.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import expit, gammaln
+from scipy.special import logit, ndtri
 
-from analysis.checks import without_variation
-from analysis.covariance import Structure
-from analysis.design import Column, Design
-from analysis.errors import DesignError, SpecError
-from analysis.kernels.laplace import laplace_deviance, quadrature_deviance
-from analysis.moments import block_constants, inner_to_written, refuse_dependence
-from analysis.optimize import Minimum, minimise_factor
+from analysis.blocks import Factorised, by_factor, joined, level_covariances
+from analysis.elimination import make_plan
+from analysis.errors import SpecError
+from analysis.factors import Factor
+from analysis.joint_modes import JointModes
+from analysis.kernels import families
+from analysis.marginal import Marginal, natural, natural_slope, unbounded
+from analysis.optimize import Minimum, Objective, descend, differentiate, minimise_factor
+from analysis.responses import Responses
+from analysis.scoring import approach
+from analysis.separation import runs_away
 
-WHOLE = 1e-6
-"""A proportion times its number of trials may miss a whole number by this much (rounded input)."""
-RUNAWAY = 30.0
-"""A fitted log-odds beyond this belongs to an estimate on its way to infinity: the outcome is separated."""
+SAME = 1e-7
+"""A Hessian by differences is as good for a point so near: its own error is as large."""
+TINY = 1e-4
+"""A variance parameter that ends below this starts its last search at zero."""
+LOGISTIC = (families.BINOMIAL_LOGIT, families.ORDINAL_LOGIT)
+LARGE_SIZE = 1e4
+"""A negative binomial's κ beyond this is compared with the Poisson model, its limit."""
+WIDEST = 16.0
+"""Persons that differ by more than so many SDs of the answer's own distribution answer all alike: the estimate has no end."""
 
 
-@dataclass(frozen=True)
-class BinomialData:
-    """The rows of a binomial model with inner columns, person by person.
+@dataclass(frozen=True, slots=True)
+class LevelModes:
+    """A factor's levels on the inner scale: u (levels, q), H⁻¹ (levels, q, q) with H = Λ'Z'WZΛ + I, and du/d(β*, ψ*) (levels, q, p + r)."""
 
-    x (n, p), z (n, q), y (n,) proportions, size (n,) trials, offset (n,), starts (persons + 1,)
-    β = fixed_map @ β*,  b = random_map @ b*;  constant : the log-likelihood's part that no parameter touches
-    """
-
-    x: np.ndarray
-    z: np.ndarray
-    y: np.ndarray
-    size: np.ndarray
-    offset: np.ndarray
-    starts: np.ndarray
-    structure: Structure
-    fixed_map: np.ndarray
-    random_map: np.ndarray
-    constant: float
+    u: np.ndarray
+    inverse: np.ndarray
+    shift: np.ndarray
 
 
 @dataclass(frozen=True)
 class GlmmFit:
-    """A fitted logistic mixed model, on the scale of the data.
+    """A fitted generalised mixed model, on the scale of the data.
 
-    beta (p,), vcov (p, p), g (q, q) as in `LmmFit`; theta (m,), lam (q, q), modes (persons, q) on the inner scale
-    curvature : (persons, q, q) Λ'Z'WZΛ + I at the modes;  cross : (persons, q, p) Λ'Z'WX
-    separated : True where an estimate runs away to infinity
+    beta (p,), extra (r,): fixed effects and the family's own parameters (log κ, inf for the Poisson limit; thresholds)
+    joint : (p + r, p + r) their covariance;  g (q, q) as in `LinearFit`
+    theta (m,), lam (q, q) on the inner scale;  levels : what there is of each factor's levels, in the design's order
+    inner : (β*, ψ*, θ) at the optimum;  inner_covariance (its length squared) from the joint Hessian, zero where a bound holds
+    factorised : H of all levels where there are several factors
+    separated : True where an estimate runs away to infinity;  endless : True where the persons' spread does
     """
 
-    data: BinomialData
+    data: Responses
     agq: int
     theta: np.ndarray
     lam: np.ndarray
     minimum: Minimum
-    modes: np.ndarray
-    curvature: np.ndarray
-    cross: np.ndarray
+    levels: tuple[LevelModes, ...]
+    factorised: Factorised | None
     beta: np.ndarray
-    vcov: np.ndarray
+    extra: np.ndarray
+    joint: np.ndarray
+    inner: np.ndarray
+    inner_covariance: np.ndarray
     g: np.ndarray
     log_likelihood: float
     converged: bool
     singular: bool
     separated: bool
+    endless: bool
+
+    @property
+    def vcov(self) -> np.ndarray:
+        """(p, p) the fixed effects' covariance."""
+        return np.asarray(self.joint[: len(self.beta), : len(self.beta)])
 
 
-def binomial_data(design: Design) -> BinomialData:
-    """Inner columns and checks. Raises DesignError for outcomes that are no proportions of whole trials."""
-    y = np.array(design.outcome)  # pandas lends read-only arrays
-    size = np.ones(len(y)) if design.weights is None else np.array(design.weights)
-    name = design.raw[-1]
-    if (size <= 0.0).any():
-        raise DesignError("the weights (numbers of trials) must be above zero.")
-    if (y < 0.0).any() or (y > 1.0).any():
-        raise DesignError(f"the outcome {name!r} must be 0 or 1, or a proportion with weights; it reaches {y.max():g}.")
-    successes = y * size
-    if (np.abs(successes - np.rint(successes)) > WHOLE * np.maximum(size, 1.0)).any():
-        raise DesignError(
-            f"the outcome {name!r} holds proportions that are no whole number of successes; name the numbers of trials "
-            "with weights=."
-        )
-    if y.min() == y.max() and y.min() in (0.0, 1.0):
-        raise DesignError(f"the outcome {name!r} is {y.min():g} in all rows used.")
-    structure = Structure.of_blocks(design.blocks)
-    one = next((j for j, column in enumerate(design.fixed) if column.kind == "one"), None)
-    x, fixed_map = _inner_columns(design, design.fixed, [one] * len(design.fixed))
-    gram = x.T @ x / len(x)
-    refuse_dependence(gram, design.fixed_names)
-    whitening = np.linalg.inv(np.linalg.cholesky(gram)).T
-    z, random_map = _inner_columns(design, design.random, block_constants(design.random, structure))
-    constant = gammaln(size + 1.0) - gammaln(successes + 1.0) - gammaln(size - successes + 1.0)
-    return BinomialData(
-        x=np.ascontiguousarray(x @ whitening),
-        z=np.ascontiguousarray(z),
-        y=y,
-        size=size,
-        offset=np.zeros(len(y)) if design.offset is None else np.array(design.offset),
-        starts=design.starts,
-        structure=structure,
-        fixed_map=fixed_map @ whitening,
-        random_map=random_map,
-        constant=float(constant.sum()),
-    )
+def fit_glmm(data: Responses, agq: int = 1, several: Sequence[Factor] = ()) -> GlmmFit:
+    """Fit by Laplace (agq=1) or with agq quadrature points per person, which needs a single factor and random effect.
 
-
-def fit_glmm(data: BinomialData, agq: int = 1) -> GlmmFit:
-    """Fit by Laplace (agq=1) or with agq quadrature points per person, which needs a single random effect.
-
-    A fit that did not converge is returned with `converged` False and, without a Hessian to trust, NaN in `vcov`.
+    several : the grouping factors where there is more than one
+    A fit that did not converge is returned with `converged` False and, without a Hessian to trust, NaN in `joint`.
     """
-    if not isinstance(agq, int) or agq < 1:
+    if isinstance(agq, bool) or not isinstance(agq, (int, np.integer)) or agq < 1:
         raise SpecError(f"agq={agq!r} must be a whole number of quadrature points, 1 (Laplace) or more.")
-    q, p = data.structure.size, data.x.shape[1]
-    if agq > 1 and q > 1:
+    q = data.structure.size
+    if agq > 1 and (q > 1 or several):
+        many = f"{len(several)} grouping factors" if several else f"{q}"
         raise SpecError(
-            f"agq={agq} needs a single random effect per group, and the model has {q}; use agq=1 (Laplace)."
+            f"agq={agq} needs a single random effect per group, and the model has {many}; use agq=1 (Laplace)."
         )
-    modes = np.zeros((len(data.starts) - 1, q))
-    nodes, weights = np.polynomial.hermite.hermgauss(agq)
-    log_weights = np.log(weights) + nodes**2
+    first = data.n_fixed + data.n_extra
+    if several:
+        return _fit_several(data, several, first)
+    marginal = Marginal(data, int(agq))
+    near = _upright(data, approach(marginal, start(data)), first)
+    if data.family == families.NEGATIVE_BINOMIAL and near[first - 1] > np.log(LARGE_SIZE):
+        limit = _without_overdispersion(data, int(agq), float(marginal.at(near).value))
+        if limit is not None:
+            return limit
+    minimum = minimise_factor(marginal, near, data.structure, before=first, second=_Differentiated(marginal))
+    marginal.at(minimum.x)
+    curvature, cross, _ = marginal.curvatures(minimum.x)
+    inverse = np.linalg.inv(curvature)
+    return _finished(data, minimum, int(agq), (LevelModes(marginal.modes, inverse, -inverse @ cross),), None)
 
-    def objective(point: np.ndarray) -> tuple[float, np.ndarray]:
-        lam = data.structure.lam(point[p:])
-        if not np.isfinite(modes).all():
-            modes[:] = 0.0
-        common = (data.x, data.z, data.y, data.size, data.offset, data.starts, point[:p].copy(), lam, modes)
-        if agq == 1:
-            deviance, slope, slope_lam = laplace_deviance(*common)
-        else:
-            deviance, slope, slope_lam = quadrature_deviance(*common, nodes, log_weights)
-        return deviance, np.concatenate([slope, slope_lam[data.structure.rows, data.structure.columns]])
 
-    start = np.concatenate([_logistic_start(data), np.where(data.structure.diagonal, 0.5, 0.0)])
-    minimum = minimise_factor(objective, start, data.structure, before=p)
-    objective(minimum.x)
-    beta, theta = minimum.x[:p], minimum.x[p:]
-    lam = data.structure.lam(theta)
-    v = data.z @ lam
-    eta = data.offset + data.x @ beta + np.einsum("nq,nq->n", v, np.repeat(modes, np.diff(data.starts), axis=0))
-    mu = expit(eta)
-    weighted = (data.size * mu * (1.0 - mu))[:, None] * v
+def _fit_several(data: Responses, several: Sequence[Factor], first: int) -> GlmmFit:
+    marginal = JointModes(data, make_plan(several, 0))
+    if data.family == families.NEGATIVE_BINOMIAL:
+        limit = fit_glmm(replace(data, family=families.POISSON, n_extra=0, joint_map=data.fixed_map), 1, several)
+    near = _upright(data, descend(marginal, start(data)), first)
+    minimum = minimise_factor(marginal, near, data.structure, before=first, second=_Differentiated(marginal))
+    if data.family == families.NEGATIVE_BINOMIAL and not minimum.value < limit.minimum.value - 1e-6:
+        return replace(limit, extra=np.array([np.inf]))
+    found, plan = marginal.modes(minimum.x), marginal.plan
+    inverses = level_covariances(plan, *found.factorised.inverse(0))
+    cross = marginal.cross(minimum.x)
+    shifts = [np.empty_like(own) for own in cross]
+    for k in range(first):
+        solved = found.factorised.solve(*joined(plan, [own[:, :, k] for own in cross]))
+        for shift, own in zip(shifts, by_factor(plan, *solved), strict=True):
+            shift[:, :, k] = -own
+    levels = map(LevelModes, by_factor(plan, found.u, found.tail), inverses, shifts)
+    return _finished(data, minimum, 1, tuple(levels), found.factorised)
+
+
+class _Differentiated:
+    """The deviance's Hessian by differences of its gradient; the last steps to an optimum share one."""
+
+    def __init__(self, marginal: Objective) -> None:
+        self.marginal = marginal
+        self.point: np.ndarray | None = None
+        self.hessian = np.empty(0)
+
+    def __call__(self, point: np.ndarray) -> np.ndarray:
+        if self.point is None or np.abs(point - self.point).max() > SAME:
+            self.point, self.hessian = point.copy(), differentiate(self.marginal, point)
+        return self.hessian
+
+
+def _finished(
+    data: Responses, minimum: Minimum, agq: int, levels: tuple[LevelModes, ...], factorised: Factorised | None
+) -> GlmmFit:
+    p, r = data.n_fixed, data.n_extra
+    beta, phi, theta = minimum.x[:p], minimum.x[p : p + r], minimum.x[p + r :]
+    psi, lam = natural(data.family, phi), data.structure.lam(theta)
+    to_natural = np.eye(len(minimum.x))
+    to_natural[p : p + r, p : p + r] = natural_slope(data.family, phi)
+    covariance = to_natural @ _covariance(minimum) @ to_natural.T
+    inner = np.concatenate([beta, psi, theta])
+    written = data.joint_map @ inner[: p + r]
     factor = data.random_map @ lam
-    fixed_part = data.offset + data.x @ beta
-    separated = bool(np.abs(fixed_part - np.median(data.offset)).max() > RUNAWAY)
-    inner_vcov = _fixed_covariance(minimum, p)
+    proven = minimum.is_proven(len(data.y)) and bool(np.isfinite(covariance).all())
+    separated = runs_away(data, inner[: p + r], certain=proven)
+    own = np.pi / np.sqrt(3.0) if data.family in LOGISTIC else 1.0
+    endless = bool((np.sqrt((lam**2).sum(axis=1)) > WIDEST * own).any())
     return GlmmFit(
         data=data,
         agq=agq,
         theta=theta,
         lam=lam,
         minimum=minimum,
-        modes=modes,
-        curvature=np.eye(q) + np.add.reduceat(weighted[:, :, None] * v[:, None, :], data.starts[:-1], axis=0),
-        cross=np.add.reduceat(weighted[:, :, None] * data.x[:, None, :], data.starts[:-1], axis=0),
-        beta=data.fixed_map @ beta,
-        vcov=data.fixed_map @ inner_vcov @ data.fixed_map.T,
+        levels=levels,
+        factorised=factorised,
+        beta=written[:p],
+        extra=written[p:],
+        joint=data.joint_map @ covariance[: p + r, : p + r] @ data.joint_map.T,
+        inner=inner,
+        inner_covariance=covariance,
         g=factor @ factor.T,
         log_likelihood=data.constant - 0.5 * minimum.value,
-        converged=minimum.is_proven(len(data.y)) and not separated and bool(np.isfinite(inner_vcov).all()),
+        converged=proven and not separated and not endless,
         singular=data.structure.is_singular(theta),
         separated=separated,
+        endless=endless,
     )
 
 
-def _inner_columns(
-    design: Design, columns: tuple[Column, ...], constants: list[int | None]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Columns (n, k), centred where a constant takes up the shift and scaled to unit mean square; and their map."""
-    values = design.matrix(columns)
-    offsets = np.zeros(len(columns))
-    scale = np.ones(len(columns))
-    for j, constant in enumerate(constants):
-        if columns[j].kind == "one":
-            continue
-        if constant is not None:
-            offsets[j] = values[0, j] + (values[:, j] - values[0, j]).mean()
-            values[:, j] -= offsets[j]
-        scale[j] = np.sqrt(np.mean(values[:, j] ** 2))
-        if scale[j] <= 1e-12 * abs(offsets[j]):
-            raise without_variation(columns[j].name)
-        values[:, j] /= scale[j]
-    return values, inner_to_written(offsets, scale, constants)
+def _upright(data: Responses, point: np.ndarray, first: int) -> np.ndarray:
+    """The same model with a Λ whose diagonal is not negative: a column's sign is free."""
+    lam = data.structure.lam(point[first:])
+    lam *= np.where(np.diag(lam) < 0.0, -1.0, 1.0)
+    np.fill_diagonal(lam, np.where(np.diag(lam) < TINY, 0.0, np.diag(lam)))
+    return np.append(point[:first], data.structure.theta(lam))
 
 
-def _logistic_start(data: BinomialData) -> np.ndarray:
-    """Fixed effects of the plain logistic model: a few safe Newton steps, enough to start from."""
-    beta = np.zeros(data.x.shape[1])
-    for _ in range(8):
-        mu = expit(data.offset + data.x @ beta)
-        weight = data.size * mu * (1.0 - mu)
-        information = data.x.T @ (weight[:, None] * data.x)
-        information[np.diag_indices_from(information)] += 1e-3 * len(data.y)  # a ridge: only a start is needed
-        beta = beta + np.linalg.solve(information, data.x.T @ (data.size * (data.y - mu)))
-    return np.asarray(np.clip(beta, -5.0, 5.0))
+def _without_overdispersion(data: Responses, agq: int, value: float) -> GlmmFit | None:
+    """The Poisson model's fit with κ = ∞, where the negative binomial is not better; None where it is."""
+    poisson = replace(
+        data,
+        family=families.POISSON,
+        n_extra=0,
+        joint_map=data.fixed_map,
+    )
+    fit = fit_glmm(poisson, agq)
+    if fit.minimum.value > value + 1e-6 * max(1.0, abs(value)) ** 0.5:
+        return None
+    return replace(fit, extra=np.array([np.inf]))
 
 
-def _fixed_covariance(minimum: Minimum, p: int) -> np.ndarray:
-    """β's block of 2H⁻¹, H the joint Hessian of the deviance over the free coordinates; NaN if H is not positive."""
+def start(data: Responses) -> np.ndarray:
+    """A point (β*, φ, θ) to begin with: a model without predictors, and middling spreads."""
+    level, psi = _null(data)
+    constant = data.x.sum(axis=1) / len(data.y)  # the inner columns are orthonormal: their weights for a constant
+    return np.concatenate([level * constant, unbounded(data.family, psi), np.where(data.structure.diagonal, 0.5, 0.0)])
+
+
+def _null(data: Responses) -> tuple[float, np.ndarray]:
+    """The linear predictor of a model without predictors, and its ψ (r,)."""
+    none = np.empty(0)
+    if data.family >= families.ORDINAL_LOGIT:
+        counts = np.bincount(data.y.astype(int), minlength=data.n_extra + 1)
+        below = np.cumsum(counts)[:-1] / counts.sum()
+        return 0.0, logit(below) if data.family == families.ORDINAL_LOGIT else ndtri(below)
+    mean = float((data.size * data.y).sum() / data.size.sum())
+    shift = float(data.offset.mean())
+    if data.family == families.BINOMIAL_LOGIT:
+        return float(logit(mean)) - shift, none
+    if data.family == families.BINOMIAL_PROBIT:
+        return float(ndtri(mean)) - shift, none
+    if data.family == families.BINOMIAL_CLOGLOG:
+        return float(np.log(-np.log1p(-mean))) - shift, none
+    top = data.offset.max()
+    level = float(np.log(mean) - np.log(np.mean(np.exp(data.offset - top))) - top)
+    if data.family == families.POISSON:
+        return level, none
+    spread = float(data.y.var()) - mean
+    return level, np.array([np.log(np.clip(2.0 * mean**2 / max(spread, 1e-3 * mean), 0.1, 100.0))])
+
+
+def _covariance(minimum: Minimum) -> np.ndarray:
+    """2H⁻¹ over the free coordinates, H the joint Hessian of the deviance, zero elsewhere; NaN if H is not positive."""
     curvatures = minimum.curvatures
-    if not len(curvatures) or curvatures[0] <= 1e-10 * curvatures[-1]:
-        return np.full((p, p), np.nan)
+    out = np.zeros_like(minimum.hessian)
+    if not len(curvatures) or not curvatures[0] > 1e-10 * curvatures[-1]:
+        return np.full_like(out, np.nan)
     free = np.flatnonzero(minimum.free)
-    covariance = 2.0 * np.linalg.inv(minimum.hessian[np.ix_(free, free)])
-    return np.asarray(covariance[:p, :p])
+    out[np.ix_(free, free)] = 2.0 * np.linalg.inv(minimum.hessian[np.ix_(free, free)])
+    return out

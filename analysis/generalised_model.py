@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
 
 from analysis import inference, prediction
 from analysis.errors import SpecError
 from analysis.generalised import GlmmFit
+from analysis.links import LINKS
 from analysis.model import MultilevelModel
 from analysis.r_code import r_code
 
-LOGIT_VARIANCE = np.pi**2 / 3.0
-"""Variance of the standard logistic distribution: the residual of a logistic model on its latent scale."""
-
 
 @dataclass(frozen=True, repr=False)
-class LogisticModel(MultilevelModel):
-    """A logistic mixed model."""
+class GeneralisedModel(MultilevelModel):
+    """A binomial, Poisson or negative binomial mixed model."""
 
     fit: GlmmFit
+    family: str = "binomial"
+    link: str = "logit"
     weights: str | None = None
     offset: str | None = None
-    family = "binomial"
-    link = "logit"
 
     @property
     def estimator(self) -> str:
         return "Laplace" if self.fit.agq == 1 else f"AGQ-{self.fit.agq}"
+
+    @property
+    def dispersion(self) -> float | None:
+        """The negative binomial's size κ, with variance μ + μ²/κ: inf where counts are no more spread than Poisson's."""
+        return float(np.exp(self.fit.extra[0])) if self.family == "negative_binomial" else None
 
     @property
     def df_method(self) -> str:
@@ -49,11 +52,25 @@ class LogisticModel(MultilevelModel):
             or (column.kind == "raw" and not self.state.scatter[:, column.source, column.source].any())
             for column in self.design.fixed
         ]
-        return self.fit.vcov, inference.persons_minus_between(contrasts, self.design.n_persons, sum(constant))
+        return self.fit.vcov, inference.persons_minus_between(
+            contrasts, self.design.n_persons, sum(constant) + self._constants_beside
+        )
+
+    @property
+    def _constants_beside(self) -> int:
+        """Constants of the model that are no fixed effects."""
+        return 0
+
+    @property
+    def effect_scale(self) -> str:
+        return f"on the scale of {LINKS[self.link].scale}" if self.link != "logit" else "on the log-odds scale"
 
     def _respond(self, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        probability = expit(eta)
-        return probability, probability * (1.0 - probability)
+        return LINKS[self.link].mean(eta), LINKS[self.link].slope(eta)
+
+    @property
+    def _predictor_covariance(self) -> np.ndarray:
+        return self.fit.joint
 
     @property
     def _offset_name(self) -> str | None:
@@ -61,22 +78,47 @@ class LogisticModel(MultilevelModel):
 
     @property
     def _residual_variance(self) -> float:
-        return float(LOGIT_VARIANCE)
+        """On the link's scale: the latent distribution's, or log(1 + 1/μ̄ + 1/κ) (Nakagawa, Johnson & Schielzeth, 2017)."""
+        latent = LINKS[self.link].latent
+        if latent is not None:
+            return float(latent)
+        spare = 0.0 if self.dispersion is None else 1.0 / self.dispersion
+        return float(np.log1p(1.0 / self.design.outcome.mean() + spare))
 
     def predict_new_group(self, newdata: pd.DataFrame, uncertainty: bool = False) -> pd.DataFrame:
-        """The probability in a group never seen: `sd_between` (log-odds), `mean_marginal, sd_of_group_mean,
+        """The mean outcome in a group never seen: `sd_between` (link scale), `mean_marginal, sd_of_group_mean,
         mean_at_zero_effect` and the group mean's quantiles `q025, q50, q975`."""
-        _refuse_uncertainty(uncertainty)
-        return prediction.new_group_binomial(self._rows(newdata, random=False), self.fit.beta, self.fit.g)
+        if uncertainty:
+            raise SpecError(
+                "predict_new_group(uncertainty=True) is not available yet; the estimates are taken as known."
+            )
+        rows = self._rows(newdata, random=False)
+        return prediction.new_group_mean(rows, self.fit.beta, self.fit.g, LINKS[self.link].mean)
+
+    def plot_effects(self, terms: Any = None) -> Any:
+        self._refuse_picture("plot_effects")
+        return super().plot_effects(terms)
+
+    def plot_diagnostics(self) -> Any:
+        self._refuse_picture("plot_diagnostics")
+        return super().plot_diagnostics()
+
+    def _refuse_picture(self, name: str) -> None:
+        if (self.family, self.link) != ("binomial", "logit"):
+            raise SpecError(
+                f"{name}() draws linear and logistic models; this one is {self.family} with link {self.link}."
+            )
 
     def to_r(self) -> str:
-        """The same model as R code for lme4."""
+        """The same model as R code: for lme4, or for glmmTMB where it is negative binomial."""
         extra = f", weights = {self.weights}" if self.weights else ""
+        if self.family == "negative_binomial":
+            shift = f" + offset({self.offset})" if self.offset else ""
+            call = f"glmmTMB({{}}{shift}, data = frame, family = nbinom2)"
+            return r_code(self.design, weights=None, offset=self.offset, call=call, package="glmmTMB")
         extra += f", offset = {self.offset}" if self.offset else ""
-        call = f"glmer({{}}, data = frame, family = binomial{extra}, nAGQ = {self.fit.agq})"
+        family = {"binomial": "binomial", "poisson": "poisson"}[self.family]
+        if self.link in ("probit", "cloglog"):
+            family += f'(link = "{self.link}")'
+        call = f"glmer({{}}, data = frame, family = {family}{extra}, nAGQ = {self.fit.agq})"
         return r_code(self.design, weights=self.weights, offset=self.offset, call=call)
-
-
-def _refuse_uncertainty(uncertainty: bool) -> None:
-    if uncertainty:
-        raise SpecError("predict_new_group(uncertainty=True) is not available yet; the estimates are taken as known.")

@@ -155,12 +155,25 @@ class Criterion:
         return np.asarray(out.sum(axis=0))
 
 
+class Optimum(Protocol):
+    """What estimates are made of, whatever the number of factors: rss, beta (p,), inverse (p, p) and deviance at the optimum."""
+
+    @property
+    def deviance(self) -> float: ...
+    @property
+    def rss(self) -> float: ...
+    @property
+    def beta(self) -> np.ndarray: ...
+    @property
+    def inverse(self) -> np.ndarray: ...
+
+
 @dataclass(frozen=True)
 class LinearFit:
     """A fitted linear mixed model, on the scale of the data.
 
     beta (p,), vcov (p, p): fixed effects;  g (q, q): covariance of the random effects, factor by factor
-    theta (m,), lam (q, q): the optimum on the inner scale
+    theta (m,), lam (q, q): the optimum on the inner scale;  profile: the criterion there
     """
 
     moments: Inner
@@ -175,6 +188,7 @@ class LinearFit:
     log_likelihood: float
     converged: bool
     singular: bool
+    profile: Optimum
 
     @property
     def degrees(self) -> int:
@@ -184,7 +198,7 @@ class LinearFit:
 
 @dataclass(frozen=True)
 class LmmFit(LinearFit):
-    """A fit with one grouping factor; profile: the criterion at the optimum."""
+    """A fit with one grouping factor."""
 
     moments: Moments
     profile: Profile
@@ -226,19 +240,6 @@ def fit_at(criterion_of: Criterion, minimum: Minimum) -> LmmFit:
     """The fit that belongs to an optimum."""
     best = criterion_of.at(minimum.x)
     return LmmFit(**estimates(criterion_of.moments, criterion_of.reml, minimum, best), profile=best)
-
-
-class Optimum(Protocol):
-    """What estimates are made of, whatever the number of factors: rss, beta (p,), inverse (p, p) and deviance at the optimum."""
-
-    @property
-    def deviance(self) -> float: ...
-    @property
-    def rss(self) -> float: ...
-    @property
-    def beta(self) -> np.ndarray: ...
-    @property
-    def inverse(self) -> np.ndarray: ...
 
 
 def estimates(moments: Inner, reml: bool, minimum: Minimum, best: Optimum) -> dict[str, Any]:

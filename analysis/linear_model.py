@@ -25,6 +25,7 @@ class LinearModel(MultilevelModel):
     fit: LmmFit | FactorFit
     family = "gaussian"
     link = "identity"
+    link = "identity"
 
     @property
     def residual_sd(self) -> float:
@@ -36,8 +37,8 @@ class LinearModel(MultilevelModel):
 
     @property
     def df_method(self) -> str:
-        """Kenward–Roger for a REML fit of at most 200 persons, otherwise Satterthwaite (METHODS §6)."""
-        return inference.default_method(self.fit)
+        """Kenward–Roger for a REML fit of at most 200 persons, otherwise Satterthwaite; see `inference.default_method`."""
+        return inference.default_method(self.fit, self.design.n_persons)
 
     def _uncertainty(self, contrasts: np.ndarray, df: str | None, robust: str | None) -> tuple[np.ndarray, np.ndarray]:
         return inference.uncertainty(self.fit, self.state, self.design.fixed, contrasts, df, robust)
@@ -65,16 +66,15 @@ class LinearModel(MultilevelModel):
             raise SpecError(f"confint(method={method!r}) must be one of {', '.join(map(repr, INTERVALS))}.")
         if not isinstance(level, (int, float)) or not 0.0 < level < 1.0:
             raise SpecError(f"level={level!r} must lie between 0 and 1, as in 0.95.")
-        known = intervals.parameters(
-            self.design.fixed_names, self.design.random_names, self.fit.moments.structure, self.design.factor
-        )
-        chosen = intervals.choose(known, parameters, self.design.factor)
+        random, factors = self.design.random_names, self.design.factors
+        known = intervals.parameters(self.design.fixed_names, random, self.fit.moments.structure, factors)
+        chosen = intervals.choose(known, parameters, random, factors)
         wanted, names = [parameter for _, parameter in chosen], [name for name, _ in chosen]
         sound = replicates
         if method == "profile":
             limits = intervals.profile_intervals(self.fit, wanted, level)
         elif method == "bootstrap":
-            limits, sound = intervals.bootstrap_intervals(self.fit, wanted, level, replicates, seed)
+            limits, sound = intervals.bootstrap_intervals(self.fit, self.design, wanted, level, replicates, seed)
         else:
             fixed = self.tests(df=df, level=level)[["lower", "upper"]].to_numpy()
             limits = np.empty((len(wanted), 2))
@@ -89,9 +89,16 @@ class LinearModel(MultilevelModel):
         return table
 
     def r2(self) -> pd.Series:
-        """`marginal` and `conditional` R², then Rights and Sterba's: see `variance.nakagawa`, `variance.rights_sterba`."""
+        """`marginal` and `conditional` R², then Rights and Sterba's: see `variance.nakagawa`, `variance.rights_sterba`.
+
+        With several grouping factors the shares of all variance alone: what lies between the levels of one factor lies
+        within those of another.
+        """
         parts = self._variance_parts
-        both: pd.Series = pd.concat([variance.nakagawa(parts), variance.rights_sterba(parts)])
+        shares = variance.rights_sterba(parts)
+        if self.design.several:
+            shares = shares[shares.index.str.startswith("total_")]
+        both: pd.Series = pd.concat([variance.nakagawa(parts), shares])
         return both
 
     def predict_new_group(self, newdata: pd.DataFrame, uncertainty: bool = False) -> pd.DataFrame:
@@ -108,8 +115,10 @@ class LinearModel(MultilevelModel):
     def latent_between(self, predictor: str, level: float = 0.95) -> corrections.LatentBetween:
         """Between and contextual effects of a reflective predictor's usual levels; see `corrections.latent_between`.
 
-        Raises SpecError unless the formula has within(predictor) and between(predictor).
+        Raises SpecError unless the formula has within(predictor) and between(predictor), and one grouping factor.
         """
+        if not isinstance(self.fit, LmmFit):
+            raise SpecError(f"latent_between({predictor!r}) is for models with one grouping factor.")
         return corrections.latent_between(self.design, self.state, self.fit, predictor, level)
 
     def to_r(self) -> str:

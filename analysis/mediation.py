@@ -16,21 +16,16 @@ import pandas as pd
 
 from analysis import plots
 from analysis.answer import Answer, with_limits
-from analysis.centering import boundaries, numeric, person_means
 from analysis.centering import label as named_level
+from analysis.centering import numeric
 from analysis.checks import refuse_frame
 from analysis.covariance import deviations_and_correlations
 from analysis.errors import DesignError, SpecError, unknown_column
-from analysis.lags import calendar
-from analysis.lags import lagged as lag_of
 from analysis.models import lmm
-from analysis.paths import Equation, Paths, Stacked, fit_paths
+from analysis.paths import Paths, fit_paths
+from analysis.stacking import stack
 from analysis.words import counted_levels, decimals_for, excludes_zero, interval, level_words, number
 
-CONSTANT = 1e-9
-"""Spread within persons below this share of a column's size is rounding."""
-FEW_PAIRS = 20
-"""Lagged rows of a person below which the note on the own lag's bias appears."""
 LOW = 0.8
 """Reliability of persons' mean m below which 2-1-1 says so (METHODS §2.5)."""
 
@@ -81,7 +76,8 @@ class Mediation(Answer):
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        rows, who = self.table, level_words(self.person)
+        rows: Any = self.table
+        who = level_words(self.person)
         usual = "a person’s usual" if who == "people" else f"the usual of its {self.person}"
         about = {
             "concurrent: direction unknown": f"At moments when {self.x} was one unit above {usual}, {self.y} was on average",
@@ -148,7 +144,7 @@ def mediate(
         return _between(frame, (x, m, y), person, names, draws, rng, level)
     codes = pd.factorize(frame[person])[0]
     values = {name: numeric(frame, name) for name in (x, m, y, *names)}
-    stacked, rows, messages = _stack(frame, values, codes, (x, m, y), names, (person, day, prompt) if lagged else None)
+    stacked, rows, messages = stack(frame, values, codes, (x, m, y), names, (person, day, prompt) if lagged else None)
     paths = fit_paths(stacked)
     label: Label = "lagged" if lagged else "concurrent: direction unknown"
     if not paths.converged:
@@ -200,69 +196,7 @@ def _checked(
     return list(covariates)
 
 
-# ---------------------------------------------------------------------- within persons
-
-
-def _stack(
-    frame: pd.DataFrame,
-    values: dict[str, np.ndarray],
-    codes: np.ndarray,
-    triple: tuple[str, str, str],
-    covariates: list[str],
-    lag: tuple[str, str | None, str | None] | None,
-) -> tuple[Stacked, int, list[str]]:
-    x, m, y = triple
-    held = [values[name] for name in covariates]
-    messages: list[str] = []
-    if lag is None:
-        first, second = [values[x], *held, values[m]], [values[m], values[x], *held, values[y]]
-        whole = ~np.isnan(np.column_stack([*first, values[y]])).any(axis=1)  # both equations use the same rows
-        first = [np.where(whole, column, np.nan) for column in first]
-        extra = tuple(covariates), tuple(covariates)
-    else:
-        person, day, prompt = lag
-        when = calendar(frame, codes, person, str(day), str(prompt))
-        before = {name: lag_of(values[name], when)[0] for name in triple}
-        earlier = lag_of(before[x], when)[0]
-        first = [before[x], before[m], *held, values[m]]
-        second = [before[m], earlier, before[y], *held, values[y]]
-        extra = (f"lag({m})", *covariates), (f"lag({y})", *covariates)
-    one, rows_one = _equation(first, codes, 1, (x, *extra[0], m))
-    other, rows_other = _equation(second, codes, 2, (m, x, *extra[1], y))
-    if lag is not None:
-        pairs = float(np.median(other.n[other.n > 0] + 1))
-        messages.append(f"{rows_one:,} pairs of prompts for the first equation, {rows_other:,} triples for the second.")
-        if pairs < FEW_PAIRS:
-            messages.append(
-                f"A person has {number(pairs, 0)} triples in the middle: each equation’s own lag is biased downwards (Nickell), "
-                "which paths beside it share a little of."
-            )
-    names = ("a", "b", "direct", *(f"{name} in m" for name in extra[0]), *(f"{name} in y" for name in extra[1]))
-    return Stacked(one, other, names), rows_other, messages
-
-
-def _equation(columns: list[np.ndarray], codes: np.ndarray, paths: int, names: tuple[str, ...]) -> tuple[Equation, int]:
-    """Cross-products about each person's own means over the complete rows, persons in the order of their codes."""
-    table = np.column_stack(columns)
-    rows = np.flatnonzero((codes >= 0) & ~np.isnan(table).any(axis=1))
-    if not len(rows):
-        raise DesignError(f"no row has all of {', '.join(dict.fromkeys(names))}.")
-    rows = rows[np.argsort(codes[rows], kind="stable")]
-    table, own = table[rows], codes[rows]
-    starts = boundaries(own)
-    means = np.column_stack([person_means(column, starts) for column in table.T])
-    left = table - np.repeat(means, np.diff(starts), axis=0)
-    still = np.abs(left).max(axis=0) <= CONSTANT * np.abs(table).max(axis=0)
-    if still.any():
-        name = names[int(np.flatnonzero(still)[0])]
-        raise SpecError(
-            f"mediate: {name!r} does not vary within any person; design='1-1-1' needs x, m, y and covariates that do."
-        )
-    scatter = np.zeros((int(codes.max()) + 1, len(columns), len(columns)))
-    scatter[own[starts[:-1]]] = np.add.reduceat(left[:, :, None] * left[:, None, :], starts[:-1], axis=0)
-    n = np.zeros(len(scatter), dtype=np.int64)
-    n[own[starts[:-1]]] = np.diff(starts) - 1
-    return Equation(scatter, n, paths), len(rows)
+# ---------------------------------------------------------------------- tables
 
 
 def _path_table(paths: Paths, draws: int, rng: np.random.Generator, level: float) -> pd.DataFrame:
@@ -281,7 +215,9 @@ def _path_table(paths: Paths, draws: int, rng: np.random.Generator, level: float
             "total": indirect + direct,
         }
 
-    return _summarised(named(*paths.beta, together), named(*drawn, moved), level)
+    return _summarised(
+        named(*(float(value) for value in (*paths.beta, together))), named(drawn[0], drawn[1], drawn[2], moved), level
+    )
 
 
 def _summarised(estimates: dict[str, float], drawn: dict[str, np.ndarray], level: float) -> pd.DataFrame:
@@ -323,11 +259,12 @@ def _between(
     first = lmm(f"{names[m]} ~ {ends}", data)
     second = lmm(f"{names[y]} ~ within({names[m]}) + between({names[m]}) + {ends}", data)
     parts = {"b_within": f"within({names[m]})", "b_between": f"between({names[m]})", "direct": names[x]}
-    a, others = first.tests(), second.tests()
+    a: Any = first.tests().loc[names[x]]
+    others: Any = second.tests()
     estimate = np.array([others.loc[term, "estimate"] for term in parts.values()])
     covariance = second.vcov.loc[list(parts.values()), list(parts.values())].to_numpy()
     root = np.linalg.cholesky(covariance)
-    drawn_a = a.loc[names[x], "estimate"] + a.loc[names[x], "se"] * rng.standard_t(a.loc[names[x], "df"], draws)
+    drawn_a = a["estimate"] + a["se"] * rng.standard_t(a["df"], draws)
     widths = _student(rng, float(others.loc[parts["b_between"], "df"]), draws)
     drawn = estimate + widths[:, None] * (rng.standard_normal((draws, 3)) @ root.T)
 
@@ -344,7 +281,7 @@ def _between(
         )
     return Mediation(
         table=_summarised(
-            named(float(a.loc[names[x], "estimate"]), *(float(value) for value in estimate)), named(drawn_a, *drawn.T), level
+            named(float(a["estimate"]), *(float(value) for value in estimate)), named(drawn_a, *drawn.T), level
         ),
         spread=None,
         x=x, m=m, y=y, person=person, design="2-1-1", label="between people",

@@ -234,17 +234,30 @@ class MultilevelModel:
         value, slope = self._respond(eta) if scale == "response" else (eta, np.ones_like(eta))
         out = pd.DataFrame({"estimate": value}, index=rows.index)
         if se:
-            out["se"] = slope * prediction.linear_predictor_se(
-                rows, self.fit.vcov, modes[0] if modes else None, self.fit.g
-            )
+            out["se"] = slope * self._predictor_se(rows, modes)
         if newdata is None:
             out = out.iloc[np.argsort(self.design.positions, kind="stable")]
         return out if se else out["estimate"].rename("prediction")
+
+    def _predictor_se(self, rows: prediction.Rows, modes: Sequence[Modes]) -> np.ndarray:
+        if modes and isinstance(self.fit, FactorFit):
+            return prediction.factors_se(rows, self.fit)
+        return prediction.linear_predictor_se(rows, self._predictor_covariance, modes[0] if modes else None, self.fit.g)
 
     def _rows(self, newdata: pd.DataFrame | None, random: bool) -> prediction.Rows:
         if newdata is None:
             return prediction.own_rows(self.design)
         return prediction.new_rows(self.design, self.state, newdata, random=random, offset=self._offset_name)
+
+    @property
+    def _predictor_covariance(self) -> np.ndarray:
+        """Of the fixed effects, and of what else moves the conditional modes."""
+        return self.fit.vcov
+
+    @property
+    def effect_scale(self) -> str:
+        """What the fixed and random effects are measured in, for a picture's title."""
+        return f"in units of {self.design.spec.outcome}"
 
     @property
     def _offset_name(self) -> str | None:

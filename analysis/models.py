@@ -1,4 +1,4 @@
-"""The calls that people use (ENGINE.md): `lmm`, `glmm`. Everything here delegates."""
+"""The calls that people use (ENGINE.md): `lmm`, `glmm`, `clmm`. Everything here delegates."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from analysis.design import build_design
 from analysis.errors import SpecError
 from analysis.factor_moments import factor_moments
 from analysis.factored import fit_factors
-from analysis.generalised import binomial_data, fit_glmm
-from analysis.generalised_model import LogisticModel
+from analysis.generalised import fit_glmm
+from analysis.generalised_model import GeneralisedModel
 from analysis.linear import fit_lmm
 from analysis.linear_model import LinearModel
 from analysis.moments import gaussian_moments, person_state
+from analysis.ordinal import ordinal_responses, with_codes, without_intercept
+from analysis.ordinal_model import OrdinalModel
+from analysis.responses import read_kind, read_link, responses
 
 
 def lmm(
@@ -56,17 +59,35 @@ def glmm(
     person: str | None = None,
     day: str | None = None,
     prompt: str | None = None,
-) -> LogisticModel:
-    """Fit a logistic mixed model with one grouping factor by Laplace, or by quadrature (agq > 1, one random effect).
+) -> GeneralisedModel:
+    """Fit a generalised mixed model by Laplace, or with one grouping factor and random effect by quadrature (agq points).
 
-    The outcome is 0/1, or a proportion with `weights` naming the column of the numbers of trials; `offset` names a
-    column that is added to the log-odds. Otherwise as `lmm`.
+    family, link: "binomial" with "logit" (default), "probit" or "cloglog"; "poisson" and "negative_binomial" (variance
+    μ + μ²/κ) with "log". The outcome is 0/1, or a proportion with `weights` naming the column of the numbers of trials;
+    or a count. `offset` names a column that is added to the linear predictor: the log of the exposure. Otherwise as `lmm`.
     """
-    if family != "binomial":
-        raise SpecError(f"family={family!r} is not available yet; 'binomial' is.")
-    if link not in (None, "logit"):
-        raise SpecError(f"link={link!r} is not available yet; 'logit' is.")
+    link, kind = read_kind(family, link)
     design = build_design(formula, frame, person=person, day=day, prompt=prompt, weights=weights, offset=offset)
-    if design.several:
-        raise SpecError(f"the formula {formula!r}: nested and crossed factors of a GLMM are not available yet.")
-    return LogisticModel(design, person_state(design), fit_glmm(binomial_data(design), agq), weights, offset)
+    fit = fit_glmm(responses(design, kind), agq, design.several)
+    return GeneralisedModel(design, person_state(design), fit, family, link, weights, offset)
+
+
+def clmm(
+    formula: str,
+    frame: pd.DataFrame,
+    link: str = "logit",
+    agq: int = 1,
+    person: str | None = None,
+    day: str | None = None,
+    prompt: str | None = None,
+) -> OrdinalModel:
+    """Fit a cumulative link mixed model, P(y ≤ j) = F(τ_j − x'β − z'b), of ordered categories; link "logit" or "probit".
+
+    The outcome is a categorical in its own order, numbers, or text in alphabetical order. Thresholds take the place of an
+    intercept. Otherwise as `glmm`.
+    """
+    link, kind = read_link("ordinal", link)
+    coded, labels = with_codes(formula, frame)
+    design = without_intercept(build_design(formula, coded, person=person, day=day, prompt=prompt))
+    data, labels = ordinal_responses(design, kind, labels)
+    return OrdinalModel(design, person_state(design), fit_glmm(data, agq, design.several), link=link, labels=labels)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from formulaic.errors import FormulaicError
-from scipy.special import expit, ndtri, stdtrit
+from scipy.special import ndtri, stdtrit
 
 from analysis.centering import mean_of_persons, numeric
 from analysis.conditional_modes import Modes
 from analysis.design import Design
 from analysis.errors import DesignError, SpecError
+from analysis.factored import FactorFit
 from analysis.factors import Factor
 from analysis.occasions import for_new_rows
 from analysis.state import PersonState
@@ -84,9 +85,10 @@ def linear_predictor(rows: Rows, beta: np.ndarray, modes: Sequence[Modes]) -> np
 def linear_predictor_se(rows: Rows, vcov: np.ndarray, modes: Modes | None, g: np.ndarray) -> np.ndarray:
     """(r,) SE of the linear predictor: of x'β̂ alone, or of x'β̂ + z'b̂ with both errors and their covariance.
 
-    A person not in the model adds z'Gz. The variance parameters are taken as known.
+    For models with one grouping factor; `factors_se` for several. A person not in the model adds z'Gz. The variance
+    parameters are taken as known. vcov and the modes' shift may hold parameters beside β that no row's x multiplies.
     """
-    x = rows.x.copy()
+    x = np.hstack([rows.x, np.zeros((len(rows.x), len(vcov) - rows.x.shape[1]))])
     extra = np.zeros(len(x))
     if modes is not None:
         assert modes.shift is not None
@@ -97,6 +99,24 @@ def linear_predictor_se(rows: Rows, vcov: np.ndarray, modes: Modes | None, g: np
         extra[inside] = np.einsum("rq,rqk,rk->r", z, modes.covariance[own], z)
         extra[~inside] = np.einsum("rq,qk,rk->r", rows.z[~inside], g, rows.z[~inside])
     return np.asarray(np.sqrt(np.einsum("rp,pk,rk->r", x, vcov, x) + extra))
+
+
+def factors_se(rows: Rows, fit: FactorFit) -> np.ndarray:
+    """(r,) SE of x'β̂ + z'b̂ with several grouping factors (Henderson, 1975), the variance parameters taken as known.
+
+    With v = Λ'z at the columns of the row's levels: σ²(v'H⁻¹v + (x − c)'Φ(x − c)), c = X'ZΛH⁻¹v; each level that is not in
+    the model adds its factor's z'Gz.
+    """
+    m, p = fit.moments, fit.moments.n_fixed
+    assert fit.profile.factorised is not None  # an optimum has a factor
+    v = np.ascontiguousarray(rows.z @ m.random_map @ fit.lam)
+    unseen = np.zeros(len(v))
+    for factor, level in zip(m.plan.factors, rows.level, strict=True):
+        z = rows.z[level < 0, factor.terms]
+        unseen[level < 0] += np.einsum("rq,qk,rk->r", z, fit.g[factor.terms, factor.terms], z)
+    known, cross = fit.profile.factorised.of_rows(rows.level, v)
+    x = rows.x @ m.fixed_map - cross[:, :p]
+    return np.asarray(np.sqrt(fit.sigma**2 * (known + np.einsum("rp,pk,rk->r", x, fit.profile.inverse, x)) + unseen))
 
 
 def new_group_gaussian(
@@ -122,20 +142,22 @@ def new_group_gaussian(
     return pd.DataFrame(columns, index=rows.index)
 
 
-def new_group_binomial(rows: Rows, beta: np.ndarray, g: np.ndarray) -> pd.DataFrame:
-    """The probability in a group never seen, integrated over its random effects; estimates taken as known."""
+def new_group_mean(
+    rows: Rows, beta: np.ndarray, g: np.ndarray, curve: Callable[[np.ndarray], np.ndarray]
+) -> pd.DataFrame:
+    """The mean outcome in a group never seen, over its random effects; `curve` from η to it; estimates taken as known."""
     eta = linear_predictor(rows, beta, ())
     between = np.sqrt(np.einsum("rq,qk,rk->r", rows.z, g, rows.z))
-    probability = expit(eta[:, None] + between[:, None] * NODES)
-    mean = probability @ WEIGHTS
+    means = curve(eta[:, None] + between[:, None] * NODES)
+    mean = means @ WEIGHTS
     columns = {
         "sd_between": between,
         "mean_marginal": mean,
-        "sd_of_group_mean": np.sqrt(np.maximum((probability - mean[:, None]) ** 2 @ WEIGHTS, 0.0)),
-        "mean_at_zero_effect": expit(eta),
+        "sd_of_group_mean": np.sqrt(np.maximum((means - mean[:, None]) ** 2 @ WEIGHTS, 0.0)),
+        "mean_at_zero_effect": curve(eta),
     }
     for name, share in (("q025", 0.025), ("q50", 0.5), ("q975", 0.975)):
-        columns[name] = expit(eta + ndtri(share) * between)
+        columns[name] = curve(eta + ndtri(share) * between)
     return pd.DataFrame(columns, index=rows.index)
 
 

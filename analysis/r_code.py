@@ -1,4 +1,4 @@
-"""The same model as R code, to be checked elsewhere: base R and lme4, nothing else."""
+"""The same model as R code, to be checked elsewhere: base R and one package, lme4 where it can fit the model."""
 
 from __future__ import annotations
 
@@ -10,16 +10,24 @@ from analysis.spec import SplitColumn, TimedColumn, plain_names, rename_words
 SYNTACTIC = re.compile(r"[A-Za-z][\w.]*", re.ASCII)
 
 
-def r_code(design: Design, *, weights: str | None, offset: str | None, call: str) -> str:
+def r_code(
+    design: Design,
+    *,
+    weights: str | None,
+    offset: str | None,
+    call: str,
+    package: str = "lme4",
+    before: tuple[str, ...] = (),
+) -> str:
     """R code that makes the model's columns in a data frame `frame` and fits it; lags before incomplete rows go.
 
-    call : lme4's call with {} where its formula goes
+    call : the package's call with {} where its formula goes;  before : lines that make the outcome
     """
     group = design.spec.random[0].group
-    person = _column(group[0]) if len(group) == 1 else f"interaction({', '.join(map(_column, group))}, drop = TRUE)"
+    person = r_column(group[0]) if len(group) == 1 else f"interaction({', '.join(map(r_column, group))}, drop = TRUE)"
     made: list[SplitColumn | TimedColumn] = [*design.splits, *design.occasions.columns]
     names = {column.name: f"{column.column}_{column.kind}" for column in made}
-    lines = ["library(lme4)", *_lags(design, person, names)]
+    lines = [f"library({package})", *before, *_lags(design, person, names)]
     if made:
         parts = (design.fixed_terms, *design.random_terms)
         used = [*plain_names(design.spec.outcome), *(name for part in parts for name in part.prepared.columns), *group]
@@ -38,35 +46,35 @@ def _lags(design: Design, person: str, names: dict[str, str]) -> list[str]:
     lags = [column for column in made.columns if column.is_lag]
     if not lags or made.day is None or made.prompt is None:
         return []
-    day, prompt = _column(made.day), _column(made.prompt)
+    day, prompt = r_column(made.day), r_column(made.prompt)
     lines = [
         f'moment <- function(prompt) paste({person}, {day}, prompt, sep = "|")',
         f"before <- match(moment({prompt} - 1), moment({prompt}))",
         f"before[is.na({person}) | is.na({day}) | is.na({prompt})] <- NA",
     ]
     for column in lags:
-        x = _column(column.column)
+        x = r_column(column.column)
         usual = f" - ave({x}, {person}, FUN = function(v) mean(v, na.rm = TRUE))"
-        lines.append(f"{_column(names[column.name])} <- {x}[before]{usual if column.kind == 'lag_within' else ''}")
+        lines.append(f"{r_column(names[column.name])} <- {x}[before]{usual if column.kind == 'lag_within' else ''}")
     return lines
 
 
 def _parts(name: str, made: list[SplitColumn | TimedColumn], person: str, day: str | None) -> list[str]:
     """The column's parts on the rows that are left."""
-    x = _column(name)
+    x = r_column(name)
     lines = [f"usual <- ave({x}, {person})"]
     if day is not None and any(column.kind in ("within_day", "between_days") for column in made):
-        lines.append(f"of_day <- ave({x}, {person}, {_column(day)})")
+        lines.append(f"of_day <- ave({x}, {person}, {r_column(day)})")
     values = {
         "within": f"{x} - usual",
         "between": f"usual - mean(usual[!duplicated({person})])",
         "within_day": f"{x} - of_day",
         "between_days": "of_day - usual",
     }
-    return lines + [f"{_column(f'{name}_{c.kind}')} <- {values[c.kind]}" for c in made if c.kind in values]
+    return lines + [f"{r_column(f'{name}_{c.kind}')} <- {values[c.kind]}" for c in made if c.kind in values]
 
 
-def _column(name: str) -> str:
+def r_column(name: str) -> str:
     return f'frame[["{name}"]]'
 
 

@@ -16,7 +16,28 @@ from analysis.words import counted_levels, level_words, number
 
 FEW = 20
 """Levels of the grouping factor below which a summary shows intervals and no p (METHODS §6); `tests` has it."""
-TITLES = {"gaussian": "Linear mixed model", "binomial": "Logistic mixed model"}
+TITLES = {
+    ("gaussian", "identity"): "Linear mixed model",
+    ("binomial", "logit"): "Logistic mixed model",
+    ("binomial", "probit"): "Probit mixed model",
+    ("binomial", "cloglog"): "Complementary log-log mixed model",
+    ("poisson", "log"): "Poisson mixed model",
+    ("negative_binomial", "log"): "Negative binomial mixed model",
+    ("ordinal", "logit"): "Cumulative logit mixed model",
+    ("ordinal", "probit"): "Cumulative probit mixed model",
+}
+SCALES = {
+    ("binomial", "logit"): "Estimates and SDs are log-odds; plot_effects() shows probabilities.",
+    ("binomial", "probit"): "Estimates and SDs are in SDs of a normal answer behind the outcome (probits).",
+    ("binomial", "cloglog"): "Estimates and SDs are logs of the hazard.",
+    ("poisson", "log"): "Estimates and SDs are logs: exp(estimate) multiplies the mean count.",
+    ("negative_binomial", "log"): "Estimates and SDs are logs: exp(estimate) multiplies the mean count.",
+    ("ordinal", "logit"): "Estimates and SDs are log-odds of a higher category.",
+    (
+        "ordinal",
+        "probit",
+    ): "Estimates and SDs are in SDs of a normal answer behind the categories; higher means higher ones.",
+}
 ESTIMATORS = {
     "REML": "restricted maximum likelihood (REML)",
     "ML": "maximum likelihood (ML)",
@@ -64,7 +85,7 @@ def summarise(fit: Any) -> ModelSummary:
     levels = fit.design.n_persons
     who = level_words(fit.design.factor)
     return ModelSummary(
-        title=TITLES[fit.family],
+        title=TITLES[fit.family, fit.link],
         formula=fit.formula,
         facts=tuple(_facts(fit)),
         fixed=fit.tests(),
@@ -93,6 +114,8 @@ def _facts(fit: Any) -> list[tuple[str, str]]:
         ("Rows", f"{fit.n_obs:,} used{dropped}"),
         ("Fit", f"{how}; {sound}; log-likelihood {number(fit.log_likelihood, 2)}"),
     ]
+    if fit.dispersion is not None:
+        facts.append(("Dispersion", f"size κ {number(fit.dispersion, 3)}: the variance of a count is μ + μ²/κ"))
     for name in dict.fromkeys(split.column for split in design.splits if split.kind == "between"):
         if name in fit.state.names:
             anchor = number(mean_of_persons(fit.state.means(name)), 2)
@@ -108,8 +131,8 @@ def _facts(fit: Any) -> list[tuple[str, str]]:
 
 def _notes(fit: Any, who: str) -> list[str]:
     notes = [DEGREES[fit.df_method].format(levels=who)]
-    if fit.family == "binomial":
-        notes.insert(0, "Estimates and SDs are log-odds; plot_effects() shows probabilities.")
+    if (fit.family, fit.link) in SCALES:
+        notes.insert(0, SCALES[fit.family, fit.link])
     if fit.design.n_persons < FEW:
         few = counted_levels(fit.design.n_persons, fit.design.factor)
         notes.append(f"With {few}, fewer than {FEW}, there are intervals and no p; tests() has it.")

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.errors import SpecError
+from analysis.inference.information import information_of
 from analysis.inference.optimum import optimum
-from analysis.kernels.information import excess_sums, trace_sums
-from analysis.linear import LmmFit
+from analysis.linear import LinearFit
 
 NOTHING = 1e-13
 """Information on the variance parameters below this share of what it could be is rounding."""
@@ -53,10 +53,10 @@ class KenwardRoger:
         return np.asarray(np.where((np.abs(own @ self.untold) > UNTOLD).any(axis=1), np.nan, df))
 
 
-def kenward_roger(fit: LmmFit) -> KenwardRoger:
-    """Φ + 2ΦUΦ, U = Σ W_rs (Q_rs − P_rΦP_s), at the REML optimum; memory does not grow with the persons.
+def kenward_roger(fit: LinearFit) -> KenwardRoger:
+    """Φ + 2ΦUΦ, U = Σ W_rs (Q_rs − P_rΦP_s), at the REML optimum.
 
-    Raises SpecError for a fit by maximum likelihood.
+    Raises SpecError for a fit by maximum likelihood, and for more random effects than `information_of` can take at once.
     """
     if not fit.reml:
         raise SpecError(
@@ -70,17 +70,16 @@ def kenward_roger(fit: LmmFit) -> KenwardRoger:
     slopes = -halves[:, None, None] * (above + above.transpose(0, 2, 1))
     turned = phi @ slopes
     size = len(slopes)
+    sums = information_of(fit)
     information = np.empty((size + 1, size + 1))
-    traces = trace_sums(m.zz, m.zw, fit.lam, phi, s.rows, s.columns)
-    information[:size, :size] = traces + np.einsum("rjk,skj->rs", turned, turned)
-    information[:size, size] = 2.0 * halves * at.own[s.rows, s.columns] + np.einsum("rjj->r", turned)
+    information[:size, :size] = sums.traces + np.einsum("rjk,skj->rs", turned, turned)
+    information[:size, size] = sums.own + np.einsum("rjj->r", turned)
     information[size, :size] = information[:size, size]
     information[size, size] = m.n_obs - p
-    alone = halves * np.diag(at.own)[s.rows] * np.diag(at.own)[s.columns] * 2.0 / len(m.zz)
-    inverse, untold = _inverse(information, np.append(alone, m.n_obs))
+    inverse, untold = _inverse(information, np.append(sums.alone, m.n_obs))
     weights = 2.0 * inverse
     elements = np.ascontiguousarray(weights[:size, :size])
-    excess = excess_sums(m.zz, m.zw, fit.lam, elements, s.rows, s.columns)[:p, :p]
+    excess = sums.excess(elements)
     excess -= np.einsum("rs,rjk,skl->jl", elements, slopes, turned, optimize=True)
     back = fit.sigma * m.fixed_map @ phi
     vcov = fit.sigma**2 * m.fixed_map @ phi @ m.fixed_map.T + 2.0 * back @ excess @ back.T

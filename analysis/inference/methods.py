@@ -8,23 +8,34 @@ import numpy as np
 
 from analysis.design import Column
 from analysis.errors import SpecError
+from analysis.factored import FactorFit
+from analysis.inference.information import MOST_TOGETHER, together
 from analysis.inference.kenward_roger import kenward_roger
 from analysis.inference.robust import cr2
 from analysis.inference.satterthwaite import satterthwaite
-from analysis.linear import LmmFit
+from analysis.linear import LinearFit, LmmFit
 from analysis.state import PersonState
 
 MOST_PERSONS = 200
 """Kenward–Roger by default up to here; with more persons it no longer differs from Satterthwaite (METHODS §6)."""
 
 
-def default_method(fit: LmmFit) -> str:
-    """Kenward–Roger for a REML fit of at most 200 persons, otherwise Satterthwaite."""
-    return "kenward-roger" if fit.reml and len(fit.moments.zz) <= MOST_PERSONS else "satterthwaite"
+def default_method(fit: LinearFit, persons: int) -> str:
+    """Kenward–Roger for a REML fit of at most 200 persons (levels of the primary factor), otherwise Satterthwaite.
+
+    Satterthwaite also where several factors have more random effects than Kenward–Roger can take at once.
+    """
+    few = persons <= MOST_PERSONS and (not isinstance(fit, FactorFit) or together(fit.moments.plan) <= MOST_TOGETHER)
+    return "kenward-roger" if fit.reml and few else "satterthwaite"
 
 
 def uncertainty(
-    fit: LmmFit, state: PersonState, fixed: Sequence[Column], contrasts: np.ndarray, df: str | None, robust: str | None
+    fit: LinearFit,
+    state: PersonState,
+    fixed: Sequence[Column],
+    contrasts: np.ndarray,
+    df: str | None,
+    robust: str | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The covariance (p, p) and the degrees of freedom (r,) that belong to contrasts (r, p).
 
@@ -40,9 +51,11 @@ def uncertainty(
                 f"df={df!r} does not go with robust='cr2', which has degrees of freedom of its own: leave df out, "
                 "or choose df='z'."
             )
+        if not isinstance(fit, LmmFit):
+            raise SpecError("robust='cr2' is not available for several grouping factors; leave robust out.")
         vcov, degrees = cr2(fit, state, fixed, contrasts)
         return vcov, degrees if df is None else np.where(np.isnan(degrees), np.nan, normal)
-    method = default_method(fit) if df is None else df
+    method = default_method(fit, len(state.levels)) if df is None else df
     if method == "kenward-roger":
         adjusted = kenward_roger(fit)
         return adjusted.vcov, adjusted.degrees(contrasts)

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.inference.optimum import Optimum, optimum
-from analysis.linear import LmmFit
+from analysis.inference.optimum import Optimum, along_theta, joint_hessian, optimum
+from analysis.linear import LinearFit
 
 
-def satterthwaite(fit: LmmFit, contrasts: np.ndarray) -> np.ndarray:
+def satterthwaite(fit: LinearFit, contrasts: np.ndarray) -> np.ndarray:
     """Degrees of freedom (r,) of contrasts (r, p) of the fixed effects: f = ℓ'V(θ, σ)ℓ."""
     at = optimum(fit)
     return _degrees_of(fit, at, *_of_contrasts(fit, at, contrasts @ fit.moments.fixed_map))
 
 
-def satterthwaite_new_group(fit: LmmFit, x: np.ndarray, z: np.ndarray) -> np.ndarray:
+def satterthwaite_new_group(fit: LinearFit, x: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Degrees of freedom (r,) of the variance of an outcome in a group never seen: f = x'Vx + z'Gz + σ².
 
     x (r, p), z (r, q) are rows of the design as written.
@@ -33,46 +33,23 @@ def satterthwaite_new_group(fit: LmmFit, x: np.ndarray, z: np.ndarray) -> np.nda
     return _degrees_of(fit, at, f, slope)
 
 
-def _of_contrasts(fit: LmmFit, at: Optimum, inner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _of_contrasts(fit: LinearFit, at: Optimum, inner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Variances (r,) of contrasts (r, p) on the inner scale, and their slopes (r, m) in θ."""
     p = fit.moments.n_fixed
     variance = fit.profile.rss / fit.degrees
     direction = inner @ at.phi
     weighted = np.einsum("rj,abjk,rk->rab", direction, at.spread[:, :, :p, :p], direction, optimize=True)
     f = variance * np.einsum("rp,rp->r", direction, inner)
-    return f, variance * _along_theta(fit, weighted)
+    return f, variance * along_theta(fit, weighted)
 
 
-def _along_theta(fit: LmmFit, score: np.ndarray) -> np.ndarray:
-    """(…, m) slopes in θ from those in ΛΛ' (…, q, q), symmetric."""
-    s = fit.moments.structure
-    return np.asarray(2.0 * (score @ fit.lam)[..., s.rows, s.columns])
-
-
-def _degrees_of(fit: LmmFit, at: Optimum, f: np.ndarray, slope: np.ndarray) -> np.ndarray:
+def _degrees_of(fit: LinearFit, at: Optimum, f: np.ndarray, slope: np.ndarray) -> np.ndarray:
     """(r,) from variances f (r,), quadratic in σ, and their slopes (r, m) in θ."""
     free = np.append(fit.minimum.free, True)
-    inverse = _positive_inverse(_joint_hessian(fit, at)[np.ix_(free, free)])
+    inverse = _positive_inverse(joint_hessian(fit, at)[np.ix_(free, free)])
     sigma = np.sqrt(fit.profile.rss / fit.degrees)
     gradient = np.column_stack([slope, 2.0 * f / sigma])[:, free]
     return np.asarray(f**2 / np.einsum("rv,vw,rw->r", gradient, inverse, gradient))
-
-
-def _joint_hessian(fit: LmmFit, at: Optimum) -> np.ndarray:
-    """(m + 1, m + 1) Hessian of the deviance in (θ, σ) at the optimum, from that of the profiled deviance in θ.
-
-    d(θ, σ) = L(θ) + ν log(2πσ²) + r²(θ)/σ², so  H_θθ = H_profile + r²'r²''ᵀ/(νσ⁴),  H_θσ = −2r²'/σ³,  H_σσ = 4ν/σ².
-    """
-    free = fit.degrees
-    residual = np.append(-fit.profile.beta, 1.0)
-    slope = -_along_theta(fit, at.spread @ residual @ residual)
-    variance = fit.profile.rss / free
-    size = len(slope)
-    out = np.empty((size + 1, size + 1))
-    out[:size, :size] = fit.minimum.hessian + np.outer(slope, slope) / (free * variance**2)
-    out[:size, size] = out[size, :size] = -2.0 * slope / variance**1.5
-    out[size, size] = 4.0 * free / variance
-    return out
 
 
 def _positive_inverse(matrix: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Parametric bootstrap of a linear model from its moments: a replicate costs persons, not rows.
+"""Parametric bootstrap of a linear model; with one grouping factor from its moments: a replicate costs persons, not rows.
 
 All that a fit reads of y are Z'y of each person, ΣX'y and Σy'y. Given X and Z these have a known joint distribution under the model:
 Z'e ~ N(0, σ²Z'Z) per person; what X'e and e'e have beyond it is N(0, σ²C) in total, C = Σ(X'X − X'Z(Z'Z)⁻Z'X), and σ²χ².
@@ -7,15 +7,20 @@ So they are drawn themselves, exactly, instead of y (proof: Cochran's theorem on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from analysis.blocks import BlockCriterion
+from analysis.design import Design
 from analysis.errors import SpecError
+from analysis.factor_moments import FactorMoments, InnerRows, inner_rows
+from analysis.factored import FactorFit, factor_fit_at
 from analysis.intervals.parameters import Parameter
-from analysis.linear import Criterion, LmmFit, fit_at
+from analysis.linear import Criterion, LinearFit, LmmFit, fit_at
 from analysis.moments import Moments
-from analysis.optimize import minimise_factor
+from analysis.optimize import minimise, minimise_factor
 
 ENOUGH = 1e-10
 """A replicate is within 1e-5 of its own standard error then: far below the Monte-Carlo error."""
@@ -25,7 +30,7 @@ RANK = 1e-12
 
 
 def bootstrap_intervals(
-    fit: LmmFit, wanted: list[Parameter], level: float, replicates: int, seed: int
+    fit: LinearFit, design: Design, wanted: list[Parameter], level: float, replicates: int, seed: int
 ) -> tuple[np.ndarray, int]:
     """Percentile limits (parameters, 2) over refits of data drawn from the fitted model, and how many replicates had a sound fit.
 
@@ -33,17 +38,27 @@ def bootstrap_intervals(
     """
     if not isinstance(replicates, int) or not 100 <= replicates <= MOST:
         raise SpecError(f"replicates={replicates!r} must be a whole number from 100 to {MOST:,}, as in 1000.")
-    draw = Draw.of(fit)
+    refit = _refits(fit, design)
     rng = np.random.default_rng(seed)
     values = []
     for _ in range(replicates):
-        again = _refit(fit, draw.moments(rng))
+        again = refit(rng)
         if again.converged:
             values.append([parameter.value(again.beta, again.g, again.sigma) for parameter in wanted])
     if len(values) < 0.9 * replicates:
         return np.full((len(wanted), 2), np.nan), len(values)
     tails = [0.5 - 0.5 * level, 0.5 + 0.5 * level]
     return np.nanquantile(np.array(values), tails, axis=0).T, len(values)
+
+
+def _refits(fit: LinearFit, design: Design) -> Callable[[np.random.Generator], LinearFit]:
+    """Draws an outcome and fits it, from the fit's own θ on."""
+    if isinstance(fit, LmmFit):
+        draw = Draw.of(fit)
+        return lambda rng: _refit(fit, draw.moments(rng))
+    assert isinstance(fit, FactorFit)
+    rows = RowDraw.of(fit, design)
+    return lambda rng: _refit_factors(fit, rows.moments(rng))
 
 
 def _refit(fit: LmmFit, moments: Moments) -> LmmFit:
@@ -57,6 +72,50 @@ def _refit(fit: LmmFit, moments: Moments) -> LmmFit:
         enough=ENOUGH,
     )
     return fit_at(criterion, found)
+
+
+def _refit_factors(fit: FactorFit, moments: FactorMoments) -> FactorFit:
+    criterion = BlockCriterion(moments, fit.reml)
+    near = minimise(criterion, fit.theta, moments.structure.lower, criterion.information, enough=ENOUGH)
+    found = minimise_factor(criterion, near.x, moments.structure, second=criterion.hessian, enough=ENOUGH)
+    return factor_fit_at(criterion, found)
+
+
+@dataclass(frozen=True)
+class RowDraw:
+    """With several factors an outcome is drawn row by row; rows : the model's, on the inner scale."""
+
+    fit: FactorFit
+    rows: InnerRows
+
+    @classmethod
+    def of(cls, fit: FactorFit, design: Design) -> RowDraw:
+        return cls(fit, inner_rows(design))
+
+    def moments(self, rng: np.random.Generator) -> FactorMoments:
+        """The moments of one drawn outcome Xβ + Zb + e."""
+        m, p = self.fit.moments, self.fit.moments.n_fixed
+        z, x, sigma = self.rows.z, self.rows.w[:, :p], self.fit.sigma / m.scale_y
+        y = x @ self.fit.profile.beta + sigma * rng.standard_normal(len(x))
+        for factor in m.plan.factors:
+            own = (
+                sigma
+                * rng.standard_normal((len(factor.levels), factor.size))
+                @ self.fit.lam[factor.terms, factor.terms].T
+            )
+            y += np.einsum("nt,nt->n", z[:, factor.terms], own[factor.codes])
+        sums = []
+        for f in m.plan.order:
+            factor = m.plan.factors[f]
+            own_z = z[:, factor.terms]
+            sums.append(
+                np.column_stack([np.bincount(factor.codes, own * y, len(factor.levels)) for own in own_z.T]).ravel()
+            )
+        zw, ww = m.zw, m.ww.copy()
+        zw[:, p] = np.concatenate(sums)
+        ww[:p, p] = ww[p, :p] = x.T @ y
+        ww[p, p] = y @ y
+        return m.with_dense(zw, ww)
 
 
 @dataclass(frozen=True)

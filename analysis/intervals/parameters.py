@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Literal
 
 import numpy as np
 
 from analysis.covariance import Structure, deviations_and_correlations
 from analysis.errors import SpecError
+from analysis.factors import Factor
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,33 +33,47 @@ class Parameter:
         return float(deviations[self.i] if self.kind == "sd" else correlations[self.i, self.j])
 
 
-def parameters(fixed: Sequence[str], random: Sequence[str], structure: Structure, group: str) -> list[Parameter]:
-    """All parameters: fixed effects, SDs, correlations of terms that may correlate, residual SD."""
+def parameters(
+    fixed: Sequence[str], random: Sequence[str], structure: Structure, factors: Sequence[Factor]
+) -> list[Parameter]:
+    """All parameters: fixed effects, SDs and correlations of terms that may correlate of each factor, residual SD."""
     out = [Parameter(name, "fixed", i) for i, name in enumerate(fixed)]
-    out += [Parameter(f"sd_{name}|{group}", "sd", i) for i, name in enumerate(random)]
     together = structure.same_block()
-    for j in range(len(random)):
-        out += [Parameter(f"cor_{random[i]}.{random[j]}|{group}", "cor", i, j) for i in range(j) if together[i, j]]
+    for factor in factors:
+        places = range(factor.terms.start, factor.terms.stop)
+        out += [Parameter(f"sd_{random[i]}|{factor.name}", "sd", i) for i in places]
+        pairs = [(i, j) for j in places for i in range(factor.terms.start, j) if together[i, j]]
+        out += [Parameter(f"cor_{random[i]}.{random[j]}|{factor.name}", "cor", i, j) for i, j in pairs]
     return [*out, Parameter("sigma", "sigma")]
 
 
-def choose(known: list[Parameter], wanted: Sequence[str] | None, group: str) -> list[tuple[str, Parameter]]:
-    """The parameters named (a correlation's terms in either order), each under the name given; all where none is named."""
+def choose(
+    known: list[Parameter], wanted: Sequence[str] | None, random: Sequence[str], factors: Sequence[Factor]
+) -> list[tuple[str, Parameter]]:
+    """The parameters named, each under the name given; all where none is named.
+
+    A correlation's terms may stand in either order, and so may the columns of a factor `a:b`.
+    """
     if wanted is None:
         return [(parameter.name, parameter) for parameter in known]
     if isinstance(wanted, str) or not isinstance(wanted, Sequence):
         raise SpecError(f"parameters={wanted!r} must be a list of names, as in [{wanted!r}].")
-    by_name = {parameter.name: parameter for parameter in known}
+    by_name: dict[str, Parameter] = {}
     for parameter in known:
-        if parameter.kind == "cor":
-            first, second = known[_sd(known, parameter.i)], known[_sd(known, parameter.j)]
-            terms = [one.name.removeprefix("sd_").removesuffix(f"|{group}") for one in (second, first)]
-            by_name[f"cor_{terms[0]}.{terms[1]}|{group}"] = parameter
+        if parameter.kind in ("fixed", "sigma"):
+            by_name[parameter.name] = parameter
+            continue
+        group = next(factor.group for factor in factors if factor.terms.start <= parameter.i < factor.terms.stop)
+        terms = [random[parameter.i]] if parameter.kind == "sd" else [random[parameter.i], random[parameter.j]]
+        for columns in permutations(group):
+            for order in (terms, terms[::-1]):
+                by_name[f"{parameter.kind}_{'.'.join(order)}|{':'.join(columns)}"] = parameter
     for name in wanted:
         if name not in by_name:
             raise SpecError(f"no parameter {name!r}; the model has {', '.join(one.name for one in known)}.")
     return [(name, by_name[name]) for name in wanted]
 
 
-def _sd(known: list[Parameter], i: int) -> int:
-    return next(at for at, one in enumerate(known) if one.kind == "sd" and one.i == i)
+def place_of(structure: Structure, row: int, column: int) -> int:
+    """Where an element of Λ stands in θ."""
+    return int(np.flatnonzero((structure.rows == row) & (structure.columns == column))[0])

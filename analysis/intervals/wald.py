@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtri
 
+from analysis.inference.optimum import joint_hessian, optimum
 from analysis.intervals.parameters import Parameter
-from analysis.linear import Criterion, LmmFit
+from analysis.linear import LinearFit
 
 STEP = 1e-6
 """Relative step of the numerical slopes of SDs and correlations in θ; they are smooth and of order one."""
 
 
-def spread_intervals(fit: LmmFit, wanted: list[Parameter], level: float) -> np.ndarray:
+def spread_intervals(fit: LinearFit, wanted: list[Parameter], level: float) -> np.ndarray:
     """(parameters, 2) lower and upper limits of `sd`, `cor` and `sigma`; NaN in a singular fit, where Wald has no meaning.
 
     The covariance is twice the inverse Hessian of the deviance in (θ, log σ), the fixed effects profiled out.
@@ -20,8 +21,9 @@ def spread_intervals(fit: LmmFit, wanted: list[Parameter], level: float) -> np.n
     if fit.singular or not fit.converged:
         return np.full((len(wanted), 2), np.nan)
     point = np.append(fit.theta, np.log(fit.sigma / fit.moments.scale_y))
-    _, _, hessian = Criterion(fit.moments, fit.reml).at_sigma(point[:-1], point[-1])
-    covariance = 2.0 * np.linalg.inv(hessian)
+    hessian = joint_hessian(fit, optimum(fit))  # in (θ, σ), where the slope in σ is zero
+    units = np.append(np.ones(len(fit.theta)), np.exp(point[-1]))
+    covariance = 2.0 * np.linalg.inv(units[:, None] * hessian * units)
     out = np.empty((len(wanted), 2))
     for row, parameter in enumerate(wanted):
         slope = np.empty(len(point))
@@ -36,7 +38,7 @@ def spread_intervals(fit: LmmFit, wanted: list[Parameter], level: float) -> np.n
     return out
 
 
-def _free(fit: LmmFit, parameter: Parameter, point: np.ndarray) -> float:
+def _free(fit: LinearFit, parameter: Parameter, point: np.ndarray) -> float:
     """The parameter on its unbounded scale, at (θ, log σ)."""
     m = fit.moments
     sigma = float(np.exp(point[-1])) * m.scale_y

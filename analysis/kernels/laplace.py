@@ -1,321 +1,184 @@
-"""The marginal likelihood of a logistic model, person by person: mode, curvature, quadrature, and the score.
+"""The marginal likelihood by Laplace's approximation at the observed curvature, person by person, with its exact score.
 
-The score is exact: it follows the mode as the parameters move (implicit differentiation), so that fixed effects and
-variances can be optimised jointly. u are spherical random effects: b = Λu, u ~ N(0, I).
+The score follows the mode as the parameters move (implicit differentiation), so that fixed effects, the families' own
+parameters and variances can be optimised jointly. Every person writes to a place of their own: sums come afterwards, in order.
 """
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from analysis.kernels.compiled import compiled
-
-MOST_STEPS = 200
-SETTLED = 1e-13
-"""Newton's decrement before the last step to a mode; the error left after that step is of its square."""
+from analysis.kernels.modes import add_random, factor_curvature, find_mode, linear_parts, solve_with
+from analysis.kernels.rows import dot, expand_rows
 
 
 @compiled
-def log1p_exp(eta: float) -> float:
-    """log(1 + e^η) without overflow."""
-    if eta > 0.0:
-        return eta + math.log1p(math.exp(-eta))
-    return math.log1p(math.exp(eta))
+def longest(starts: np.ndarray, first: int, last: int) -> int:
+    """Rows of the longest person among first:last; at least 12, so that one row's expansion fits into a buffer."""
+    most = 12
+    for i in range(first, last):
+        most = max(most, starts[i + 1] - starts[i])
+    return most
 
 
 @compiled
-def probability(eta: float) -> float:
-    """1/(1 + e^−η) without overflow."""
-    if eta >= 0.0:
-        return 1.0 / (1.0 + math.exp(-eta))
-    grown = math.exp(eta)
-    return grown / (1.0 + grown)
-
-
-@compiled
-def log_density(fixed: np.ndarray, v: np.ndarray, y: np.ndarray, size: np.ndarray, u: np.ndarray) -> float:
-    """Σ size·[yη − log(1 + e^η)] − u'u/2 with η = fixed + v u: one person's joint log density, without constants."""
-    total = 0.0
-    for j in range(len(y)):
-        eta = fixed[j]
-        for a in range(len(u)):
-            eta += v[j, a] * u[a]
-        total += size[j] * (y[j] * eta - log1p_exp(eta))
-    for a in range(len(u)):
-        total -= 0.5 * u[a] * u[a]
-    return total
-
-
-@compiled
-def factor_curvature(
-    fixed: np.ndarray,
-    v: np.ndarray,
-    y: np.ndarray,
-    size: np.ndarray,
-    u: np.ndarray,
-    chol: np.ndarray,
-    score: np.ndarray,
-) -> None:
-    """At u: the Cholesky factor of H = I + Σ W v v' into `chol`, and Σ v(residual) − u into `score`."""
-    q = len(u)
-    chol[:] = 0.0
-    for a in range(q):
-        chol[a, a] = 1.0
-        score[a] = -u[a]
-    for j in range(len(y)):
-        eta = fixed[j]
-        for a in range(q):
-            eta += v[j, a] * u[a]
-        mu = probability(eta)
-        residual = size[j] * (y[j] - mu)
-        weight = size[j] * mu * (1.0 - mu)
-        for a in range(q):
-            score[a] += v[j, a] * residual
-            for b in range(a + 1):
-                chol[a, b] += weight * v[j, a] * v[j, b]
-    for a in range(q):
-        for b in range(a + 1):
-            total = chol[a, b]
-            for c in range(b):
-                total -= chol[a, c] * chol[b, c]
-            chol[a, b] = np.sqrt(total) if a == b else total / chol[b, b]
-
-
-@compiled
-def solve_with(chol: np.ndarray, vector: np.ndarray, out: np.ndarray) -> None:
-    """(chol chol')⁻¹ vector into `out`."""
-    q = len(vector)
-    for a in range(q):
-        total = vector[a]
-        for c in range(a):
-            total -= chol[a, c] * out[c]
-        out[a] = total / chol[a, a]
-    for a in range(q - 1, -1, -1):
-        total = out[a]
-        for c in range(a + 1, q):
-            total -= chol[c, a] * out[c]
-        out[a] = total / chol[a, a]
-
-
-@compiled
-def find_mode(
-    fixed: np.ndarray, v: np.ndarray, y: np.ndarray, size: np.ndarray, u: np.ndarray, chol: np.ndarray
-) -> None:
-    """Newton's method with halving for the mode of one person's u (log-concave: there is exactly one), in place."""
-    q = len(u)
-    score = np.empty(q)
-    step = np.empty(q)
-    trial = np.empty(q)
-    value = log_density(fixed, v, y, size, u)
-    for _ in range(MOST_STEPS):
-        factor_curvature(fixed, v, y, size, u, chol, score)
-        solve_with(chol, score, step)
-        decrement = 0.0
-        for a in range(q):
-            decrement += step[a] * score[a]
-        share = 1.0
-        for _ in range(60):
-            for a in range(q):
-                trial[a] = u[a] + share * step[a]
-            reached = log_density(fixed, v, y, size, trial)
-            if decrement < 1e-8 or reached > value:
-                break
-            share *= 0.5
-        u[:] = trial
-        value = reached
-        if decrement < SETTLED:
-            break
-    factor_curvature(fixed, v, y, size, u, chol, score)
-
-
-@compiled
-def laplace_deviance(
+def laplace(
+    family: int,
     x: np.ndarray,
     z: np.ndarray,
     y: np.ndarray,
     size: np.ndarray,
     offset: np.ndarray,
     starts: np.ndarray,
+    first: int,
+    last: int,
     beta: np.ndarray,
+    extra: np.ndarray,
     lam: np.ndarray,
     u: np.ndarray,
-) -> tuple[float, np.ndarray, np.ndarray]:
-    """−2 log-likelihood by Laplace, without the binomial constant, and its gradients in β (p,) and Λ (q, q).
+    deviance: np.ndarray,
+    scores: np.ndarray,
+) -> None:
+    """−2 log-likelihood of each person in first:last into deviance (persons,), its gradient into scores (persons, p + r + qq).
 
-    x (n, p), z (n, q), y proportions, size (n,) numbers of trials, offset (n,), lam lower triangular. `u` (persons, q)
-    holds where to look for the modes and is overwritten with them.
+    x (p, n), z (q, n), y, size, offset (n,), lam (q, q) lower triangular; the gradient is in β (p,), extra (r,) and Λ (q, q).
+    `u` (persons, q) holds where to look for the modes and is overwritten with them. A person without a mode has inf and NaN.
     """
-    p, q = len(beta), lam.shape[0]
-    most = 0
-    for i in range(len(starts) - 1):
-        most = max(most, starts[i + 1] - starts[i])
-    fixed = np.empty(most)
-    v = np.empty((most, q))
-    chol = np.empty((q, q))
-    inverse = np.empty((q, q))
-    unit = np.empty(q)
-    along = np.empty(q)
-    shift = np.empty(q)
-    crossed = np.empty((q, q))
-    z_residual = np.empty(q)
-    z_change = np.empty(q)
-    grad_beta = np.zeros(p)
-    grad_lam = np.zeros((q, q))
-    deviance = 0.0
-    for i in range(len(starts) - 1):
-        first, last = starts[i], starts[i + 1]
-        n = last - first
+    p, r, q = len(beta), len(extra), len(lam)
+    most = longest(starts, first, last)
+    fixed, eta, leverage, change = np.empty(most), np.empty(most), np.empty(most), np.empty(most)
+    v, rows, scratch = np.empty((q, most)), np.empty((12, most)), np.empty((2, most))
+    chol, inverse, crossed = np.zeros((q, q)), np.empty((q, q)), np.empty((q, q))
+    small, along, shift, unit = np.empty((3, q)), np.empty(q), np.empty(q), np.empty(q)
+    for i in range(first, last):
+        start, n = starts[i], starts[i + 1] - starts[i]
+        own_y, own_size = y[start : start + n], size[start : start + n]
+        linear_parts(x, z, offset, start, n, beta, lam, fixed, v)
+        if not find_mode(family, own_y, own_size, extra, n, fixed, v, u[i], chol, eta, rows, scratch, small):
+            deviance[i] = np.inf
+            scores[i] = np.nan
+            continue
+        add_random(fixed, v, u[i], n, eta)
+        expand_rows(family, own_y, own_size, extra, n, eta, rows, scratch)
+        slope, weight, third = rows[1], rows[2], rows[3]
+        factor_curvature(weight, v, n, chol, scratch[0])
+        total = 0.0
         for j in range(n):
-            total = offset[first + j]
-            for k in range(p):
-                total += x[first + j, k] * beta[k]
-            fixed[j] = total
-            for a in range(q):
-                total = 0.0
-                for c in range(a, q):
-                    total += lam[c, a] * z[first + j, c]
-                v[j, a] = total
-        own_y, own_size = y[first:last], size[first:last]
-        find_mode(fixed[:n], v[:n], own_y, own_size, u[i], chol)
-        deviance -= 2.0 * log_density(fixed[:n], v[:n], own_y, own_size, u[i])
+            total -= 2.0 * rows[0, j]
         for a in range(q):
-            deviance += 2.0 * np.log(chol[a, a])
+            total += u[i, a] * u[i, a] + 2.0 * np.log(chol[a, a])
             unit[:] = 0.0
             unit[a] = 1.0
             solve_with(chol, unit, inverse[a])
-        # t = leverage times the third derivative: how log|H| changes with η
-        along[:] = 0.0
-        for j in range(n):
-            eta = fixed[j]
-            for a in range(q):
-                eta += v[j, a] * u[i, a]
-            mu = probability(eta)
-            leverage = 0.0
-            for a in range(q):
-                for b in range(q):
-                    leverage += v[j, a] * inverse[a, b] * v[j, b]
-            t = leverage * own_size[j] * mu * (1.0 - mu) * (1.0 - 2.0 * mu)
-            for a in range(q):
-                along[a] += v[j, a] * t
-        solve_with(chol, along, shift)
-        crossed[:] = 0.0
-        z_residual[:] = 0.0
-        z_change[:] = 0.0
-        for j in range(n):
-            eta = fixed[j]
-            moved = 0.0
-            for a in range(q):
-                eta += v[j, a] * u[i, a]
-                moved += v[j, a] * shift[a]
-            mu = probability(eta)
-            residual = own_size[j] * (own_y[j] - mu)
-            weight = own_size[j] * mu * (1.0 - mu)
-            leverage = 0.0
-            for a in range(q):
-                for b in range(q):
-                    leverage += v[j, a] * inverse[a, b] * v[j, b]
-            change = -2.0 * residual + leverage * weight * (1.0 - 2.0 * mu) - weight * moved
-            for k in range(p):
-                grad_beta[k] += x[first + j, k] * change
-            for a in range(q):
-                z_residual[a] += z[first + j, a] * residual
-                z_change[a] += z[first + j, a] * change
-                for b in range(q):
-                    crossed[a, b] += weight * z[first + j, a] * v[j, b]
+        deviance[i] = total
+        # t = leverage times minus the third derivative: how log|H| changes with η
+        leverage[:n] = 0.0
         for a in range(q):
+            for b in range(a + 1):
+                one, other, by = v[a], v[b], inverse[a, b] * (1.0 if a == b else 2.0)
+                for j in range(n):
+                    leverage[j] += one[j] * other[j] * by
+        for j in range(n):
+            change[j] = -leverage[j] * third[j]
+        for a in range(q):
+            along[a] = dot(v[a], change, n)
+        solve_with(chol, along, shift)
+        moved = scratch[1]
+        moved[:n] = 0.0
+        for a in range(q):
+            one, by = v[a], shift[a]
+            for j in range(n):
+                moved[j] += one[j] * by
+        for j in range(n):
+            change[j] -= 2.0 * slope[j]
+        for j in range(n):
+            change[j] -= weight[j] * moved[j]
+        score = scores[i]
+        for k in range(p):
+            score[k] = dot(x[k, start : start + n], change, n)
+        score[p : p + r] = 0.0
+        if r > 0:
+            for j in range(n):
+                for k in (4, 8):
+                    if rows[k, j] >= 0.0:
+                        score[p + int(rows[k, j])] += (
+                            moved[j] * rows[k + 2, j] - 2.0 * rows[k + 1, j] - leverage[j] * rows[k + 3, j]
+                        )
+        for a in range(q):
+            own = z[a, start : start + n]
+            for j in range(n):
+                scratch[0, j] = weight[j] * own[j]
             for b in range(q):
-                total = z_change[a] * u[i, b] + z_residual[a] * shift[b]
+                crossed[a, b] = dot(scratch[0], v[b], n)
+        for a in range(q):
+            own = z[a, start : start + n]
+            z_slope, z_change = dot(own, slope, n), dot(own, change, n)
+            for b in range(q):
+                total = z_change * u[i, b] + z_slope * shift[b]
                 for c in range(q):
                     total += 2.0 * crossed[a, c] * inverse[c, b]
-                grad_lam[a, b] += total
-    return deviance, grad_beta, grad_lam
+                score[p + r + a * q + b] = total
 
 
 @compiled
-def quadrature_deviance(
+def curvatures(
+    family: int,
     x: np.ndarray,
     z: np.ndarray,
     y: np.ndarray,
     size: np.ndarray,
     offset: np.ndarray,
     starts: np.ndarray,
+    first: int,
+    last: int,
     beta: np.ndarray,
+    extra: np.ndarray,
     lam: np.ndarray,
     u: np.ndarray,
-    nodes: np.ndarray,
-    log_weights: np.ndarray,
-) -> tuple[float, np.ndarray, np.ndarray]:
-    """As `laplace_deviance` for one random effect per person, by adaptive Gauss–Hermite quadrature.
+    curvature: np.ndarray,
+    cross: np.ndarray,
+    information: np.ndarray,
+) -> None:
+    """At the modes u: H = Λ'Z'WZΛ + I into curvature (persons, q, q), −∂(slope in u)/∂(β, ψ) into cross (persons, q, p + r).
 
-    nodes, log_weights (k,): Hermite nodes and the logs of their weights times exp(node²); k = 1 is Laplace.
+    W holds −∂²ℓ/∂η², so that du/d(β, ψ) = −H⁻¹ cross. Σ X'WX − cross'H⁻¹cross over the persons, the curvature in β of the
+    penalised likelihood, into information (p, p).
     """
-    p, k = len(beta), len(nodes)
-    scale = lam[0, 0]
-    most = 0
-    for i in range(len(starts) - 1):
-        most = max(most, starts[i + 1] - starts[i])
-    fixed = np.empty(most)
-    v = np.empty((most, 1))
-    chol = np.empty((1, 1))
-    at = np.empty(1)
-    logs = np.empty(k)
-    d_mode = np.empty(p + 1)
-    d_curvature = np.empty(p + 1)
-    gradient = np.zeros(p + 1)
-    deviance = 0.0
-    for i in range(len(starts) - 1):
-        first, last = starts[i], starts[i + 1]
-        n = last - first
-        for j in range(n):
-            total = offset[first + j]
-            for c in range(p):
-                total += x[first + j, c] * beta[c]
-            fixed[j] = total
-            v[j, 0] = scale * z[first + j, 0]
-        own_y, own_size = y[first:last], size[first:last]
-        find_mode(fixed[:n], v[:n], own_y, own_size, u[i], chol)
-        mode, curvature = u[i, 0], chol[0, 0] ** 2
-        d_mode[:] = 0.0
-        for j in range(n):
-            mu = probability(fixed[j] + v[j, 0] * mode)
-            weight = own_size[j] * mu * (1.0 - mu)
-            for c in range(p):
-                d_mode[c] -= weight * v[j, 0] * x[first + j, c]
-            d_mode[p] += z[first + j, 0] * (own_size[j] * (own_y[j] - mu) - weight * v[j, 0] * mode)
-        d_mode /= curvature
-        d_curvature[:] = 0.0
-        for j in range(n):
-            mu = probability(fixed[j] + v[j, 0] * mode)
-            weight = own_size[j] * mu * (1.0 - mu)
-            third = weight * (1.0 - 2.0 * mu) * v[j, 0] ** 2
-            for c in range(p):
-                d_curvature[c] += third * (x[first + j, c] + v[j, 0] * d_mode[c])
-            d_curvature[p] += third * (z[first + j, 0] * mode + v[j, 0] * d_mode[p])
-            d_curvature[p] += 2.0 * weight * z[first + j, 0] * v[j, 0]
-        width = np.sqrt(2.0 / curvature)
-        for m in range(k):
-            at[0] = mode + width * nodes[m]
-            logs[m] = log_weights[m] + log_density(fixed[:n], v[:n], own_y, own_size, at)
-        top = logs.max()
-        mass = np.exp(logs - top).sum()
-        deviance -= 2.0 * (top + np.log(mass) + np.log(width) - 0.5 * np.log(2.0 * np.pi))
-        for c in range(p + 1):
-            gradient[c] += d_curvature[c] / curvature
-        for m in range(k):
-            share = np.exp(logs[m] - top) / mass
-            at[0] = mode + width * nodes[m]
-            pull = -at[0]
+    p, q = len(beta), len(lam)
+    most = longest(starts, first, last)
+    fixed, eta, weighted = np.empty(most), np.empty(most), np.empty(most)
+    v, rows, scratch = np.empty((q, most)), np.empty((12, most)), np.empty((2, most))
+    chol, moved = np.zeros((q, q)), np.empty(q)
+    information[:] = 0.0
+    for i in range(first, last):
+        cross[i] = 0.0
+        start, n = starts[i], starts[i + 1] - starts[i]
+        linear_parts(x, z, offset, start, n, beta, lam, fixed, v)
+        add_random(fixed, v, u[i], n, eta)
+        expand_rows(family, y[start : start + n], size[start : start + n], extra, n, eta, rows, scratch)
+        for a in range(q):
             for j in range(n):
-                residual = own_size[j] * (own_y[j] - probability(fixed[j] + v[j, 0] * at[0]))
-                pull += v[j, 0] * residual
-                for c in range(p):
-                    gradient[c] -= 2.0 * share * residual * x[first + j, c]
-                gradient[p] -= 2.0 * share * residual * z[first + j, 0] * at[0]
-            for c in range(p + 1):
-                moved = d_mode[c] - 0.5 * width * nodes[m] * d_curvature[c] / curvature
-                gradient[c] -= 2.0 * share * pull * moved
-    grad_lam = np.empty((1, 1))
-    grad_lam[0, 0] = gradient[p]
-    return deviance, gradient[:p].copy(), grad_lam
+                weighted[j] = rows[2, j] * v[a, j]
+            for b in range(q):
+                curvature[i, a, b] = dot(weighted, v[b], n) + (1.0 if a == b else 0.0)
+            for k in range(p):
+                cross[i, a, k] = dot(weighted, x[k, start : start + n], n)
+            if len(extra) > 0:
+                for j in range(n):
+                    for k in (4, 8):
+                        if rows[k, j] >= 0.0:
+                            cross[i, a, p + int(rows[k, j])] -= rows[k + 2, j] * v[a, j]
+        factor_curvature(rows[2], v, n, chol, scratch[0])
+        for k in range(p):
+            column = x[k, start : start + n]
+            for j in range(n):
+                weighted[j] = rows[2, j] * column[j]
+            solve_with(chol, cross[i, :, k].copy(), moved)
+            for c in range(k + 1):
+                total = dot(weighted, x[c, start : start + n], n)
+                for a in range(q):
+                    total -= moved[a] * cross[i, a, c]
+                information[k, c] += total
+                if c < k:
+                    information[c, k] += total

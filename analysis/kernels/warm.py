@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.kernels import gaussian, information, laplace, state
+from analysis.kernels import gaussian, information, laplace, quadrature, rows, state
 
 Say = Callable[[str], None]
 
@@ -34,24 +34,26 @@ def warm_up(progress: Say | None = None) -> None:
 def _kernels() -> list[tuple[str, Any, tuple[Any, ...]]]:
     """The kernels that others call, each with the smallest arguments of the right types."""
     starts = np.array([0, 2, 4], dtype=np.int64)
-    rows = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [0.0, 3.0]])
+    table = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [0.0, 3.0]])
     zz, zw, one = np.ones((2, 1, 1)), np.ones((2, 1, 2)), np.ones((1, 1))
     place = np.zeros(1, dtype=np.int64)
     y, n, zero = np.array([0.0, 1.0, 1.0, 0.0]), np.ones(4), np.zeros(4)
     n_rows = np.array([2, 2, 2, 2])
     sums = (np.zeros((2, 2)), np.zeros((2, 2, 2)))
-    whole = (np.array([2, 2]), rows[:2].copy(), *sums)
+    whole = (np.array([2, 2]), table[:2].copy(), *sums)
     spread = np.ones((1, 1, 2, 2))
     left = (np.zeros((1, 1, 1, gaussian.LANES)), np.zeros((1, 1, 2, gaussian.LANES)))
-    likelihood = (rows, np.ones((4, 1)), y, n, zero, starts, np.zeros(2), one)
+    likelihood = (0, table.T.copy(), np.ones((1, 4)), y, n, zero, starts, 0, 2)
+    at = (np.zeros(2), np.zeros(0), one, np.zeros((2, 1)))
+    slots = (np.zeros(2), np.zeros((2, 3)))
     return [
-        ("sums of rows", state.add_rows, (rows.T.copy(), np.array([0, 1]), starts, n_rows, rows[:2].copy(), *sums)),
+        ("sums of rows", state.add_rows, (table.T.copy(), np.array([0, 1]), starts, n_rows, table[:2].copy(), *sums)),
         ("sums of states", state.merge, (np.array([0, 1]), 1, *whole, *whole)),
-        ("centred sums", state.centred, (*whole, rows[0].copy())),
+        ("centred sums", state.centred, (*whole, table[0].copy())),
         (
             "cross-products",
             state.cross_products,
-            (n_rows, rows, np.array([0, -1]), np.ones((4, 1, 1)), np.ones(2), 1, 1),
+            (n_rows, table, np.array([0, -1]), np.ones((4, 1, 1)), np.ones(2), 1, 1),
         ),
         ("linear sums", gaussian.first_sums, (zz, zw, one, 0, 1, *left, np.eye(2), one.copy(), spread)),
         (
@@ -79,11 +81,17 @@ def _kernels() -> list[tuple[str, Any, tuple[Any, ...]]]:
         ),
         ("information", information.trace_sums, (zz, zw, one, one, place, place)),
         ("bias of the covariance", information.excess_sums, (zz, zw, one, one, place, place)),
-        ("logistic by Laplace", laplace.laplace_deviance, (*likelihood, np.zeros((2, 1)))),
         (
-            "logistic by quadrature",
-            laplace.quadrature_deviance,
-            (*likelihood, np.zeros((2, 1)), np.zeros(3), np.zeros(3)),
+            "plain generalised model",
+            rows.slopes_of_rows,
+            (0, y, n, zero[:0], 4, zero, np.ones((3, 4)), np.ones((2, 12))),
+        ),
+        ("marginal by Laplace", laplace.laplace, (*likelihood, *at, *slots)),
+        ("marginal by quadrature", quadrature.quadrature, (*likelihood, *at, np.zeros(3), np.zeros(3), *slots)),
+        (
+            "curvatures at the modes",
+            laplace.curvatures,
+            (*likelihood, *at, np.ones((2, 1, 1)), np.ones((2, 1, 2)), one.repeat(2, 0).repeat(2, 1)),
         ),
     ]
 

@@ -55,7 +55,7 @@ def modes_chart(fit: Any, group: str | None = None) -> Any:
     rows = mode_rows(fit, group)
     deviations = np.sqrt(np.maximum(np.diag(fit.random[fit.design.factor]), 0.0))
     deviations[deviations <= NOTHING * (fit.residual_sd or 1.0)] = 0.0
-    scale = " on the log-odds scale" if fit.family == "binomial" else f" in units of {fit.design.spec.outcome}"
+    scale = f" {fit.effect_scale}"
     panels = [
         _panel(term, frame, sd, fit.design.factor, 240 if len(rows) == 1 else 190)
         for (term, frame), sd in zip(rows.items(), deviations, strict=True)

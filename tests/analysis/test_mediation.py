@@ -12,8 +12,8 @@ from scipy.linalg import helmert
 
 import analysis
 from analysis.errors import DesignError, SpecError
-from analysis.mediation import _stack
 from analysis.paths import Stacked, deviance, fit_paths
+from analysis.stacking import stack
 from tests.analysis.golden import FOLDER
 
 TRUTH = {"a": 0.4, "b": 0.5, "direct": 0.2, "cov_ab": 0.06}
@@ -37,7 +37,7 @@ def diary(persons: int = 40, rows: int = 15, seed: int = 0) -> pd.DataFrame:
 
 def stacked(frame: pd.DataFrame) -> Stacked:
     values = {name: frame[name].to_numpy() for name in "xmy"}
-    return _stack(frame, values, pd.factorize(frame["person"])[0], ("x", "m", "y"), [], None)[0]
+    return stack(frame, values, pd.factorize(frame["person"])[0], ("x", "m", "y"), [], None)[0]
 
 
 def dense_deviance(frame: pd.DataFrame, g: np.ndarray, sigma_m: float, sigma_y: float) -> float:
@@ -170,7 +170,7 @@ def test_what_is_held_equal_takes_its_part_out_of_the_paths() -> None:
 def test_lagged_equations_use_three_successive_prompts_of_a_day() -> None:
     frame = diary(persons=12, rows=20, seed=2).drop(index=[7, 33, 34, 120]).sample(frac=1, random_state=3)
     values = {name: frame[name].to_numpy() for name in "xmy"}
-    found, rows, messages = _stack(
+    found, rows, messages = stack(
         frame, values, pd.factorize(frame["person"])[0], ("x", "m", "y"), [], ("person", "day", "prompt")
     )
     keyed = frame.set_index(["person", "day", "prompt"])
