@@ -12,6 +12,7 @@ from analysis.components import VarianceComponents, variance_components
 from analysis.errors import AnalysisError, DesignError, SpecError
 from analysis.generalised_model import GeneralisedModel
 from analysis.linear_model import LinearModel
+from analysis.mediation import Mediation, mediate
 from analysis.model import MultilevelModel
 from analysis.models import clmm, glmm, lmm
 from analysis.ordinal_model import OrdinalModel
@@ -27,6 +28,7 @@ __all__ = [
     "DesignError",
     "GeneralisedModel",
     "LinearModel",
+    "Mediation",
     "ModelState",
     "MultilevelModel",
     "OrdinalModel",
@@ -39,6 +41,7 @@ __all__ = [
     "collect",
     "glmm",
     "lmm",
+    "mediate",
     "pseudobulk",
     "scale_reliability",
     "variance_components",
