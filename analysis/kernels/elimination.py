@@ -12,6 +12,7 @@ Nodes of one chunk meet no node of another, so that chunks, `first:last` of the 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -219,7 +220,7 @@ def eliminate(at: Layout, first: int, last: int, lam: np.ndarray, blocks: np.nda
                 blocks[own + b] = total * over
         pass_up(at, node, f, width, start, blocks)
         pass_on(at, node, width, start + at.t_row[f] * width, blocks, kept)
-    return logs + np.log(pivots)
+    return logs + math.log(pivots)
 
 
 @inlined
