@@ -18,8 +18,11 @@ from analysis.models import clmm, glmm, lmm
 from analysis.ordinal_model import OrdinalModel
 from analysis.pseudobulk import Pseudobulk, pseudobulk
 from analysis.scale_reliability import ScaleReliability, scale_reliability
+from analysis.serial import AR1, CAR1
 
 __all__ = [
+    "AR1",
+    "CAR1",
     "AnalysisError",
     "Benchmark",
     "DesignError",
