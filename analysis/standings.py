@@ -101,7 +101,7 @@ def drawn_standings(fit: MultilevelModel, rows: Groups, draws: int, rng: np.rand
     if OUTCOMES[fit.family] == "difference":
         means = np.stack([np.bincount(rows.code, column) for column in rows.z.T], axis=1) / rows.n[:, None]
         return np.asarray(np.einsum("jq,djq->dj", means, effects))
-    return _predicted(fit, rows, effects) / rows.expected
+    return np.asarray(_predicted(fit, rows, effects) / rows.expected)
 
 
 def _predicted(fit: MultilevelModel, rows: Groups, effects: np.ndarray) -> np.ndarray:
