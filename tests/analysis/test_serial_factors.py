@@ -92,7 +92,7 @@ def test_the_order_of_the_rows_does_not_matter(diary):
 
 def test_a_series_that_spans_days_is_refused_where_days_are_a_factor(diary):
     frame = diary.assign(prompt=diary["day"] * 6 + diary["beep"])
-    with pytest.raises(SpecError, match="spans the levels '0:0' and '0:1' of 'id:day'.*within='id:day'"):
+    with pytest.raises(SpecError, match=r"spans the levels '0:0' and '0:1' of 'id:day'.*within='id:day'"):
         analysis.lmm(FORMULA, frame, residual=analysis.AR1("prompt", within="id"))
 
 
