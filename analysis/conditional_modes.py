@@ -29,7 +29,7 @@ class Modes:
 def conditional_modes(fit: LmmFit | FactorFit | GlmmFit) -> tuple[Modes, ...]:
     """Modes of either kind of model, for each grouping factor in the design's order."""
     if isinstance(fit, GlmmFit):
-        return (_generalised(fit),)
+        return _generalised(fit)
     return _by_blocks(fit) if isinstance(fit, FactorFit) else (_linear(fit),)
 
 
@@ -59,9 +59,13 @@ def _linear(fit: LmmFit) -> Modes:
     return Modes(m.scale_y * modes @ back.T, fit.sigma**2 * (back @ inner @ back.T), back @ shift)
 
 
-def _generalised(fit: GlmmFit) -> Modes:
-    """b̂ = Λû at the mode of the joint density, with Λ(Λ'Z'WZΛ + I)⁻¹Λ' as covariance."""
-    back = fit.data.random_map @ fit.lam
-    inner = np.linalg.inv(fit.curvature)
-    shift = -inner @ fit.cross @ np.linalg.inv(fit.data.joint_map)
-    return Modes(fit.modes @ back.T, back @ inner @ back.T, back @ shift)
+def _generalised(fit: GlmmFit) -> tuple[Modes, ...]:
+    """b̂ = Λû at the mode of the joint density, with ΛH⁻¹Λ' as covariance, H = Λ'Z'WZΛ + I."""
+    out, first = [], 0
+    to_inner = np.linalg.inv(fit.data.joint_map)
+    for own in fit.levels:
+        terms = slice(first, first + own.u.shape[1])
+        back = (fit.data.random_map @ fit.lam)[terms, terms]
+        out.append(Modes(own.u @ back.T, back @ own.inverse @ back.T, back @ own.shift @ to_inner))
+        first = terms.stop
+    return tuple(out)

@@ -6,15 +6,20 @@ exact score.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import logit, ndtri
 
+from analysis.blocks import Factorised, by_factor, joined, level_covariances
+from analysis.elimination import make_plan
 from analysis.errors import SpecError
+from analysis.factors import Factor
+from analysis.joint_modes import JointModes
 from analysis.kernels import families
 from analysis.marginal import Marginal, natural, natural_slope, unbounded
-from analysis.optimize import Minimum, differentiate, minimise_factor
+from analysis.optimize import Minimum, Objective, descend, differentiate, minimise_factor
 from analysis.responses import Responses
 from analysis.scoring import approach
 from analysis.separation import runs_away
@@ -23,10 +28,20 @@ SAME = 1e-7
 """A Hessian by differences is as good for a point so near: its own error is as large."""
 TINY = 1e-4
 """A variance parameter that ends below this starts its last search at zero."""
+LOGISTIC = (families.BINOMIAL_LOGIT, families.ORDINAL_LOGIT)
 LARGE_SIZE = 1e4
 """A negative binomial's κ beyond this is compared with the Poisson model, its limit."""
-WIDEST = 30.0
-"""Persons that differ by more than this SD of the linear predictor have answered all alike: the estimate runs to infinity."""
+WIDEST = 16.0
+"""Persons that differ by more than so many SDs of the answer's own distribution answer all alike: the estimate has no end."""
+
+
+@dataclass(frozen=True, slots=True)
+class LevelModes:
+    """A factor's levels on the inner scale: u (levels, q), H⁻¹ (levels, q, q) with H = Λ'Z'WZΛ + I, and du/d(β*, ψ*) (levels, q, p + r)."""
+
+    u: np.ndarray
+    inverse: np.ndarray
+    shift: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -34,11 +49,10 @@ class GlmmFit:
     """A fitted generalised mixed model, on the scale of the data.
 
     beta (p,), extra (r,): fixed effects and the family's own parameters (log κ, inf for the Poisson limit; thresholds)
-    joint : (p + r, p + r) their covariance;  g (q, q) as in `LmmFit`
-    theta (m,), lam (q, q), modes (persons, q) on the inner scale
+    joint : (p + r, p + r) their covariance;  g (q, q) as in `LinearFit`
+    theta (m,), lam (q, q) on the inner scale;  levels : what there is of each factor's levels, in the design's order
     inner : (β*, ψ*, θ) at the optimum;  inner_covariance (its length squared) from the joint Hessian, zero where a bound holds
-    curvature : (persons, q, q) Λ'Z'WZΛ + I at the modes
-    cross : (persons, q, p + r) minus the change of u's slope with (β*, ψ*): they shift the modes by −curvature⁻¹ cross
+    factorised : H of all levels where there are several factors
     separated : True where an estimate runs away to infinity;  endless : True where the persons' spread does
     """
 
@@ -47,9 +61,8 @@ class GlmmFit:
     theta: np.ndarray
     lam: np.ndarray
     minimum: Minimum
-    modes: np.ndarray
-    curvature: np.ndarray
-    cross: np.ndarray
+    levels: tuple[LevelModes, ...]
+    factorised: Factorised | None
     beta: np.ndarray
     extra: np.ndarray
     joint: np.ndarray
@@ -68,33 +81,60 @@ class GlmmFit:
         return np.asarray(self.joint[: len(self.beta), : len(self.beta)])
 
 
-def fit_glmm(data: Responses, agq: int = 1) -> GlmmFit:
-    """Fit by Laplace (agq=1) or with agq quadrature points per person, which needs a single random effect.
+def fit_glmm(data: Responses, agq: int = 1, several: Sequence[Factor] = ()) -> GlmmFit:
+    """Fit by Laplace (agq=1) or with agq quadrature points per person, which needs a single factor and random effect.
 
+    several : the grouping factors where there is more than one
     A fit that did not converge is returned with `converged` False and, without a Hessian to trust, NaN in `joint`.
     """
     if isinstance(agq, bool) or not isinstance(agq, (int, np.integer)) or agq < 1:
         raise SpecError(f"agq={agq!r} must be a whole number of quadrature points, 1 (Laplace) or more.")
     q = data.structure.size
-    if agq > 1 and q > 1:
+    if agq > 1 and (q > 1 or several):
+        many = f"{len(several)} grouping factors" if several else f"{q}"
         raise SpecError(
-            f"agq={agq} needs a single random effect per group, and the model has {q}; use agq=1 (Laplace)."
+            f"agq={agq} needs a single random effect per group, and the model has {many}; use agq=1 (Laplace)."
         )
-    marginal = Marginal(data, int(agq))
     first = data.n_fixed + data.n_extra
+    if several:
+        return _fit_several(data, several, first)
+    marginal = Marginal(data, int(agq))
     near = _upright(data, approach(marginal, start(data)), first)
     if data.family == families.NEGATIVE_BINOMIAL and near[first - 1] > np.log(LARGE_SIZE):
         limit = _without_overdispersion(data, int(agq), float(marginal.at(near).value))
         if limit is not None:
             return limit
     minimum = minimise_factor(marginal, near, data.structure, before=first, second=_Differentiated(marginal))
-    return _finished(marginal, minimum, int(agq))
+    marginal.at(minimum.x)
+    curvature, cross, _ = marginal.curvatures(minimum.x)
+    inverse = np.linalg.inv(curvature)
+    return _finished(data, minimum, int(agq), (LevelModes(marginal.modes, inverse, -inverse @ cross),), None)
+
+
+def _fit_several(data: Responses, several: Sequence[Factor], first: int) -> GlmmFit:
+    marginal = JointModes(data, make_plan(several, 0))
+    if data.family == families.NEGATIVE_BINOMIAL:
+        limit = fit_glmm(replace(data, family=families.POISSON, n_extra=0, joint_map=data.fixed_map), 1, several)
+    near = _upright(data, descend(marginal, start(data)), first)
+    minimum = minimise_factor(marginal, near, data.structure, before=first, second=_Differentiated(marginal))
+    if data.family == families.NEGATIVE_BINOMIAL and not minimum.value < limit.minimum.value - 1e-6:
+        return replace(limit, extra=np.array([np.inf]))
+    found, plan = marginal.modes(minimum.x), marginal.plan
+    inverses = level_covariances(plan, *found.factorised.inverse(0))
+    cross = marginal.cross(minimum.x)
+    shifts = [np.empty_like(own) for own in cross]
+    for k in range(first):
+        solved = found.factorised.solve(*joined(plan, [own[:, :, k] for own in cross]))
+        for shift, own in zip(shifts, by_factor(plan, *solved), strict=True):
+            shift[:, :, k] = -own
+    levels = map(LevelModes, by_factor(plan, found.u, found.tail), inverses, shifts)
+    return _finished(data, minimum, 1, tuple(levels), found.factorised)
 
 
 class _Differentiated:
     """The deviance's Hessian by differences of its gradient; the last steps to an optimum share one."""
 
-    def __init__(self, marginal: Marginal) -> None:
+    def __init__(self, marginal: Objective) -> None:
         self.marginal = marginal
         self.point: np.ndarray | None = None
         self.hessian = np.empty(0)
@@ -105,13 +145,12 @@ class _Differentiated:
         return self.hessian
 
 
-def _finished(marginal: Marginal, minimum: Minimum, agq: int) -> GlmmFit:
-    data = marginal.data
+def _finished(
+    data: Responses, minimum: Minimum, agq: int, levels: tuple[LevelModes, ...], factorised: Factorised | None
+) -> GlmmFit:
     p, r = data.n_fixed, data.n_extra
-    marginal.at(minimum.x)
     beta, phi, theta = minimum.x[:p], minimum.x[p : p + r], minimum.x[p + r :]
     psi, lam = natural(data.family, phi), data.structure.lam(theta)
-    curvature, cross, _ = marginal.curvatures(minimum.x)
     to_natural = np.eye(len(minimum.x))
     to_natural[p : p + r, p : p + r] = natural_slope(data.family, phi)
     covariance = to_natural @ _covariance(minimum) @ to_natural.T
@@ -120,16 +159,16 @@ def _finished(marginal: Marginal, minimum: Minimum, agq: int) -> GlmmFit:
     factor = data.random_map @ lam
     proven = minimum.is_proven(len(data.y)) and bool(np.isfinite(covariance).all())
     separated = runs_away(data, inner[: p + r], certain=proven)
-    endless = bool((np.abs(lam).sum(axis=1) > WIDEST).any())
+    own = np.pi / np.sqrt(3.0) if data.family in LOGISTIC else 1.0
+    endless = bool((np.sqrt((lam**2).sum(axis=1)) > WIDEST * own).any())
     return GlmmFit(
         data=data,
         agq=agq,
         theta=theta,
         lam=lam,
         minimum=minimum,
-        modes=marginal.modes,
-        curvature=curvature,
-        cross=cross,
+        levels=levels,
+        factorised=factorised,
         beta=written[:p],
         extra=written[p:],
         joint=data.joint_map @ covariance[: p + r, : p + r] @ data.joint_map.T,

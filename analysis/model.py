@@ -323,3 +323,8 @@ class MultilevelModel:
     def estimator(self) -> str:
         """REML, ML, Laplace or AGQ-k."""
         raise NotImplementedError
+
+    @property
+    def family(self) -> str:
+        """The outcome's distribution: gaussian, binomial, poisson, …"""
+        raise NotImplementedError

@@ -101,7 +101,7 @@ def minimise(
     trace: list[float] = []
 
     def settle(x: np.ndarray) -> tuple[np.ndarray, float, np.ndarray, np.ndarray]:
-        x = x if second else _descend(counter, x, lower)
+        x = x if second else descend(counter, x, lower)
         value, gradient = counter(x)
         return x, value, gradient, second(x) if second else differentiate(counter, x)
 
@@ -247,10 +247,11 @@ class _Counted:
         return self.objective(x)
 
 
-def _descend(objective: Objective, start: np.ndarray, lower: np.ndarray) -> np.ndarray:
+def descend(objective: Objective, start: np.ndarray, lower: np.ndarray | None = None) -> np.ndarray:
     """L-BFGS-B to a modest tolerance: Newton steps are better at the end."""
     if not len(start):
         return start
+    lower = np.full(len(start), -np.inf) if lower is None else lower
     bounds = [(None if np.isinf(low) else low, None) for low in lower]
     found = minimize(
         objective,

@@ -29,8 +29,8 @@ def page(shown: ModelSummary) -> str:
         f'<div style="{BOX}"><div style="font-size:16px;font-weight:650">{escape(shown.title)}</div>'
         f'<code style="font-size:12.5px;background:none;color:inherit;padding:0;white-space:normal">'
         f"{escape(shown.formula)}</code>{warn}{_facts(shown)}"
-        f"{_table('Estimates', estimate_rows(shown.fixed, with_p=shown.with_p))}"
-        f"{_table(f'Spread between {shown.who}', spread_rows(shown.spread), words=True)}"
+        f"{table('Estimates', estimate_rows(shown.fixed, with_p=shown.with_p))}"
+        f"{table(f'Spread between {shown.who}', spread_rows(shown.spread), words=True)}"
         f'<div style="{QUIET};font-size:12px;margin-top:8px">{read}</div></div>'
     )
 
@@ -46,7 +46,7 @@ def _facts(shown: ModelSummary) -> str:
     return f'<table style="border-collapse:collapse;margin:10px 0;font-size:13px">{rows}</table>'
 
 
-def _table(name: str, rows: list[list[str]], *, words: bool = False) -> str:
+def table(name: str, rows: list[list[str]], *, words: bool = False) -> str:
     """Heads and rows of cells; the first cell of a row is its name, the last stands to the left where it is `words`."""
     last = len(rows[0]) - 2 if words and len(rows[0]) > 2 else -1
 

@@ -27,8 +27,8 @@ def text(shown: ModelSummary) -> str:
     lines.append("")
     for name, value in shown.facts:
         lines += _wrapped(f"{name:<{label}}  {value}", " " * (label + 2))
-    lines += ["", *_table("Estimates", estimate_rows(shown.fixed, with_p=shown.with_p))]
-    lines += ["", *_table(f"Spread between {shown.who}", spread_rows(shown.spread), last_left=True)]
+    lines += ["", *table("Estimates", estimate_rows(shown.fixed, with_p=shown.with_p))]
+    lines += ["", *table(f"Spread between {shown.who}", spread_rows(shown.spread), last_left=True)]
     lines += ["", *(line for note in shown.notes for line in _wrapped(note, ""))]
     return "\n".join(lines)
 
@@ -78,7 +78,7 @@ def decimals(size: float) -> int:
     return max(0, min(8, 2 - math.floor(math.log10(size))))
 
 
-def _table(head: str, rows: list[list[str]], *, last_left: bool = False) -> list[str]:
+def table(head: str, rows: list[list[str]], *, last_left: bool = False) -> list[str]:
     """Rows of cells as aligned lines: names to the left, numbers to the right."""
     name = min(NAME, max(len(head), *(len(row[0]) + 2 for row in rows)))
     widths = [max(len(row[j]) for row in rows) for j in range(1, len(rows[0]))]

@@ -8,13 +8,15 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.kernels.compiled import compiled
-from analysis.kernels.rows import dot, slopes_of_rows
+from analysis.kernels.rows import dot, slopes_of_rows, total_of
 
 MOST_STEPS = 200
 SETTLED = 1e-12
 """Newton's decrement before the last step to a mode; the error left after that step is of its square."""
 CLOSE = 1e-8
 """Below this decrement a step is taken without asking whether the density rises: rounding would decide."""
+ROUNDING = 1e-12
+"""The same as a share of the log density, for counts in millions."""
 
 
 @compiled
@@ -130,7 +132,7 @@ def find_mode(
                 u[:] = trial
                 return True
             reached = _climb(family, y, size, extra, n, fixed, v, trial, chol, eta, rows, scratch, score)
-            if reached > value or (decrement < CLOSE and np.isfinite(reached)):
+            if reached > value or (decrement < CLOSE + ROUNDING * abs(value) and np.isfinite(reached)):
                 break
             share *= 0.5
             if share < 1e-15:
@@ -159,9 +161,7 @@ def _climb(
     """The log density at u; its slope into score, its curvature's factor into chol."""
     add_random(fixed, v, u, n, eta)
     slopes_of_rows(family, y, size, extra, n, eta, rows, scratch)
-    total = 0.0
-    for j in range(n):
-        total += rows[0, j]
+    total = total_of(rows[0], n)
     for a in range(len(u)):
         total -= 0.5 * u[a] * u[a]
         score[a] = dot(v[a], rows[1], n) - u[a]
