@@ -287,4 +287,4 @@ def test_the_reported_hessian_is_that_of_the_deviance():
     fit = analysis.lmm("y ~ x + (1 + x | a) + (1 | c)", made(10))
     criterion = BlockCriterion(fit.fit.moments, reml=True)
     own = differentiate(criterion, fit.fit.theta)
-    np.testing.assert_allclose(fit.fit.minimum.hessian, own, rtol=1e-5, atol=1e-5 * np.abs(own).max())
+    np.testing.assert_allclose(fit.fit.hessian, own, rtol=1e-5, atol=1e-5 * np.abs(own).max())
