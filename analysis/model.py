@@ -15,6 +15,7 @@ from analysis.conditional_modes import Modes, conditional_modes
 from analysis.design import Design
 from analysis.errors import SpecError
 from analysis.factored import FactorFit
+from analysis.factors import joined_labels
 from analysis.generalised import GlmmFit
 from analysis.linear import LmmFit
 from analysis.state import PersonState
@@ -24,7 +25,7 @@ SCALES = ("response", "link")
 
 @dataclass(frozen=True)
 class MultilevelModel:
-    """A fitted model with one grouping factor. Tables are pandas objects, named by the formula's terms."""
+    """A fitted model. Tables are pandas objects, named by the formula's terms."""
 
     design: Design
     state: PersonState
@@ -196,7 +197,7 @@ class MultilevelModel:
         levels = factor.levels
         if group is not None and group != factor.name:
             turn = [factor.group.index(name) for name in str(group).split(":")]
-            levels = pd.Index([":".join(str(level).split(":")[k] for k in turn) for level in levels], name=group)
+            levels = joined_labels([factor.parts[k] for k in turn]).rename(group)
         return place, self.design.random_names[factor.terms], levels
 
     def reliability(self, predictors: Sequence[str] | None = None) -> pd.DataFrame:
@@ -298,7 +299,7 @@ class MultilevelModel:
         return plots.effects_chart(self, terms)
 
     def plot_modes(self, group: str | None = None) -> Any:
-        """An Altair chart: everybody's own deviation with its 95 % interval, sorted, a panel for each random term."""
+        """An Altair chart: each level's own deviation with its 95 % interval, sorted, a panel for each random term."""
         return plots.modes_chart(self, group)
 
     def plot_diagnostics(self) -> Any:
@@ -312,7 +313,7 @@ class MultilevelModel:
         return summary.summarise(self)
 
     def __repr__(self) -> str:
-        groups = f"{self.design.n_persons} levels of {self.design.factor}"
+        groups = ", ".join(f"{count} levels of {name}" for name, count in self.n_groups.items())
         return f"<{type(self).__name__} {self.formula!r}: {self.n_obs} rows, {groups}>"
 
     def _repr_html_(self) -> str:
