@@ -203,8 +203,12 @@ def build_design(
     prompt: str | None = None,
     weights: str | None = None,
     offset: str | None = None,
+    also: Sequence[str] = (),
 ) -> Design:
-    """Read the formula, drop rows with a missing value in a used column, and lay the rest out person by person."""
+    """Read the formula, drop rows with a missing value in a used column, and lay the rest out person by person.
+
+    also : further columns that a row must have, for `Design.lent` to hold
+    """
     spec = parse_formula(formula)
     refuse_frame(frame)
     columns = [str(name) for name in frame.columns]
@@ -212,7 +216,7 @@ def build_design(
     outcome = prepare(spec.outcome, columns, where)
     fixed = prepare(spec.fixed, columns, where)
     random = [prepare(term.terms, columns, where) for term in spec.random]
-    extra = [name for name in (weights, offset) if name is not None]
+    extra = [*(name for name in (weights, offset) if name is not None), *also]
     parts = (outcome, fixed, *random)
     refuse_outcome_as_predictor(outcome, parts[1:], where)
     grouping = [name for term in spec.random for name in term.group]
