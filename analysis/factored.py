@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from analysis.optimize import Minimum, minimise_factor
 
 NEAR = 1e-12
 """A Newton decrement below this is an optimum: the deviance has less than this left to fall."""
+CLOSE = 1e-5
+"""From here one Newton step on the Hessian proper is enough."""
 STEPS, HALVINGS = 20, 6
 ROUNDING = 1e-12
 """Share of the deviance that may be rounding."""
@@ -26,6 +29,10 @@ class FactorFit(LinearFit):
 
     moments: FactorMoments
     profile: BlockProfile
+
+    @cached_property
+    def hessian(self) -> np.ndarray:
+        return BlockCriterion(self.moments, self.reml).exact_hessian(self.theta)
 
 
 def fit_factors(moments: FactorMoments, reml: bool = True, start: np.ndarray | None = None) -> FactorFit:
@@ -62,7 +69,7 @@ def _scored(criterion: BlockCriterion, theta: np.ndarray) -> np.ndarray:
         if not np.isfinite(value) or theta[diagonal].min() < SMALL:
             break
         step = -np.linalg.lstsq(criterion.information(theta), gradient, rcond=None)[0]
-        if -step @ gradient < NEAR:
+        if -step @ gradient < CLOSE:
             break
         for halving in range(HALVINGS):
             candidate = theta + 0.5**halving * step

@@ -195,6 +195,11 @@ class LinearFit:
         """n − p for REML, n for ML."""
         return degrees(self.moments, self.reml)
 
+    @property
+    def hessian(self) -> np.ndarray:
+        """(m, m) of the deviance in θ at the optimum."""
+        return self.minimum.hessian
+
 
 @dataclass(frozen=True)
 class LmmFit(LinearFit):
