@@ -135,6 +135,15 @@ class Design:
                 return place
         raise SpecError(f"the model has no grouping factor {group!r}; it has {', '.join(map(repr, names))}.")
 
+    def rows_of(self, factor: Factor) -> np.ndarray:
+        """(levels,) how many rows each level of a factor has."""
+        return np.bincount(factor.codes, minlength=len(factor.levels)) if self.several else np.diff(self.starts)
+
+    @property
+    def persons(self) -> Factor:
+        """The primary factor."""
+        return self.factors[self.place_of(None)]
+
     @property
     def n_obs(self) -> int:
         return int(self.starts[-1])

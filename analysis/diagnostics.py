@@ -66,7 +66,7 @@ def messages(fit: LinearFit | GlmmFit, design: Design, state: PersonState) -> li
         else:
             gradient, decrement = fit.minimum.projected_gradient, fit.minimum.decrement
             out.append(f"The model did not converge (gradient {gradient:.1e}, Newton decrement {decrement:.1e}).")
-    out += _of_factors(fit, design, state)
+    out += _of_factors(fit, design)
     if state.worn:
         out.append(
             f"Rows far from the rest were taken away from {', '.join(map(str, state.worn))}, which cost digits; "
@@ -81,13 +81,13 @@ def messages(fit: LinearFit | GlmmFit, design: Design, state: PersonState) -> li
     return out + lagged_outcome_messages(fit, design, state)
 
 
-def _of_factors(fit: LinearFit | GlmmFit, design: Design, state: PersonState) -> list[str]:
+def _of_factors(fit: LinearFit | GlmmFit, design: Design) -> list[str]:
     """What the levels of each grouping factor do not tell: no spread, too few levels, one row each."""
     out = []
     single = isinstance(fit, GlmmFit) and fit.data.family < POISSON and fit.data.size.max() == 1.0
     lam, spread = np.diag(fit.lam), np.sqrt(np.diag(fit.g))
     for factor in design.factors:
-        rows = np.bincount(factor.codes) if design.several else state.n
+        rows = design.rows_of(factor)
         if (lam[factor.terms] < SINGULAR).any():
             places = range(factor.terms.start, factor.terms.stop)
             zero = [design.random[j].name for j in places if spread[j] <= NOTHING * spread.max()]

@@ -24,7 +24,7 @@ SCALES = ("response", "link")
 
 @dataclass(frozen=True)
 class MultilevelModel:
-    """A fitted model with one grouping factor. Tables are pandas objects, named by the formula's terms."""
+    """A fitted model. Tables are pandas objects, named by the formula's terms."""
 
     design: Design
     state: PersonState
@@ -298,7 +298,7 @@ class MultilevelModel:
         return plots.effects_chart(self, terms)
 
     def plot_modes(self, group: str | None = None) -> Any:
-        """An Altair chart: everybody's own deviation with its 95 % interval, sorted, a panel for each random term."""
+        """An Altair chart: each level's own deviation with its 95 % interval, sorted, a panel for each random term."""
         return plots.modes_chart(self, group)
 
     def plot_diagnostics(self) -> Any:
@@ -312,7 +312,7 @@ class MultilevelModel:
         return summary.summarise(self)
 
     def __repr__(self) -> str:
-        groups = f"{self.design.n_persons} levels of {self.design.factor}"
+        groups = ", ".join(f"{count} levels of {name}" for name, count in self.n_groups.items())
         return f"<{type(self).__name__} {self.formula!r}: {self.n_obs} rows, {groups}>"
 
     def _repr_html_(self) -> str:

@@ -23,14 +23,15 @@ def r_code(
 
     call : the package's call with {} where its formula goes;  before : lines that make the outcome
     """
-    group = design.spec.random[0].group
+    group = design.group
     person = r_column(group[0]) if len(group) == 1 else f"interaction({', '.join(map(r_column, group))}, drop = TRUE)"
     made: list[SplitColumn | TimedColumn] = [*design.splits, *design.occasions.columns]
     names = {column.name: f"{column.column}_{column.kind}" for column in made}
     lines = [f"library({package})", *before, *_lags(design, person, names)]
     if made:
         parts = (design.fixed_terms, *design.random_terms)
-        used = [*plain_names(design.spec.outcome), *(name for part in parts for name in part.prepared.columns), *group]
+        used = [*plain_names(design.spec.outcome), *(name for part in parts for name in part.prepared.columns)]
+        used += [name for term in design.spec.random for name in term.group]
         used += [name for name in (design.occasions.day if design.occasions.columns else None, weights, offset) if name]
         listed = ", ".join(f'"{names.get(name, name)}"' for name in dict.fromkeys(used))
         lines.append(f"frame <- frame[complete.cases(frame[, c({listed})]), ]")

@@ -92,25 +92,21 @@ def summarise(fit: Any) -> ModelSummary:
         spread=spread_table(fit.random, fit.residual_sd),
         messages=tuple(fit.messages),
         notes=tuple(_notes(fit, who)),
-        who=who,
+        who=who if len(fit.random) == 1 else "levels",
         with_p=levels >= FEW,
     )
 
 
 def _facts(fit: Any) -> list[tuple[str, str]]:
-    design, n = fit.design, fit.state.n
-    low, high = int(n.min()), int(n.max())
-    each = f"{low:,} to {high:,} rows each, median {float(np.median(n)):g}" if low < high else f"{low:,} rows each"
+    design = fit.design
     dropped = ""
     if fit.rows_dropped:
         lacks = ", ".join(f"{name} in {count:,}" for name, count in fit.missing.items())
         dropped = f"; {fit.rows_dropped:,} dropped, missing: {lacks}"
-    grouping = counted_levels(design.n_persons, design.factor)
-    factor = f" ({design.factor})" if grouping.endswith("people") else ""
     sound = "converged" if fit.converged else "DID NOT CONVERGE"
     how = ESTIMATORS.get(fit.estimator, f"maximum likelihood, adaptive quadrature ({fit.estimator})")
     facts = [
-        ("Groups", f"{grouping}{factor}, {each}"),
+        *(("Groups", _counts(factor.name, design.rows_of(factor))) for factor in design.factors),
         ("Rows", f"{fit.n_obs:,} used{dropped}"),
         ("Fit", f"{how}; {sound}; log-likelihood {number(fit.log_likelihood, 2)}"),
     ]
@@ -127,6 +123,14 @@ def _facts(fit: Any) -> list[tuple[str, str]]:
             )
     facts += [(count.name, str(count)) for count in getattr(design, "lags", ())]
     return facts
+
+
+def _counts(factor: str, n: np.ndarray) -> str:
+    """ "79 people (id), 3 to 60 rows each, median 52", from the rows of each level (levels,)."""
+    low, high = int(n.min()), int(n.max())
+    each = f"{low:,} to {high:,} rows each, median {float(np.median(n)):g}" if low < high else f"{low:,} rows each"
+    grouping = counted_levels(len(n), factor)
+    return f"{grouping} ({factor}), {each}" if grouping.endswith("people") else f"{grouping}, {each}"
 
 
 def _notes(fit: Any, who: str) -> list[str]:

@@ -94,10 +94,19 @@ def quantiles(values: np.ndarray) -> pd.DataFrame:
 
 
 def mode_quantiles(fit: Any) -> pd.DataFrame:
-    """`quantiles` of each random term's modes over their own SD, with `term`; terms without spread are left out."""
+    """`quantiles` of each random term's modes over their own SD, with `term`; terms without spread are left out.
+
+    With several grouping factors a term is `TERM|GROUP`.
+    """
     parts = []
-    for place, term in enumerate(fit.design.random_names):
-        values = fit.modes[fit.design.place_of(None)].modes[:, place]
+    several, names = len(fit.design.factors) > 1, fit.design.random_names
+    own = [
+        (names[j], factor.name, modes.modes[:, j - factor.terms.start])
+        for factor, modes in zip(fit.design.factors, fit.modes, strict=True)
+        for j in range(factor.terms.start, factor.terms.stop)
+    ]
+    for name, group, values in own:
+        term = f"{name}|{group}" if several else name
         spread = values.std(ddof=1)
         if spread > 0.0:
             parts.append(quantiles((values - values.mean()) / spread).assign(term=str(term)))
