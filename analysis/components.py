@@ -157,7 +157,7 @@ def variance_components(
 def _intercepts(fit: MultilevelModel) -> dict[str, float]:
     """Grouping factor → variance of its random intercept, for those that have one."""
     return {
-        name: float(covariance.loc["Intercept", "Intercept"])
+        name: float(np.diag(covariance)[list(covariance.index).index("Intercept")])
         for name, covariance in fit.random.items()
         if "Intercept" in covariance.index
     }

@@ -14,12 +14,22 @@ from analysis.errors import DesignError
 from analysis.generalised import GlmmFit
 from analysis.kernels.families import POISSON
 from analysis.linear import LinearFit
+from analysis.serial_fit import SerialFit, at_edge
 from analysis.state import PersonState
 
 SHORT = 50
 """Below this median number of transitions per person a lagged outcome needs a correction (METHODS §2.4)."""
 NOTHING = 1e-4
 """A random effect's SD below this share of the largest is named as no spread at all."""
+
+
+EDGES = {
+    "nothing": "{residual}: the data show no positive correlation of residuals in time (φ = 0); leave residual out.",
+    "close": "{residual}: φ = {phi:.1e} rests on the few rows that are closest in time; over most gaps residuals are independent.",
+    "everything": "{residual}: φ = {phi:.6f} has run to the end of its range: such residuals cannot be told from persons' own "
+    "levels and trends, and residual and random SDs mean little. Use fewer random terms, or leave residual out.",
+}
+"""Where φ is at an end of its range; see `serial_fit.at_edge`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,8 @@ def messages(fit: LinearFit | GlmmFit, design: Design, state: PersonState) -> li
             gradient, decrement = fit.minimum.projected_gradient, fit.minimum.decrement
             out.append(f"The model did not converge (gradient {gradient:.1e}, Newton decrement {decrement:.1e}).")
     out += _of_factors(fit, design)
+    if isinstance(fit, SerialFit) and (edge := at_edge(fit)) is not None:
+        out.append(EDGES[edge].format(residual=fit.residual, phi=fit.phi))
     if state.worn:
         out.append(
             f"Rows far from the rest were taken away from {', '.join(map(str, state.worn))}, which cost digits; "

@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.blocks import BlockCriterion, BlockProfile
 from analysis.factor_moments import FactorMoments
-from analysis.linear import STARTS, LinearFit, estimates, refuse_impossible
+from analysis.linear import FAR, FEW, STARTS, LinearFit, estimates, refuse_impossible
 from analysis.optimize import Minimum, minimise_factor
 
 NEAR = 1e-12
@@ -45,10 +45,21 @@ def fit_factors(moments: FactorMoments, reml: bool = True, start: np.ndarray | N
     refuse_impossible(moments, moments.ww, groups)
     criterion = BlockCriterion(moments, reml)
     structure = moments.structure
-    starts = [np.where(structure.diagonal, size, 0.0) for size in STARTS] if start is None else [start]
-    theta = min(starts, key=lambda theta: criterion(theta)[0])
-    near = _scored(criterion, theta)
-    return factor_fit_at(criterion, minimise_factor(criterion, near, structure, second=criterion.hessian, enough=NEAR))
+
+    def fitted(theta: np.ndarray) -> FactorFit:
+        near = _scored(criterion, theta)
+        end = minimise_factor(criterion, near, structure, second=criterion.hessian, enough=NEAR)
+        return factor_fit_at(criterion, end)
+
+    if start is not None:
+        return fitted(start)
+    found, few = fitted(np.where(structure.diagonal, STARTS[0], 0.0)), moments.plan.kept <= FEW
+    if not found.converged or (found.singular and few and moments.plan.nodes_columns <= FEW):
+        for size in (STARTS[1], FAR):  # small data may have more optima than one
+            other = fitted(np.where(structure.diagonal, size, 0.0))
+            better = other.log_likelihood - found.log_likelihood > 1e-6
+            found = other if other.converged and (better or not found.converged) else found
+    return found
 
 
 def factor_fit_at(criterion: BlockCriterion, minimum: Minimum) -> FactorFit:

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import chdtrc
 
 from analysis import corrections, inference, intervals, prediction, variance
 from analysis.errors import SpecError
 from analysis.factored import FactorFit
 from analysis.linear import LmmFit
 from analysis.model import MultilevelModel
-from analysis.r_code import r_code
+from analysis.r_code import nlme_code, r_code
+from analysis.serial_fit import SerialFit, independence
 
 INTERVALS = ("wald", "profile", "bootstrap")
 
@@ -32,6 +34,11 @@ class LinearModel(MultilevelModel):
         return self.fit.sigma
 
     @property
+    def residual_correlation(self) -> float | None:
+        """φ of AR1 or CAR1 residuals: their correlation one prompt, or one unit of time, apart."""
+        return self.fit.phi if isinstance(self.fit, SerialFit) else None
+
+    @property
     def estimator(self) -> str:
         return "REML" if self.fit.reml else "ML"
 
@@ -39,6 +46,10 @@ class LinearModel(MultilevelModel):
     def df_method(self) -> str:
         """Kenward–Roger for a REML fit of at most 200 persons, otherwise Satterthwaite; see `inference.default_method`."""
         return inference.default_method(self.fit, self.design.n_persons)
+
+    def tests(self, df: str | None = None, robust: str | None = None, level: float = 0.95) -> pd.DataFrame:
+        """As `MultilevelModel.tests`; φ of serial residuals is taken as known."""
+        return super().tests(df, robust, level)
 
     def _uncertainty(self, contrasts: np.ndarray, df: str | None, robust: str | None) -> tuple[np.ndarray, np.ndarray]:
         return inference.uncertainty(self.fit, self.state, self.design.fixed, contrasts, df, robust)
@@ -56,11 +67,12 @@ class LinearModel(MultilevelModel):
         replicates: int = 1000,
         seed: int = 0,
     ) -> pd.DataFrame:
-        """`lower`, `upper`; index: term, `sd_TERM|GROUP`, `cor_A.B|GROUP` (either order of A and B), `sigma`.
+        """`lower`, `upper`; index: term, `sd_TERM|GROUP`, `cor_A.B|GROUP` (either order of A and B), `sigma`, `phi`.
 
-        "wald": fixed effects with the degrees of freedom of `tests`; SDs on the log scale and correlations on Fisher's z, NaN
-        in a singular fit. "profile": by profile likelihood, a REML fit refitted by ML first. "bootstrap": percentiles over
-        `replicates` parametric draws with `seed`; `attrs["replicates"]` counts those whose fit was sound. Raises SpecError.
+        "wald": fixed effects with the degrees of freedom of `tests`; SDs on the log scale, correlations and φ of AR1 on
+        Fisher's z, φ of CAR1 on the logit; NaN in a singular fit. "profile": by profile likelihood, a REML fit refitted by ML
+        first. "bootstrap": percentiles over `replicates` parametric draws with `seed`; `attrs["replicates"]` counts those
+        whose fit was sound. Raises SpecError.
         """
         if method not in INTERVALS:
             raise SpecError(f"confint(method={method!r}) must be one of {', '.join(map(repr, INTERVALS))}.")
@@ -68,6 +80,7 @@ class LinearModel(MultilevelModel):
             raise SpecError(f"level={level!r} must lie between 0 and 1, as in 0.95.")
         random, factors = self.design.random_names, self.design.factors
         known = intervals.parameters(self.design.fixed_names, random, self.fit.moments.structure, factors)
+        known += intervals.serial_parameters(self.fit)
         chosen = intervals.choose(known, parameters, random, factors)
         wanted, names = [parameter for _, parameter in chosen], [name for name, _ in chosen]
         sound = replicates
@@ -115,13 +128,30 @@ class LinearModel(MultilevelModel):
     def latent_between(self, predictor: str, level: float = 0.95) -> corrections.LatentBetween:
         """Between and contextual effects of a reflective predictor's usual levels; see `corrections.latent_between`.
 
-        Raises SpecError unless the formula has within(predictor) and between(predictor), and one grouping factor.
+        Raises SpecError unless the formula has within(predictor) and between(predictor), and for several grouping factors or
+        serial residuals.
         """
+        if isinstance(self.fit, SerialFit):
+            raise SpecError("latent_between is for independent residuals; fit the model without residual=.")
         if not isinstance(self.fit, LmmFit):
             raise SpecError(f"latent_between({predictor!r}) is for models with one grouping factor.")
         return corrections.latent_between(self.design, self.state, self.fit, predictor, level)
 
+    def serial_test(self) -> pd.Series:
+        """Likelihood-ratio test of φ = 0, that residuals are independent in time: `statistic`, `df` (1), `p_value`.
+
+        For CAR1, where φ cannot be negative, p is up to twice what it need be. Raises SpecError for a fit without residual=.
+        """
+        if not isinstance(self.fit, SerialFit):
+            raise SpecError(
+                "serial_test needs a fit with serial residuals: lmm(…, residual=AR1('beep', within='id')) or CAR1(…)."
+            )
+        statistic = independence(self.fit)
+        return pd.Series({"statistic": statistic, "df": 1.0, "p_value": float(chdtrc(1.0, statistic))}, name="serial")
+
     def to_r(self) -> str:
-        """The same model as R code for lme4."""
+        """The same model as R code for lme4, or for nlme where residuals are serial."""
+        if isinstance(self.fit, SerialFit):
+            return nlme_code(self.design, self.fit.residual, self.fit.reml)
         call = f"lmer({{}}, data = frame, REML = {'TRUE' if self.fit.reml else 'FALSE'})"
         return r_code(self.design, weights=None, offset=None, call=call)

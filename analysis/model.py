@@ -15,6 +15,7 @@ from analysis.conditional_modes import Modes, conditional_modes
 from analysis.design import Design
 from analysis.errors import SpecError
 from analysis.factored import FactorFit
+from analysis.factors import joined_labels
 from analysis.generalised import GlmmFit
 from analysis.linear import LmmFit
 from analysis.state import PersonState
@@ -196,7 +197,7 @@ class MultilevelModel:
         levels = factor.levels
         if group is not None and group != factor.name:
             turn = [factor.group.index(name) for name in str(group).split(":")]
-            levels = pd.Index([":".join(str(level).split(":")[k] for k in turn) for level in levels], name=group)
+            levels = joined_labels([factor.parts[k] for k in turn]).rename(group)
         return place, self.design.random_names[factor.terms], levels
 
     def reliability(self, predictors: Sequence[str] | None = None) -> pd.DataFrame:

@@ -10,9 +10,10 @@ import pandas as pd
 
 from analysis.centering import mean_of_persons
 from analysis.covariance import deviations_and_correlations
+from analysis.serial import unit_words
 from analysis.summary_html import page
 from analysis.summary_text import text
-from analysis.words import counted_levels, level_words, number
+from analysis.words import counted_levels, level_words, number, p_value
 
 FEW = 20
 """Levels of the grouping factor below which a summary shows intervals and no p (METHODS §6); `tests` has it."""
@@ -110,8 +111,14 @@ def _facts(fit: Any) -> list[tuple[str, str]]:
         ("Rows", f"{fit.n_obs:,} used{dropped}"),
         ("Fit", f"{how}; {sound}; log-likelihood {number(fit.log_likelihood, 2)}"),
     ]
+    if fit.residual_correlation is not None:
+        facts.append(("Residuals", _serial(fit)))
     if fit.dispersion is not None:
-        facts.append(("Dispersion", f"size κ {number(fit.dispersion, 3)}: the variance of a count is μ + μ²/κ"))
+        size = f"size κ {number(fit.dispersion, 3)}" if np.isfinite(fit.dispersion) else "size κ without end"
+        facts.append(("Dispersion", f"{size}: the variance of a count is μ + μ²/κ"))
+    if fit.thresholds is not None:
+        rows = zip(fit.thresholds.index, *fit.thresholds.to_numpy().T, strict=True)
+        facts += [("Threshold", f"{name} {number(value, 2)} (SE {number(se, 2)})") for name, value, se in rows]
     for name in dict.fromkeys(split.column for split in design.splits if split.kind == "between"):
         if name in fit.state.names:
             anchor = number(mean_of_persons(fit.state.means(name)), 2)
@@ -123,6 +130,15 @@ def _facts(fit: Any) -> list[tuple[str, str]]:
             )
     facts += [(count.name, str(count)) for count in getattr(design, "lags", ())]
     return facts
+
+
+def _serial(fit: Any) -> str:
+    kind, test = fit.fit.residual, fit.serial_test()
+    p = p_value(float(test["p_value"]))
+    return (
+        f"{number(fit.residual_correlation, 3)} correlation of residuals {unit_words(kind)} ({kind.time} within {kind.within}); "
+        f"against independence χ²(1) = {number(test['statistic'], 1)}, p {'' if p.startswith('<') else '= '}{p}"
+    )
 
 
 def _counts(factor: str, n: np.ndarray) -> str:

@@ -1,4 +1,4 @@
-"""The parameters of a linear model by name: terms, `sd_TERM|GROUP`, `cor_A.B|GROUP`, `sigma`."""
+"""The parameters of a linear model by name: terms, `sd_TERM|GROUP`, `cor_A.B|GROUP`, `sigma`, and `phi` where residuals are serial."""
 
 from __future__ import annotations
 
@@ -12,16 +12,25 @@ import numpy as np
 from analysis.covariance import Structure, deviations_and_correlations
 from analysis.errors import SpecError
 from analysis.factors import Factor
+from analysis.linear import LinearFit
+from analysis.serial_fit import SerialFit
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter: a fixed effect (i-th), SD of a random term (i-th), correlation of two (i < j), or the residual SD."""
+    """One parameter: a fixed effect (i-th), SD of a random term (i-th), correlation of two (i < j), the residual SD, or φ."""
 
     name: str
-    kind: Literal["fixed", "sd", "cor", "sigma"]
+    kind: Literal["fixed", "sd", "cor", "sigma", "phi"]
     i: int = -1
     j: int = -1
+
+    def of(self, fit: LinearFit) -> float:
+        """Its estimate."""
+        if self.kind == "phi":
+            assert isinstance(fit, SerialFit)
+            return fit.phi
+        return self.value(fit.beta, fit.g, fit.sigma)
 
     def value(self, beta: np.ndarray, g: np.ndarray, sigma: float) -> float:
         """Its value where the fixed effects are beta (p,), the random effects' covariance g (q, q), the residual SD sigma."""
@@ -47,6 +56,11 @@ def parameters(
     return [*out, Parameter("sigma", "sigma")]
 
 
+def serial_parameters(fit: LinearFit) -> list[Parameter]:
+    """φ, where residuals are serial."""
+    return [Parameter("phi", "phi")] if isinstance(fit, SerialFit) else []
+
+
 def choose(
     known: list[Parameter], wanted: Sequence[str] | None, random: Sequence[str], factors: Sequence[Factor]
 ) -> list[tuple[str, Parameter]]:
@@ -60,7 +74,7 @@ def choose(
         raise SpecError(f"parameters={wanted!r} must be a list of names, as in [{wanted!r}].")
     by_name: dict[str, Parameter] = {}
     for parameter in known:
-        if parameter.kind in ("fixed", "sigma"):
+        if parameter.kind in ("fixed", "sigma", "phi"):
             by_name[parameter.name] = parameter
             continue
         group = next(factor.group for factor in factors if factor.terms.start <= parameter.i < factor.terms.stop)

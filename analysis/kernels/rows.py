@@ -11,7 +11,14 @@ import math
 import numpy as np
 
 from analysis.kernels.compiled import compiled
-from analysis.kernels.families import BINOMIAL_LOGIT, NEGATIVE_BINOMIAL, expand, negative_binomial_slopes
+from analysis.kernels.families import (
+    BINOMIAL_LOGIT,
+    NEGATIVE_BINOMIAL,
+    ORDINAL_LOGIT,
+    expand,
+    negative_binomial_slopes,
+    ordinal_logit_slopes,
+)
 
 LOG2_E = 1.0 / math.log(2.0)
 LN2_HIGH = 0.6931471803691238
@@ -95,7 +102,7 @@ def slopes_of_rows(
     rows: np.ndarray,
     scratch: np.ndarray,
 ) -> None:
-    """ℓ, ∂ℓ/∂η and −∂²ℓ/∂η² of n rows into rows[0:3]; for the negative binomial ℓ without what η does not move.
+    """ℓ, ∂ℓ/∂η and −∂²ℓ/∂η² of n rows into rows[0:3]; for parameters of their own ℓ without what η does not move.
 
     scratch (2, at least max(n, 12))
     """
@@ -115,6 +122,10 @@ def slopes_of_rows(
     elif family == NEGATIVE_BINOMIAL:
         for j in range(n):
             value[j], first[j], second = negative_binomial_slopes(y[j], eta[j], extra[0])
+            weight[j] = -second
+    elif family == ORDINAL_LOGIT:
+        for j in range(n):
+            value[j], first[j], second = ordinal_logit_slopes(y[j], eta[j], extra)
             weight[j] = -second
     else:
         out = scratch[0]

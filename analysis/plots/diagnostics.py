@@ -85,7 +85,7 @@ def _modes(frame: pd.DataFrame, several: bool) -> Any | None:
             align="left", color=colours[term], fontWeight=600, fontSize=11
         )
         layers.append(name.encode(x=alt.value(4), y=alt.value(8 + 15 * place), text="text:N"))
-    whose, each = ("levels’", "level’s") if several else ("people’s", "person’s")
+    whose, each = ("the levels’", "level’s") if several else ("people’s", "person’s")
     return _panel(
         layers, f"Are {whose} deviations normal?", f"Each {each} own deviations from the average, by random term."
     )
