@@ -165,13 +165,13 @@ def scale_rows(lam: np.ndarray, first: int, size: int, start: int, width: int, o
     if size == 1:
         for b in range(width):
             out[start + b] *= lam[first, first]
-        return
-    for a in range(size):
-        for b in range(width):
-            total = 0.0
-            for c in range(a, size):
-                total += lam[first + c, first + a] * out[start + c * width + b]
-            out[start + a * width + b] = total
+    else:
+        for a in range(size):
+            for b in range(width):
+                total = 0.0
+                for c in range(a, size):
+                    total += lam[first + c, first + a] * out[start + c * width + b]
+                out[start + a * width + b] = total
 
 
 @inlined
@@ -589,23 +589,25 @@ def meet(
         value = blocks[start] * inverse[start]
         out[mine, mine] += value * lam[theirs, theirs]
         out[theirs, theirs] += value * lam[mine, mine]
-        return
-    for a in range(width):
-        for b in range(width):
-            total = 0.0
-            for c in range(size):
-                for e in range(c + 1):
-                    total += (
-                        blocks[start + c * width + a] * lam[theirs + c, theirs + e] * inverse[start + e * width + b]
-                    )
-            out[mine + a, mine + b] += total
-    for a in range(size):
-        for b in range(size):
-            total = 0.0
-            for c in range(width):
-                for e in range(c + 1):
-                    total += blocks[start + a * width + c] * lam[mine + c, mine + e] * inverse[start + b * width + e]
-            out[theirs + a, theirs + b] += total
+    else:
+        for a in range(width):
+            for b in range(width):
+                total = 0.0
+                for c in range(size):
+                    for e in range(c + 1):
+                        total += (
+                            blocks[start + c * width + a] * lam[theirs + c, theirs + e] * inverse[start + e * width + b]
+                        )
+                out[mine + a, mine + b] += total
+        for a in range(size):
+            for b in range(size):
+                total = 0.0
+                for c in range(width):
+                    for e in range(c + 1):
+                        total += (
+                            blocks[start + a * width + c] * lam[mine + c, mine + e] * inverse[start + b * width + e]
+                        )
+                out[theirs + a, theirs + b] += total
 
 
 @compiled
