@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import logit, ndtri
 
 from analysis.blocks import Factorised, by_factor, joined, level_covariances
-from analysis.elimination import make_plan
+from analysis.elimination import Plan, make_plan
 from analysis.errors import SpecError
 from analysis.factors import Factor
 from analysis.joint_modes import JointModes
@@ -80,11 +80,41 @@ class GlmmFit:
         """(p, p) the fixed effects' covariance."""
         return np.asarray(self.joint[: len(self.beta), : len(self.beta)])
 
+    @property
+    def plan(self) -> Plan | None:
+        """How several grouping factors are eliminated."""
+        return None if self.factorised is None else self.factorised.plan
 
-def fit_glmm(data: Responses, agq: int = 1, several: Sequence[Factor] = ()) -> GlmmFit:
+    @property
+    def without_size(self) -> bool:
+        """Is this a negative binomial model at its limit, Poisson's?"""
+        return self.data.n_extra < len(self.extra)
+
+
+def deviance_of(data: Responses, agq: int, plan: Plan | None) -> Marginal | JointModes:
+    """The marginal deviance as a function of (β*, φ, θ), with gradient; plan where there are several grouping factors."""
+    return Marginal(data, agq) if plan is None else JointModes(data, plan)
+
+
+def with_size_parameter(data: Responses) -> Responses:
+    """The negative binomial model's rows from those of its Poisson limit."""
+    p = data.n_fixed
+    joint = np.eye(p + 1)
+    joint[:p, :p] = data.joint_map
+    return replace(data, family=families.NEGATIVE_BINOMIAL, n_extra=1, joint_map=joint)
+
+
+def fit_glmm(
+    data: Responses,
+    agq: int = 1,
+    several: Sequence[Factor] = (),
+    begin: np.ndarray | None = None,
+    plan: Plan | None = None,
+) -> GlmmFit:
     """Fit by Laplace (agq=1) or with agq quadrature points per person, which needs a single factor and random effect.
 
-    several : the grouping factors where there is more than one
+    several : the grouping factors where there is more than one;  plan : theirs, where it is known
+    begin : a point (β*, φ, θ) to begin with, where one is known
     A fit that did not converge is returned with `converged` False and, without a Hessian to trust, NaN in `joint`.
     """
     if isinstance(agq, bool) or not isinstance(agq, (int, np.integer)) or agq < 1:
@@ -96,10 +126,11 @@ def fit_glmm(data: Responses, agq: int = 1, several: Sequence[Factor] = ()) -> G
             f"agq={agq} needs a single random effect per group, and the model has {many}; use agq=1 (Laplace)."
         )
     first = data.n_fixed + data.n_extra
+    begin = start(data) if begin is None else begin
     if several:
-        return _fit_several(data, several, first)
+        return _fit_several(data, make_plan(several, 0) if plan is None else plan, first, begin)
     marginal = Marginal(data, int(agq))
-    near = _upright(data, approach(marginal, start(data)), first)
+    near = _upright(data, approach(marginal, begin), first)
     if data.family == families.NEGATIVE_BINOMIAL and near[first - 1] > np.log(LARGE_SIZE):
         limit = _without_overdispersion(data, int(agq), float(marginal.at(near).value))
         if limit is not None:
@@ -111,15 +142,16 @@ def fit_glmm(data: Responses, agq: int = 1, several: Sequence[Factor] = ()) -> G
     return _finished(data, minimum, int(agq), (LevelModes(marginal.modes, inverse, -inverse @ cross),), None)
 
 
-def _fit_several(data: Responses, several: Sequence[Factor], first: int) -> GlmmFit:
-    marginal = JointModes(data, make_plan(several, 0))
+def _fit_several(data: Responses, plan: Plan, first: int, begin: np.ndarray) -> GlmmFit:
+    marginal = JointModes(data, plan)
     if data.family == families.NEGATIVE_BINOMIAL:
-        limit = fit_glmm(replace(data, family=families.POISSON, n_extra=0, joint_map=data.fixed_map), 1, several)
-    near = _upright(data, descend(marginal, start(data)), first)
+        poisson = replace(data, family=families.POISSON, n_extra=0, joint_map=data.fixed_map)
+        limit = fit_glmm(poisson, 1, plan.factors, np.delete(begin, data.n_fixed), plan)
+    near = _upright(data, descend(marginal, begin), first)
     minimum = minimise_factor(marginal, near, data.structure, before=first, second=_Differentiated(marginal))
     if data.family == families.NEGATIVE_BINOMIAL and not minimum.value < limit.minimum.value - 1e-6:
         return replace(limit, extra=np.array([np.inf]))
-    found, plan = marginal.modes(minimum.x), marginal.plan
+    found = marginal.modes(minimum.x)
     inverses = level_covariances(plan, *found.factorised.inverse(0))
     cross = marginal.cross(minimum.x)
     shifts = [np.empty_like(own) for own in cross]

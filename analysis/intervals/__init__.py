@@ -1,4 +1,4 @@
-"""Intervals for every parameter of a linear model: Wald, profile likelihood, parametric bootstrap."""
+"""Intervals for every parameter of a model: Wald, profile likelihood, parametric bootstrap."""
 
 from analysis.intervals.bootstrap import bootstrap_intervals
 from analysis.intervals.parameters import Parameter, choose, parameters
