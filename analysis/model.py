@@ -182,12 +182,18 @@ class MultilevelModel:
     def _wald(self, wanted: Sequence[intervals.Parameter], df: str | None, level: float) -> np.ndarray:
         fixed = self.tests(df=df, level=level)[["lower", "upper"]].to_numpy()
         limits = np.empty((len(wanted), 2))
-        spread = [k for k, parameter in enumerate(wanted) if parameter.kind != "fixed"]
+        spread = [k for k, parameter in enumerate(wanted) if parameter.kind not in ("fixed", "threshold")]
         limits[spread] = intervals.spread_intervals(self.fit, [wanted[k] for k in spread], level)
         for k, parameter in enumerate(wanted):
             if parameter.kind == "fixed":
                 limits[k] = fixed[parameter.i]
+            elif parameter.kind == "threshold":
+                limits[k] = self._threshold_limits(df, level)[parameter.i]
         return limits
+
+    def _threshold_limits(self, df: str | None, level: float) -> np.ndarray:
+        """(r, 2) Wald limits, where there are thresholds."""
+        raise NotImplementedError
 
     @property
     def _structure(self) -> Structure:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from analysis import prediction
+from analysis import inference, prediction
 from analysis.design import INTERCEPT
 from analysis.errors import SpecError
 from analysis.generalised_model import GeneralisedModel
@@ -35,6 +35,12 @@ class OrdinalModel(GeneralisedModel):
     @property
     def _constants_beside(self) -> int:
         return 1
+
+    def _threshold_limits(self, df: str | None, level: float) -> np.ndarray:
+        """(r, 2) Wald limits, with the fixed effects' degrees of freedom: thresholds stand for an intercept."""
+        degrees = self._uncertainty(np.zeros((1, len(self.fit.beta))), df, None)[1]
+        half = inference.critical_value(degrees, level) * self.thresholds["se"].to_numpy()
+        return np.column_stack([self.fit.extra - half, self.fit.extra + half])
 
     def predict(
         self,

@@ -62,7 +62,7 @@ def parameters(
         out += [Parameter(f"sd_{random[i]}|{factor.name}", "sd", i) for i in places]
         pairs = [(i, j) for j in places for i in range(factor.terms.start, j) if together[i, j]]
         out += [Parameter(f"cor_{random[i]}.{random[j]}|{factor.name}", "cor", i, j) for i, j in pairs]
-    return [*out, *(Parameter(kind, kind) for kind in last)]
+    return [*out, *(Parameter(kind, kind, 0) for kind in last)]
 
 
 def choose(

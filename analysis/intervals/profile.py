@@ -157,10 +157,9 @@ def _first_step(ml: LinearFit, parameter: Parameter, best: float, target: float)
 
 def _step_of_generalised(fit: GlmmFit, parameter: Parameter, best: float, target: float) -> float:
     """By the Wald interval; of about the size of the levels' own errors where there is none."""
-    if parameter.kind == "fixed":
-        return target * float(np.sqrt(fit.vcov[parameter.i, parameter.i]))
-    error = np.nan if fit.singular and parameter.kind != "threshold" else free_error(fit, parameter)[1]
-    if parameter.kind == "threshold":
+    direct = parameter.kind in ("fixed", "threshold")
+    error = np.nan if fit.singular and not direct else free_error(fit, parameter)[1]
+    if direct:
         return target * error
     levels = [len(own.u) for own in fit.levels for _ in range(own.u.shape[1])][parameter.i]
     if parameter.kind == "cor":

@@ -1,4 +1,4 @@
-"""Wald intervals of SDs and a negative binomial's size (on the log scale), correlations (on Fisher's z) and thresholds.
+"""Wald intervals of SDs and a negative binomial's size (on the log scale) and correlations (on Fisher's z).
 
 As nlme's `intervals` (Pinheiro & Bates, 2000).
 """
@@ -18,7 +18,7 @@ STEP = 1e-6
 
 
 def spread_intervals(fit: LinearFit | GlmmFit, wanted: list[Parameter], level: float) -> np.ndarray:
-    """(parameters, 2) lower and upper limits of all that is no fixed effect; NaN in a singular fit, where Wald has no meaning.
+    """(parameters, 2) lower and upper limits of `sd`, `cor`, `sigma` and `dispersion`; NaN in a singular fit, where Wald has no meaning.
 
     The covariance of a linear fit is twice the inverse Hessian of the deviance in (θ, log σ), the fixed effects profiled
     out; of a generalised fit that of all parameters together. A size of infinity has no interval.
@@ -49,16 +49,15 @@ def _generalised(fit: GlmmFit, parameter: Parameter, half: float) -> np.ndarray:
     """(2,) limits, half standard errors away on the scale of `free_error`."""
     at, error = free_error(fit, parameter)
     limits = at + half * error * np.array([-1.0, 1.0])
-    if parameter.kind == "threshold":
-        return np.asarray(limits)
     return np.tanh(limits) if parameter.kind == "cor" else np.exp(limits)
 
 
 def free_error(fit: GlmmFit, parameter: Parameter) -> tuple[float, float]:
-    """A parameter that is no fixed effect on its unbounded scale, and its standard error there; NaN where it has none."""
+    """A parameter on its unbounded scale, and its standard error there; NaN where it has none."""
     p = len(fit.beta)
-    if parameter.kind == "threshold":
-        return float(fit.extra[parameter.i]), float(np.sqrt(fit.joint[p + parameter.i, p + parameter.i]))
+    if parameter.kind in ("fixed", "threshold"):
+        place = parameter.i + (p if parameter.kind == "threshold" else 0)
+        return parameter.of(fit), float(np.sqrt(fit.joint[place, place]))
     if parameter.kind == "dispersion":
         known = np.isfinite(fit.extra[0])
         return float(fit.extra[0]), float(np.sqrt(fit.joint[p, p])) if known else np.nan
