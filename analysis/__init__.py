@@ -12,18 +12,23 @@ from analysis.components import VarianceComponents, variance_components
 from analysis.errors import AnalysisError, DesignError, SpecError
 from analysis.generalised_model import GeneralisedModel
 from analysis.linear_model import LinearModel
+from analysis.mediation import Mediation, mediate
 from analysis.model import MultilevelModel
 from analysis.models import clmm, glmm, lmm
 from analysis.ordinal_model import OrdinalModel
 from analysis.pseudobulk import Pseudobulk, pseudobulk
 from analysis.scale_reliability import ScaleReliability, scale_reliability
+from analysis.serial import AR1, CAR1
 
 __all__ = [
+    "AR1",
+    "CAR1",
     "AnalysisError",
     "Benchmark",
     "DesignError",
     "GeneralisedModel",
     "LinearModel",
+    "Mediation",
     "ModelState",
     "MultilevelModel",
     "OrdinalModel",
@@ -36,6 +41,7 @@ __all__ = [
     "collect",
     "glmm",
     "lmm",
+    "mediate",
     "pseudobulk",
     "scale_reliability",
     "variance_components",

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import betaincinv, gammaincinv, ndtri
+from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from analysis import plots
 from analysis.answer import Answer, with_limits
 from analysis.errors import SpecError
 from analysis.model import MultilevelModel
-from analysis.prediction import linear_predictor, own_rows
+from analysis.standings import OUTCOMES, Groups, count_limits, drawn_standings, group_rows
 from analysis.words import counted, level_words, number
 
 DRAWS = 1000
@@ -28,7 +28,6 @@ FURTHEST = 10
 """Groups whose places before and after shrinkage the sentence counts, of at least three times as many."""
 NOTHING = 1e-8
 """Where own rows weigh no more than this the spread between groups is rounding, not a variance."""
-OUTCOMES = {"gaussian": "difference", "binomial": "ratio", "poisson": "ratio"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -153,14 +152,18 @@ def benchmark(
         raise SpecError(f"benchmark needs a fitted model, as of lmm() or glmm(), not {type(fit).__name__}.")
     if fit.family not in OUTCOMES:
         raise SpecError(f"benchmark is for the families {', '.join(OUTCOMES)}, not {fit.family!r}.")
+    if fit.residual_correlation is not None:
+        raise SpecError(
+            "benchmark takes rows as independent given their group; fit without residual= (serial correlation)."
+        )
     if not isinstance(level, (int, float)) or not 0.0 < level < 1.0:
         raise SpecError(f"level={level!r} must lie between 0 and 1, as in 0.95.")
     if not isinstance(draws, int) or draws < 100:
         raise SpecError(f"draws={draws!r} must be a whole number of at least 100.")
     place = _place(fit, group)
-    rows = _group_rows(fit, place)
+    rows = group_rows(fit, place)
     measure = OUTCOMES[fit.family]
-    drawn = _drawn(fit, rows, draws, np.random.default_rng(seed))
+    drawn = drawn_standings(fit, rows, draws, np.random.default_rng(seed))
     ends = np.quantile(drawn, [0.5 - level / 2, 0.5 + level / 2], axis=0)
     average = 1.0 if measure == "ratio" else 0.0
     above = np.where(drawn == average, 0.5, drawn > average).mean(axis=0)
@@ -186,32 +189,6 @@ def benchmark(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Groups:
-    """Rows and groups: code (n,) of each row's group, eta (n,) at effects of zero, x (n, p), z (n, q), size (n,) trials or 1.
-
-    modes (J, q), shift (J, q, p) their change with the fixed effects;  roots (J, q, q), fixed_root (p, p) : roots of the
-    covariances given the parameters and of the fixed effects;  n, observed, expected, predicted, weight (J,)
-    """
-
-    levels: pd.Index
-    code: np.ndarray
-    eta: np.ndarray
-    x: np.ndarray
-    z: np.ndarray
-    size: np.ndarray
-    modes: np.ndarray
-    shift: np.ndarray
-    roots: np.ndarray
-    fixed_root: np.ndarray
-    n: np.ndarray
-    observed: np.ndarray
-    expected: np.ndarray
-    predicted: np.ndarray
-    weight: np.ndarray
-    spread: float
-
-
 def _place(fit: MultilevelModel, group: str | None) -> int:
     """The grouping factor's number in the design."""
     names = ", ".join(repr(factor.name) for factor in fit.design.factors)
@@ -224,77 +201,10 @@ def _place(fit: MultilevelModel, group: str | None) -> int:
     return place
 
 
-def _group_rows(fit: MultilevelModel, place: int) -> _Groups:
-    design, rows, factor, own = fit.design, own_rows(fit.design), fit.design.factors[place], fit.modes[place]
-    eta, z, p = linear_predictor(rows, fit.fit.beta, ()), rows.z[:, factor.terms], rows.x.shape[1]
-    size = np.ones(design.n_obs) if design.weights is None else design.weights
-    total = np.bincount(factor.codes, size)
-    per = np.ones_like(total) if OUTCOMES[fit.family] == "ratio" else total
-    moved = eta + np.einsum("nq,nq->n", z, own.modes[factor.codes])
-    observed, expected, predicted = (
-        np.bincount(factor.codes, size * values) / per
-        for values in (design.outcome, fit._respond(eta)[0], fit._respond(moved)[0])
-    )
-    covariance = fit.random[factor.name]
-    intercept = list(covariance.index).index("Intercept")
-    variance = float(covariance.to_numpy()[intercept, intercept])
-    left = own.covariance[:, intercept, intercept]
-    return _Groups(
-        levels=factor.levels.rename(factor.name),
-        code=factor.codes,
-        eta=eta,
-        x=rows.x,
-        z=z,
-        size=size,
-        modes=own.modes,
-        shift=np.zeros((*own.modes.shape, p)) if own.shift is None else own.shift[:, :, :p],
-        roots=_root(own.covariance),
-        fixed_root=_root(np.nan_to_num(fit.fit.vcov)),  # a fit that did not converge may have none
-        n=total.astype(int),
-        observed=observed,
-        expected=expected,
-        predicted=predicted,
-        weight=np.clip(1.0 - left / variance, 0.0, 1.0) if variance > 0.0 else np.zeros(len(left)),
-        spread=float(np.sqrt(variance)),
-    )
-
-
-def _root(covariance: np.ndarray) -> np.ndarray:
-    """A square root (…, q, q) of covariances that may be singular."""
-    values, vectors = np.linalg.eigh(covariance)
-    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :])
-
-
-def _drawn(fit: MultilevelModel, rows: _Groups, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """(draws, J) of the ratio or difference: the groups' effects given the data, with the error of the fixed effects.
-
-    Normal about the modes, which move with the drawn fixed effects (Henderson's prediction error); each coordinate has one
-    draw in each stratum of equal probability.
-    """
-    normal = ndtri((np.arange(draws) + 0.5) / draws)
-
-    def stratified(*shape: int) -> np.ndarray:
-        return rng.permuted(np.broadcast_to(normal.reshape(-1, *(1 for _ in shape)), (draws, *shape)), axis=0)
-
-    moved = stratified(rows.x.shape[1]) @ rows.fixed_root.T
-    effects = rows.modes + np.einsum("jqp,dp->djq", rows.shift, moved)
-    effects += np.einsum("jab,djb->dja", rows.roots, stratified(*rows.modes.shape))
-    if OUTCOMES[fit.family] == "difference":
-        means = np.stack([np.bincount(rows.code, column) for column in rows.z.T], axis=1) / rows.n[:, None]
-        return np.asarray(np.einsum("jq,djq->dj", means, effects))
-    out = np.empty(effects.shape[:2])
-    for at, (change, effect) in enumerate(zip(moved, effects, strict=True)):
-        eta = rows.eta + rows.x @ change
-        own = eta + np.einsum("nq,nq->n", rows.z, effect[rows.code])
-        predicted, expected = (np.bincount(rows.code, rows.size * fit._respond(each)[0]) for each in (own, eta))
-        out[at] = predicted / expected
-    return out
-
-
-def _ratios(fit: MultilevelModel, rows: _Groups, ends: np.ndarray, level: float) -> pd.DataFrame:
+def _ratios(fit: MultilevelModel, rows: Groups, ends: np.ndarray, level: float) -> pd.DataFrame:
     offset = fit.design.offset if fit.family == "poisson" else None
     per = rows.n if offset is None else np.bincount(rows.code, np.exp(offset))
-    low, high = _count_limits(rows.observed, rows.n if fit.family == "binomial" else None, level)
+    low, high = count_limits(rows.observed, rows.n if fit.family == "binomial" else None, level)
     columns = {
         "n": rows.n,
         "observed": rows.observed,
@@ -311,7 +221,7 @@ def _ratios(fit: MultilevelModel, rows: _Groups, ends: np.ndarray, level: float)
     return pd.DataFrame(columns, index=rows.levels)
 
 
-def _differences(fit: MultilevelModel, rows: _Groups, ends: np.ndarray, level: float) -> pd.DataFrame:
+def _differences(fit: MultilevelModel, rows: Groups, ends: np.ndarray, level: float) -> pd.DataFrame:
     raw = rows.observed - rows.expected
     half = float(ndtri(0.5 + level / 2)) * float(fit.residual_sd or 0.0) / np.sqrt(rows.n)
     columns = {
@@ -329,19 +239,6 @@ def _differences(fit: MultilevelModel, rows: _Groups, ends: np.ndarray, level: f
     if (rows.expected > 0.0).all():
         columns |= {"raw_ratio": rows.observed / rows.expected, "ratio": rows.predicted / rows.expected}
     return pd.DataFrame(columns, index=rows.levels)
-
-
-def _count_limits(count: np.ndarray, trials: np.ndarray | None, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Exact limits of an expected count: Clopper and Pearson (1934) given the trials, else Garwood (1936)."""
-    tail = 0.5 - level / 2
-    count = np.rint(count)
-    if trials is None:
-        low = np.where(count > 0, gammaincinv(np.maximum(count, 1.0), tail), 0.0)
-        return low, gammaincinv(count + 1.0, 1.0 - tail)
-    missed = trials - count
-    low = np.where(count > 0, betaincinv(np.maximum(count, 1.0), missed + 1.0, tail), 0.0)
-    high = np.where(missed > 0, betaincinv(count + 1.0, np.maximum(missed, 1.0), 1.0 - tail), 1.0)
-    return trials * low, trials * high
 
 
 def _furthest(values: pd.Series, measure: str, many: int) -> pd.Index:

@@ -31,6 +31,8 @@ from analysis.optimize import differentiate
 
 FEW = 60
 """Kept columns up to which the inverse is had without LAPACK's dpotri, whose threads then wait longer than they work."""
+STEP = 1e-4
+"""Of the differences that the Hessian is made of, in units of max(1, |θ|)."""
 BATCH = 2048
 """Rows that are solved for together where columns are kept."""
 
@@ -214,6 +216,7 @@ class BlockCriterion:
         self.reml = reml
         self.free = moments.n_obs - (moments.n_fixed if reml else 0)
         self._at: tuple[bytes, BlockProfile] | None = None
+        self._near: tuple[np.ndarray, np.ndarray] | None = None
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         at = self.at(theta)
@@ -301,7 +304,20 @@ class BlockCriterion:
         return np.asarray(share * (both + both.T) / 2.0 - share / at.rss * np.outer(slopes, slopes))
 
     def hessian(self, theta: np.ndarray) -> np.ndarray:
-        """(m, m) by central differences of the gradient."""
+        """(m, m) by one-sided differences of the gradient, good to about STEP; kept for points nearer than that."""
+        near = self._near
+        if near is None or np.abs(near[0] - theta).max() > STEP:
+            slope, columns = self.at(theta).gradient, []
+            for k in range(len(theta)):
+                beside = theta.copy()
+                beside[k] += STEP * max(1.0, abs(theta[k]))
+                columns.append((self._evaluate(beside).gradient - slope) / (beside[k] - theta[k]))
+            both = np.array(columns)
+            near = self._near = theta.copy(), 0.5 * (both + both.T)
+        return near[1]
+
+    def exact_hessian(self, theta: np.ndarray) -> np.ndarray:
+        """(m, m) by central differences, for inference."""
 
         def beside(point: np.ndarray) -> tuple[float, np.ndarray]:
             there = self._evaluate(point)  # what is remembered stays that of θ itself

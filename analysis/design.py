@@ -22,7 +22,7 @@ from formulaic.parser.types import Term
 from analysis.centering import at_rows, boundaries, mean_of_persons, numeric, person_means
 from analysis.checks import refuse_frame, refuse_outcome_as_predictor
 from analysis.errors import DesignError, SpecError, unknown_column
-from analysis.factors import Factor, read_factor
+from analysis.factors import Factor, is_nested, read_factor
 from analysis.formula_functions import refuse_large_powers, refuse_other_code
 from analysis.lags import LagCount
 from analysis.occasions import Occasions, refuse_unnamed, with_day_parts, with_lags
@@ -124,7 +124,8 @@ class Design:
         if self.several:
             return self.several
         codes = np.repeat(np.arange(self.n_persons), np.diff(self.starts))
-        return (Factor(self.group, self.levels, codes, slice(0, len(self.random))),)
+        parts = (self.levels,) if len(self.group) == 1 else _split_levels(self.levels, len(self.group))
+        return (Factor(self.group, self.levels, codes, slice(0, len(self.random)), parts),)
 
     def place_of(self, group: str | None) -> int:
         """The number of a grouping factor by name (columns in either order), of the primary one for None; else SpecError."""
@@ -134,6 +135,15 @@ class Design:
             if sorted(name.split(":")) == wanted:
                 return place
         raise SpecError(f"the model has no grouping factor {group!r}; it has {', '.join(map(repr, names))}.")
+
+    def rows_of(self, factor: Factor) -> np.ndarray:
+        """(levels,) how many rows each level of a factor has."""
+        return np.bincount(factor.codes, minlength=len(factor.levels)) if self.several else np.diff(self.starts)
+
+    @property
+    def persons(self) -> Factor:
+        """The primary factor."""
+        return self.factors[self.place_of(None)]
 
     @property
     def n_obs(self) -> int:
@@ -193,8 +203,12 @@ def build_design(
     prompt: str | None = None,
     weights: str | None = None,
     offset: str | None = None,
+    also: Sequence[str] = (),
 ) -> Design:
-    """Read the formula, drop rows with a missing value in a used column, and lay the rest out person by person."""
+    """Read the formula, drop rows with a missing value in a used column, and lay the rest out person by person.
+
+    also : further columns that a row must have, for `Design.lent` to hold
+    """
     spec = parse_formula(formula)
     refuse_frame(frame)
     columns = [str(name) for name in frame.columns]
@@ -202,7 +216,7 @@ def build_design(
     outcome = prepare(spec.outcome, columns, where)
     fixed = prepare(spec.fixed, columns, where)
     random = [prepare(term.terms, columns, where) for term in spec.random]
-    extra = [name for name in (weights, offset) if name is not None]
+    extra = [*(name for name in (weights, offset) if name is not None), *also]
     parts = (outcome, fixed, *random)
     refuse_outcome_as_predictor(outcome, parts[1:], where)
     grouping = [name for term in spec.random for name in term.group]
@@ -243,6 +257,7 @@ def build_design(
             columns_of = next(term.group for term in spec.random if term.factor == name)
             several.append(read_factor(data, columns_of, slice(first, len(random_columns))))
             _refuse_one_level(name, several[-1].levels)
+    _refuse_same_factor(several, [made.name for made in random_columns])
     if not fixed_columns:
         raise SpecError(f"{where} has no fixed effect; write 1 for an intercept.")
     outcome_terms, values = _outcome(outcome, whole, where)
@@ -392,9 +407,27 @@ def _primary(spec: ModelSpec, person: str | None, made: Sequence[str]) -> tuple[
     return single[0] if single else spec.random[0].group
 
 
+def _refuse_same_factor(factors: Sequence[Factor], names: Sequence[str]) -> None:
+    """Two factors with the same levels under other names, and a random term that both have."""
+    for place, one in enumerate(factors):
+        for other in factors[:place]:
+            shared = [name for name in names[one.terms] if name in names[other.terms]]
+            if shared and len(one.levels) == len(other.levels) and is_nested(one, other):
+                raise DesignError(
+                    f"the grouping factors {other.name!r} and {one.name!r} have the same rows in each level: the spreads of "
+                    f"{shared[0]!r} cannot be told apart; leave one out."
+                )
+
+
+def _split_levels(levels: pd.Index, columns: int) -> tuple[pd.Index, ...]:
+    """The parts of joined levels; a column's own colons go to the last."""
+    pieces = [str(level).split(":", columns - 1) for level in levels]
+    return tuple(pd.Index(list(part)) for part in zip(*pieces, strict=True))
+
+
 def _refuse_one_level(name: str, levels: pd.Index) -> None:
     if len(levels) < 2:
-        raise DesignError(f"the grouping factor {name!r} has only one level in the rows used: {levels[0]!r}.")
+        raise DesignError(f"the grouping factor {name!r} has only one level in the rows used: {str(levels[0])!r}.")
 
 
 def _complete_rows(frame: pd.DataFrame, used: list[str]) -> tuple[pd.DataFrame, np.ndarray, dict[str, int]]:
@@ -430,7 +463,11 @@ def sort_by_person(data: pd.DataFrame, group: tuple[str, ...]) -> tuple[np.ndarr
 
     Levels ascend, or stand in a categorical's own order; a level's rows keep their order.
     """
-    keys = data[group[0]] if len(group) == 1 else data[list(group)].astype(str).agg(":".join, axis=1)
+    if len(group) > 1:
+        factor = read_factor(data, group, slice(0, 0))
+        order = np.argsort(factor.codes, kind="stable")
+        return boundaries(factor.codes[order]), factor.levels, order
+    keys = data[group[0]]
     if isinstance(keys.dtype, pd.CategoricalDtype):
         keys = keys.cat.remove_unused_categories()
         codes, levels = np.asarray(keys.cat.codes, dtype=np.int64), keys.cat.categories

@@ -14,12 +14,22 @@ from analysis.errors import DesignError
 from analysis.generalised import GlmmFit
 from analysis.kernels.families import POISSON
 from analysis.linear import LinearFit
+from analysis.serial_fit import SerialFit, at_edge
 from analysis.state import PersonState
 
 SHORT = 50
 """Below this median number of transitions per person a lagged outcome needs a correction (METHODS §2.4)."""
 NOTHING = 1e-4
 """A random effect's SD below this share of the largest is named as no spread at all."""
+
+
+EDGES = {
+    "nothing": "{residual}: the data show no positive correlation of residuals in time (φ = 0); leave residual out.",
+    "close": "{residual}: φ = {phi:.1e} rests on the few rows that are closest in time; over most gaps residuals are independent.",
+    "everything": "{residual}: φ = {phi:.6f} has run to the end of its range: such residuals cannot be told from persons' own "
+    "levels and trends, and residual and random SDs mean little. Use fewer random terms, or leave residual out.",
+}
+"""Where φ is at an end of its range; see `serial_fit.at_edge`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +76,9 @@ def messages(fit: LinearFit | GlmmFit, design: Design, state: PersonState) -> li
         else:
             gradient, decrement = fit.minimum.projected_gradient, fit.minimum.decrement
             out.append(f"The model did not converge (gradient {gradient:.1e}, Newton decrement {decrement:.1e}).")
-    out += _of_factors(fit, design, state)
+    out += _of_factors(fit, design)
+    if isinstance(fit, SerialFit) and (edge := at_edge(fit)) is not None:
+        out.append(EDGES[edge].format(residual=fit.residual, phi=fit.phi))
     if state.worn:
         out.append(
             f"Rows far from the rest were taken away from {', '.join(map(str, state.worn))}, which cost digits; "
@@ -81,13 +93,13 @@ def messages(fit: LinearFit | GlmmFit, design: Design, state: PersonState) -> li
     return out + lagged_outcome_messages(fit, design, state)
 
 
-def _of_factors(fit: LinearFit | GlmmFit, design: Design, state: PersonState) -> list[str]:
+def _of_factors(fit: LinearFit | GlmmFit, design: Design) -> list[str]:
     """What the levels of each grouping factor do not tell: no spread, too few levels, one row each."""
     out = []
     single = isinstance(fit, GlmmFit) and fit.data.family < POISSON and fit.data.size.max() == 1.0
     lam, spread = np.diag(fit.lam), np.sqrt(np.diag(fit.g))
     for factor in design.factors:
-        rows = np.bincount(factor.codes) if design.several else state.n
+        rows = design.rows_of(factor)
         if (lam[factor.terms] < SINGULAR).any():
             places = range(factor.terms.start, factor.terms.stop)
             zero = [design.random[j].name for j in places if spread[j] <= NOTHING * spread.max()]

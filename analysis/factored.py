@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from analysis.blocks import BlockCriterion, BlockProfile
 from analysis.factor_moments import FactorMoments
-from analysis.linear import STARTS, LinearFit, estimates, refuse_impossible
+from analysis.linear import FAR, FEW, STARTS, LinearFit, estimates, refuse_impossible
 from analysis.optimize import Minimum, minimise_factor
 
 NEAR = 1e-12
 """A Newton decrement below this is an optimum: the deviance has less than this left to fall."""
+CLOSE = 1e-5
+"""From here one Newton step on the Hessian proper is enough."""
 STEPS, HALVINGS = 20, 6
 ROUNDING = 1e-12
 """Share of the deviance that may be rounding."""
@@ -27,6 +30,10 @@ class FactorFit(LinearFit):
     moments: FactorMoments
     profile: BlockProfile
 
+    @cached_property
+    def hessian(self) -> np.ndarray:
+        return BlockCriterion(self.moments, self.reml).exact_hessian(self.theta)
+
 
 def fit_factors(moments: FactorMoments, reml: bool = True, start: np.ndarray | None = None) -> FactorFit:
     """Fit by REML or ML, from θ `start` where one is given.
@@ -38,10 +45,21 @@ def fit_factors(moments: FactorMoments, reml: bool = True, start: np.ndarray | N
     refuse_impossible(moments, moments.ww, groups)
     criterion = BlockCriterion(moments, reml)
     structure = moments.structure
-    starts = [np.where(structure.diagonal, size, 0.0) for size in STARTS] if start is None else [start]
-    theta = min(starts, key=lambda theta: criterion(theta)[0])
-    near = _scored(criterion, theta)
-    return factor_fit_at(criterion, minimise_factor(criterion, near, structure, second=criterion.hessian, enough=NEAR))
+
+    def fitted(theta: np.ndarray) -> FactorFit:
+        near = near_optimum(criterion, theta)
+        end = minimise_factor(criterion, near, structure, second=criterion.hessian, enough=NEAR)
+        return factor_fit_at(criterion, end)
+
+    if start is not None:
+        return fitted(start)
+    found, few = fitted(np.where(structure.diagonal, STARTS[0], 0.0)), moments.plan.kept <= FEW
+    if not found.converged or (found.singular and few and moments.plan.nodes_columns <= FEW):
+        for size in (STARTS[1], FAR):  # small data may have more optima than one
+            other = fitted(np.where(structure.diagonal, size, 0.0))
+            better = other.log_likelihood - found.log_likelihood > 1e-6
+            found = other if other.converged and (better or not found.converged) else found
+    return found
 
 
 def factor_fit_at(criterion: BlockCriterion, minimum: Minimum) -> FactorFit:
@@ -50,7 +68,7 @@ def factor_fit_at(criterion: BlockCriterion, minimum: Minimum) -> FactorFit:
     return FactorFit(**estimates(criterion.moments, criterion.reml, minimum, best), profile=best)
 
 
-def _scored(criterion: BlockCriterion, theta: np.ndarray) -> np.ndarray:
+def near_optimum(criterion: BlockCriterion, theta: np.ndarray) -> np.ndarray:
     """θ after scoring steps with the average information: near the optimum, or on the way to a boundary.
 
     Each costs little more than an evaluation; the exact Hessian, which the proof needs, costs 2m. A step takes no more than
@@ -62,7 +80,7 @@ def _scored(criterion: BlockCriterion, theta: np.ndarray) -> np.ndarray:
         if not np.isfinite(value) or theta[diagonal].min() < SMALL:
             break
         step = -np.linalg.lstsq(criterion.information(theta), gradient, rcond=None)[0]
-        if -step @ gradient < NEAR:
+        if -step @ gradient < CLOSE:
             break
         for halving in range(HALVINGS):
             candidate = theta + 0.5**halving * step

@@ -8,18 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from analysis.errors import DesignError
+
 
 @dataclass(frozen=True)
 class Factor:
     """One grouping factor: its columns (several: their combinations), levels, and each row's level.
 
     codes : (n,) the number of each row's level;  terms : which columns of Z (and of Λ) are its own
+    parts : (levels,) for each column, its value in each level
     """
 
     group: tuple[str, ...]
     levels: pd.Index
     codes: np.ndarray
     terms: slice
+    parts: tuple[pd.Index, ...]
 
     @property
     def name(self) -> str:
@@ -35,18 +39,32 @@ class Factor:
 def read_factor(data: pd.DataFrame, group: Sequence[str], terms: slice) -> Factor:
     """The factor of one column, or of the combinations of several that occur in the rows.
 
-    Levels ascend, or stand in a categorical's own order; combinations likewise, the first column counting most.
+    Levels ascend, or stand in a categorical's own order; combinations likewise, the first column counting most. Raises
+    DesignError where two combinations read alike.
     """
     codes, levels = _column_levels(data[group[0]])
-    labels = levels
+    parts = [levels]
     for name in group[1:]:
         own, own_levels = _column_levels(data[name])
         both = codes * len(own_levels) + own
         found, codes = _distinct(both)
         first, second = found // len(own_levels), found % len(own_levels)
-        pairs = zip(labels[first], own_levels[second], strict=True)
-        labels = pd.Index([f"{one}:{other}" for one, other in pairs])
-    return Factor(tuple(group), labels.rename(":".join(group)), codes, terms)
+        parts = [*(part[first] for part in parts), own_levels[second]]
+    labels = joined_labels(parts)
+    if not labels.is_unique:
+        alike = labels[labels.duplicated()][0]
+        raise DesignError(
+            f"the grouping factor {':'.join(group)!r}: two combinations of its columns both read {alike!r}; rename the levels "
+            "that hold a colon."
+        )
+    return Factor(tuple(group), labels.rename(":".join(group)), codes, terms, tuple(parts))
+
+
+def joined_labels(parts: Sequence[pd.Index]) -> pd.Index:
+    """The levels' names: the column's own values, or those of several with colons between."""
+    if len(parts) == 1:
+        return parts[0]
+    return pd.Index([":".join(map(str, level)) for level in zip(*parts, strict=True)])
 
 
 def is_nested(inner: Factor, outer: Factor) -> bool:

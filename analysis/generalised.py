@@ -19,7 +19,7 @@ from analysis.factors import Factor
 from analysis.joint_modes import JointModes
 from analysis.kernels import families
 from analysis.marginal import Marginal, natural, natural_slope, unbounded
-from analysis.optimize import Minimum, Objective, descend, differentiate, minimise_factor
+from analysis.optimize import Minimum, Objective, Updated, descend, differentiate, minimise, minimise_factor
 from analysis.responses import Responses
 from analysis.scoring import approach
 from analysis.separation import runs_away
@@ -28,6 +28,8 @@ SAME = 1e-7
 """A Hessian by differences is as good for a point so near: its own error is as large."""
 TINY = 1e-4
 """A variance parameter that ends below this starts its last search at zero."""
+NEAR = 1e-10
+"""A Newton decrement that is left to the last search."""
 LOGISTIC = (families.BINOMIAL_LOGIT, families.ORDINAL_LOGIT)
 LARGE_SIZE = 1e4
 """A negative binomial's κ beyond this is compared with the Poisson model, its limit."""
@@ -42,6 +44,19 @@ class LevelModes:
     u: np.ndarray
     inverse: np.ndarray
     shift: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Where to begin: a point (β*, φ, θ), about the deviance's Hessian there, and the plan of several factors."""
+
+    point: np.ndarray
+    curvature: np.ndarray
+    plan: Plan | None
+
+    def without(self, k: int) -> Known:
+        """The same with one coordinate less."""
+        return Known(np.delete(self.point, k), np.delete(np.delete(self.curvature, k, 0), k, 1), self.plan)
 
 
 @dataclass(frozen=True)
@@ -108,13 +123,12 @@ def fit_glmm(
     data: Responses,
     agq: int = 1,
     several: Sequence[Factor] = (),
-    begin: np.ndarray | None = None,
-    plan: Plan | None = None,
+    known: Known | None = None,
 ) -> GlmmFit:
     """Fit by Laplace (agq=1) or with agq quadrature points per person, which needs a single factor and random effect.
 
-    several : the grouping factors where there is more than one;  plan : theirs, where it is known
-    begin : a point (β*, φ, θ) to begin with, where one is known
+    several : the grouping factors where there is more than one
+    known : what a fit of the same rows with another outcome tells
     A fit that did not converge is returned with `converged` False and, without a Hessian to trust, NaN in `joint`.
     """
     if isinstance(agq, bool) or not isinstance(agq, (int, np.integer)) or agq < 1:
@@ -126,11 +140,10 @@ def fit_glmm(
             f"agq={agq} needs a single random effect per group, and the model has {many}; use agq=1 (Laplace)."
         )
     first = data.n_fixed + data.n_extra
-    begin = start(data) if begin is None else begin
     if several:
-        return _fit_several(data, make_plan(several, 0) if plan is None else plan, first, begin)
+        return _fit_several(data, several, first, known)
     marginal = Marginal(data, int(agq))
-    near = _upright(data, approach(marginal, begin), first)
+    near = _upright(data, approach(marginal, start(data) if known is None else known.point), first)
     if data.family == families.NEGATIVE_BINOMIAL and near[first - 1] > np.log(LARGE_SIZE):
         limit = _without_overdispersion(data, int(agq), float(marginal.at(near).value))
         if limit is not None:
@@ -142,12 +155,18 @@ def fit_glmm(
     return _finished(data, minimum, int(agq), (LevelModes(marginal.modes, inverse, -inverse @ cross),), None)
 
 
-def _fit_several(data: Responses, plan: Plan, first: int, begin: np.ndarray) -> GlmmFit:
+def _fit_several(data: Responses, several: Sequence[Factor], first: int, known: Known | None) -> GlmmFit:
+    plan = make_plan(several, 0) if known is None or known.plan is None else known.plan
     marginal = JointModes(data, plan)
     if data.family == families.NEGATIVE_BINOMIAL:
         poisson = replace(data, family=families.POISSON, n_extra=0, joint_map=data.fixed_map)
-        limit = fit_glmm(poisson, 1, plan.factors, np.delete(begin, data.n_fixed), plan)
-    near = _upright(data, descend(marginal, begin), first)
+        limit = fit_glmm(poisson, 1, several, None if known is None else known.without(data.n_fixed))
+    if known is None:
+        point = descend(marginal, start(data))
+    else:
+        nowhere = np.full(len(known.point), -np.inf)
+        point = minimise(marginal, known.point, nowhere, Updated(marginal, known.curvature), NEAR).x
+    near = _upright(data, point, first)
     minimum = minimise_factor(marginal, near, data.structure, before=first, second=_Differentiated(marginal))
     if data.family == families.NEGATIVE_BINOMIAL and not minimum.value < limit.minimum.value - 1e-6:
         return replace(limit, extra=np.array([np.inf]))

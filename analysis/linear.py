@@ -195,6 +195,11 @@ class LinearFit:
         """n − p for REML, n for ML."""
         return degrees(self.moments, self.reml)
 
+    @property
+    def hessian(self) -> np.ndarray:
+        """(m, m) of the deviance in θ at the optimum."""
+        return self.minimum.hessian
+
 
 @dataclass(frozen=True)
 class LmmFit(LinearFit):
@@ -216,7 +221,7 @@ def fit_lmm(moments: Moments, reml: bool = True, start: LmmFit | None = None) ->
     """
     refuse_impossible(moments, moments.ww, [("groups", *moments.zw.shape[:2])])
     criterion_of = Criterion(moments, reml)
-    found = fit_at(criterion_of, _minimum(criterion_of, _best_start(criterion_of, start)))
+    found = fit_at(criterion_of, _minimum(criterion_of, best_start(criterion_of, start)))
     if start is None and found.singular and len(found.theta) > 1 and len(moments.zz) <= FEW:
         for size in (*STARTS, FAR):
             other = fit_at(criterion_of, _minimum(criterion_of, np.where(moments.structure.diagonal, size, 0.0)))
@@ -264,7 +269,8 @@ def estimates(moments: Inner, reml: bool, minimum: Minimum, best: Optimum) -> di
     }
 
 
-def _best_start(criterion_of: Criterion, earlier: LmmFit | None) -> np.ndarray:
+def best_start(criterion_of: Criterion, earlier: LmmFit | None) -> np.ndarray:
+    """θ to begin at: that of an earlier fit, of a sample of persons, or the best of a few guesses."""
     structure = criterion_of.moments.structure
     if earlier is not None:
         if earlier.moments.structure.blocks != structure.blocks:
@@ -274,7 +280,7 @@ def _best_start(criterion_of: Criterion, earlier: LmmFit | None) -> np.ndarray:
     sample = criterion_of.moments.sample
     if sample is not None and sample.every >= MANY:  # then each step costs a fraction of one over all
         few = Criterion(_sampled(criterion_of.moments, sample), criterion_of.reml)
-        found = minimise(few, _best_start(few, None), structure.lower, few.hessian, enough=1e-6).x
+        found = minimise(few, best_start(few, None), structure.lower, few.hessian, enough=1e-6).x
         if np.isfinite(criterion_of(found)[0]):
             return found
     starts = [np.where(structure.diagonal, size, 0.0) for size in STARTS]

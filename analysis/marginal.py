@@ -16,7 +16,7 @@ from analysis.kernels.laplace import curvatures, laplace
 from analysis.kernels.quadrature import quadrature
 from analysis.responses import Responses
 
-ROWS_A_PART = 4096
+ROWS_A_PART = 16_384
 """Rows that are worth a thread of their own."""
 
 
@@ -111,7 +111,7 @@ def natural(family: int, phi: np.ndarray) -> np.ndarray:
     """ψ (r,) from the unbounded φ (r,): thresholds from the first one and the logs of the gaps; log κ is itself."""
     if family < ORDINAL_LOGIT:
         return phi.copy()
-    return np.cumsum(np.append(phi[:1], np.exp(np.minimum(phi[1:], 50.0))))
+    return np.asarray(np.cumsum(np.append(phi[:1], np.exp(np.minimum(phi[1:], 50.0)))))
 
 
 def unbounded(family: int, psi: np.ndarray) -> np.ndarray:
@@ -123,4 +123,4 @@ def natural_slope(family: int, phi: np.ndarray) -> np.ndarray:
     """∂ψ/∂φ (r, r)."""
     if family < ORDINAL_LOGIT:
         return np.eye(len(phi))
-    return np.tril(np.ones((len(phi), len(phi)))) * np.append(1.0, np.exp(np.minimum(phi[1:], 50.0)))
+    return np.asarray(np.tril(np.ones((len(phi), len(phi)))) * np.append(1.0, np.exp(np.minimum(phi[1:], 50.0))))

@@ -16,6 +16,7 @@ from analysis.covariance import Structure
 from analysis.design import Design
 from analysis.errors import SpecError
 from analysis.factored import FactorFit
+from analysis.factors import joined_labels
 from analysis.generalised import GlmmFit
 from analysis.linear import LmmFit
 from analysis.state import PersonState
@@ -149,10 +150,10 @@ class MultilevelModel:
         seed: int = 0,
     ) -> pd.DataFrame:
         """`lower`, `upper`; index: term, threshold `1|2`, `sd_TERM|GROUP`, `cor_A.B|GROUP` (either order of A and B), and
-        `sigma` of a linear or `dispersion` of a negative binomial model.
+        `sigma` and `phi` of a linear or `dispersion` of a negative binomial model.
 
-        "wald": fixed effects and thresholds with the degrees of freedom of `tests`; SDs and the dispersion on the log scale
-        and correlations on Fisher's z, NaN in a singular fit. "profile": by profile likelihood, a REML fit refitted by ML
+        "wald": fixed effects and thresholds with the degrees of freedom of `tests`; SDs and the dispersion on the log scale,
+        correlations and φ of AR1 on Fisher's z, φ of CAR1 on the logit; NaN in a singular fit. "profile": by profile likelihood, a REML fit refitted by ML
         first. "bootstrap": percentiles over `replicates` parametric draws with `seed`; `attrs["replicates"]` counts those
         whose fit was sound. Raises SpecError.
         """
@@ -200,8 +201,8 @@ class MultilevelModel:
         return self.fit.data.structure if isinstance(self.fit, GlmmFit) else self.fit.moments.structure
 
     @property
-    def _beside(self) -> tuple[Literal["sigma", "dispersion"], ...]:
-        """The parameter beside effects and their spread that the model has."""
+    def _beside(self) -> tuple[intervals.Beside, ...]:
+        """The parameters that the model has beside effects and their spread."""
         return () if self.dispersion is None else ("dispersion",)
 
     def _table(
@@ -243,7 +244,7 @@ class MultilevelModel:
         levels = factor.levels
         if group is not None and group != factor.name:
             turn = [factor.group.index(name) for name in str(group).split(":")]
-            levels = pd.Index([":".join(str(level).split(":")[k] for k in turn) for level in levels], name=group)
+            levels = joined_labels([factor.parts[k] for k in turn]).rename(group)
         return place, self.design.random_names[factor.terms], levels
 
     def reliability(self, predictors: Sequence[str] | None = None) -> pd.DataFrame:
@@ -345,7 +346,7 @@ class MultilevelModel:
         return plots.effects_chart(self, terms)
 
     def plot_modes(self, group: str | None = None) -> Any:
-        """An Altair chart: everybody's own deviation with its 95 % interval, sorted, a panel for each random term."""
+        """An Altair chart: each level's own deviation with its 95 % interval, sorted, a panel for each random term."""
         return plots.modes_chart(self, group)
 
     def plot_diagnostics(self) -> Any:
@@ -359,7 +360,7 @@ class MultilevelModel:
         return summary.summarise(self)
 
     def __repr__(self) -> str:
-        groups = f"{self.design.n_persons} levels of {self.design.factor}"
+        groups = ", ".join(f"{count} levels of {name}" for name, count in self.n_groups.items())
         return f"<{type(self).__name__} {self.formula!r}: {self.n_obs} rows, {groups}>"
 
     def _repr_html_(self) -> str:

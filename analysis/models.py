@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from analysis.checks import refuse_frame
 from analysis.design import build_design
 from analysis.errors import SpecError
 from analysis.factor_moments import factor_moments
@@ -17,13 +18,17 @@ from analysis.moments import gaussian_moments, person_state
 from analysis.ordinal import ordinal_responses, with_codes, without_intercept
 from analysis.ordinal_model import OrdinalModel
 from analysis.responses import read_kind, read_link, responses
+from analysis.serial import AR1, CAR1, read_residual, series_of
+from analysis.serial_bins import bins_of, inner_rows
+from analysis.serial_factors import fit_serial_factors
+from analysis.serial_fit import fit_serial
 
 
 def lmm(
     formula: str,
     frame: pd.DataFrame,
     reml: bool = True,
-    residual: object = None,
+    residual: AR1 | CAR1 | None = None,
     person: str | None = None,
     day: str | None = None,
     prompt: str | None = None,
@@ -35,17 +40,28 @@ def lmm(
     number in the column `prompt` lower by one; lag(within(x)) takes the person's mean of all x off it. Rows with a
     missing value in a used column are dropped and counted. Raises SpecError (wrong question) or DesignError
     (impossible data).
+
+    residual : AR1("beep", within="id") or CAR1("hours", within="id") for residuals that correlate in time within each
+    series, a combination of the columns `within`; rows may stand in any order. None for independent ones.
     """
     if not isinstance(reml, (bool, np.bool_)):
         raise SpecError(f"reml={reml!r} must be True or False.")
+    kind: AR1 | CAR1 | None = None
+    also: tuple[str, ...] = ()
     if residual is not None:
-        raise SpecError("residual= (serial correlation) is not available yet; leave it out for independent residuals.")
-    design = build_design(formula, frame, person=person, day=day, prompt=prompt)
+        refuse_frame(frame)
+        kind, frame, also = read_residual(residual, frame)
+    design = build_design(formula, frame, person=person, day=day, prompt=prompt, also=also)
     state = person_state(design)
     if design.several:
+        if kind is not None:
+            return LinearModel(design, state, fit_serial_factors(design, kind, reml))
         return LinearModel(design, state, fit_factors(factor_moments(design), reml))
     moments = gaussian_moments(state, design.fixed, design.random, design.blocks, design.raw[-1])
-    return LinearModel(design, state, fit_lmm(moments, reml))
+    if kind is None:
+        return LinearModel(design, state, fit_lmm(moments, reml))
+    bins = bins_of(series := series_of(kind, design), inner_rows(design, moments)[series.order], moments)
+    return LinearModel(design, state, fit_serial(bins, reml))
 
 
 def glmm(

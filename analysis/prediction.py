@@ -165,8 +165,14 @@ def _levels_in(factor: Factor, frame: pd.DataFrame) -> np.ndarray:
     """(r,) the number of each row's level, −1 where it is not in the model or the frame lacks a column."""
     if not all(name in frame.columns for name in factor.group):
         return np.full(len(frame), -1)
-    group = list(factor.group)
-    return _match(factor.levels, frame[group[0]] if len(group) == 1 else frame[group].astype(str).agg(":".join, axis=1))
+    if len(factor.group) == 1:
+        return _match(factor.levels, frame[factor.group[0]])
+    known, asked = [], []
+    for name, part in zip(factor.group, factor.parts, strict=True):
+        codes, values = pd.factorize(part)
+        known.append(codes)
+        asked.append(_match(values, frame[name]))
+    return np.asarray(pd.MultiIndex.from_arrays(known).get_indexer(pd.MultiIndex.from_arrays(asked)))
 
 
 def _match(levels: pd.Index, keys: pd.Series) -> np.ndarray:

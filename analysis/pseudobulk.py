@@ -12,26 +12,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import csr_matrix
-from scipy.special import stdtr, stdtrit
 
 from analysis import plots
 from analysis.answer import Answer, with_limits
 from analysis.checks import refuse_frame
 from analysis.design import Design, build_design
 from analysis.errors import DesignError, SpecError, unknown_column
+from analysis.least_squares import least_squares, per_million, sums, tests_of
 from analysis.models import lmm
-from analysis.moments import refuse_dependence
 from analysis.words import counted, decimals_for, interval, joined, level_words, number
 
 CONSTANT = 1e-9
 """A column varies within groups where it leaves their means by more than this share of its largest value."""
-PART = 512
-"""Outcomes whose rows are held in memory at a time."""
-ROUNDING = 1e-13
-"""Residual squares below this share of all squares are rounding: the terms predict such an outcome exactly."""
 FALSE_DISCOVERIES = 0.05
-MILLION = 1e6
 OUTCOME = "outcome of pseudobulk"
 
 
@@ -115,14 +108,17 @@ class Pseudobulk(Answer):
 
     def _one(self) -> list[str]:
         said = []
+        groups: Any = self.groups
+        mixed: Any = self.mixed
+        rows: Any = self.rows_as_replicates
         for term in self.terms[:3]:
-            parts = [f"{_estimate(self.groups.loc[term])} from group {self.how}s"]
-            if self.mixed is not None:
-                parts.append(f"{_estimate(self.mixed.loc[term])} from the mixed model")
-            wrong = self.rows_as_replicates.loc[term]
+            parts = [f"{_estimate(groups.loc[term])} from group {self.how}s"]
+            if mixed is not None:
+                parts.append(f"{_estimate(mixed.loc[term])} from the mixed model")
+            wrong = rows.loc[term]
             said.append(
                 f"{term}: {joined(parts)}. Rows as replicates would claim {number(wrong['df'], 0)} degrees of freedom and an SE "
-                f"of {number(wrong['se'], 3)}, not {number(self.groups.loc[term, 'se'], 3)}."
+                f"of {number(wrong['se'], 3)}, not {number(groups.loc[term, 'se'], 3)}."
             )
         return said
 
@@ -181,9 +177,9 @@ def pseudobulk(
     design, names, values = _read(formula, frame, outcomes)
     starts, x = design.starts, design.matrix(design.fixed)
     sizes = _sizes(frame, size, values, design, how)
-    sums = _sums(values, starts)
+    total = sums(values, starts)
     figures = (
-        sums / np.diff(starts)[:, None] if how == "mean" else _per_million(sums, _sums(sizes[:, None], starts), prior)
+        total / np.diff(starts)[:, None] if how == "mean" else per_million(total, sums(sizes[:, None], starts), prior)
     )
     means = np.add.reduceat(x, starts[:-1], axis=0) / np.diff(starts)[:, None]
     varies = np.abs(x - np.repeat(means, np.diff(starts), axis=0)).max(axis=0) > CONSTANT * np.abs(x).max(axis=0)
@@ -193,8 +189,8 @@ def pseudobulk(
         raise DesignError(
             f"all terms vary within {level_words(design.factor)}; there is nothing that their means can tell."
         )
-    beta, rss, inverse, df = _least_squares(means[:, kept], figures, kept_names, "groups")
-    groups = _table(names, kept_names, beta, rss, inverse, df, level)
+    beta, rss, inverse, df = least_squares(means[:, kept], figures, kept_names, "groups")
+    groups = tests_of(names, kept_names, beta, rss, inverse, df, level)
     rows = _rows_as_replicates(x, values, sizes, how, prior, design.fixed_names)
     fit = lmm(formula, frame) if outcomes is None and how == "mean" else None
     reasons = _reasons(design, x, means, varies, fit)
@@ -205,7 +201,7 @@ def pseudobulk(
     return Pseudobulk(
         groups=groups,
         mixed=None if fit is None else fit.tests(level=level),
-        rows_as_replicates=_table(names, design.fixed_names, *rows, level),
+        rows_as_replicates=tests_of(names, design.fixed_names, *rows, level),
         coincide=how == "mean" and not reasons,
         reasons=tuple(reasons),
         lost=tuple(name for name, moves in zip(design.fixed_names, varies, strict=True) if moves),
@@ -282,7 +278,7 @@ def _sizes(frame: pd.DataFrame, size: str | None, values: np.ndarray, design: De
         return np.asarray(values.sum(axis=1))
     if size not in frame.columns:
         raise unknown_column(size, frame.columns, "size")
-    sizes = frame[size].to_numpy(dtype=float)[design.positions]
+    sizes = np.asarray(frame[size].to_numpy(dtype=float)[design.positions])
     if not (sizes >= values.max(axis=1)).all():
         raise SpecError(
             f"size={size!r} must hold each row's total count, no lower than its outcomes and nowhere missing."
@@ -290,78 +286,10 @@ def _sizes(frame: pd.DataFrame, size: str | None, values: np.ndarray, design: De
     return sizes
 
 
-def _sums(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """(J, outcomes) sums over each group's rows."""
-    n = len(values)
-    groups = csr_matrix((np.ones(n), np.arange(n), starts), shape=(len(starts) - 1, n))
-    return np.asarray(groups @ values)
-
-
-def _per_million(counts: np.ndarray, sizes: np.ndarray, prior: float) -> np.ndarray:
-    """log2 counts per million, kept finite by prior counts (Law et al., 2014, eq. 1, where the prior is a half)."""
-    return np.asarray(np.log2((counts + prior) / (sizes + 2.0 * prior) * MILLION))
-
-
-def _least_squares(
-    x: np.ndarray, y: np.ndarray, names: list[str], units: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Coefficients (p, outcomes), residual sums of squares (outcomes,), diagonal of (X'X)⁻¹ (p,), degrees of freedom."""
-    n, p = x.shape
-    if n <= p:
-        raise DesignError(f"{n} {units} are too few for {p} terms.")
-    refuse_dependence(x.T @ x / n, names)
-    q, r = np.linalg.qr(x)
-    inverse = np.linalg.inv(r)
-    centre = y.mean(axis=0)  # sums of squares about it keep their digits
-    turned = csr_matrix(q.T) @ y  # a thin product, which sparse sums do faster than threads that wait for each other
-    moved = turned - q.sum(axis=0)[:, None] * centre
-    squares = np.empty(y.shape[1])
-    for first in range(0, y.shape[1], PART):
-        part = y[:, first : first + PART] - centre[first : first + PART]
-        squares[first : first + PART] = np.einsum("ng,ng->g", part, part)
-    rss = squares - np.einsum("pg,pg->g", moved, moved)
-    rss[rss <= ROUNDING * squares] = 0.0
-    return inverse @ turned, rss, (inverse**2).sum(axis=1), n - p
-
-
 def _rows_as_replicates(
     x: np.ndarray, values: np.ndarray, sizes: np.ndarray, how: str, prior: float, names: list[str]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    return _least_squares(x, values if how == "mean" else _per_million(values, sizes[:, None], prior), names, "rows")
-
-
-def _table(
-    outcomes: list[str], terms: list[str], beta: np.ndarray, rss: np.ndarray, inverse: np.ndarray, df: int, level: float
-) -> pd.DataFrame:
-    """Tests of every outcome's terms: outcomes in order, terms inside."""
-    estimate = beta.T.ravel()
-    se = np.sqrt(np.outer(rss / df, inverse)).ravel()
-    statistic = np.divide(estimate, se, out=np.full_like(estimate, np.nan), where=se > 0.0)
-    half = float(stdtrit(df, 0.5 + level / 2)) * se
-    columns = {
-        "estimate": estimate,
-        "se": se,
-        "df": float(df),
-        "statistic": statistic,
-        "p_value": 2.0 * stdtr(df, -np.abs(statistic)),
-        "lower": estimate - half,
-        "upper": estimate + half,
-    }
-    if len(outcomes) == 1:
-        return pd.DataFrame(columns, index=pd.Index(terms, name="term"))
-    p = columns["p_value"].reshape(len(outcomes), len(terms))
-    columns["q_value"] = np.column_stack([_q_values(column) for column in p.T]).ravel()
-    return pd.DataFrame(columns, index=pd.MultiIndex.from_product([outcomes, terms], names=["outcome", "term"]))
-
-
-def _q_values(p: np.ndarray) -> np.ndarray:
-    """Benjamini and Hochberg's, of the outcomes that have a p."""
-    from statsmodels.stats.multitest import multipletests
-
-    out, known = np.full(len(p), np.nan), np.isfinite(p)
-    if known.any():
-        out[known] = multipletests(p[known], method="fdr_bh")[1]
-    return out
+    return least_squares(x, values if how == "mean" else per_million(values, sizes[:, None], prior), names, "rows")
 
 
 def _reasons(design: Design, x: np.ndarray, means: np.ndarray, varies: np.ndarray, fit: Any) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from analysis.design import Design
+from analysis.serial import AR1, CAR1
 from analysis.spec import SplitColumn, TimedColumn, plain_names, rename_words
 
 SYNTACTIC = re.compile(r"[A-Za-z][\w.]*", re.ASCII)
@@ -23,22 +24,76 @@ def r_code(
 
     call : the package's call with {} where its formula goes;  before : lines that make the outcome
     """
-    group = design.spec.random[0].group
+    also = [name for name in (weights, offset) if name]
+    return "\n".join(
+        [
+            f"library({package})",
+            *before,
+            *_made(design, also),
+            f"fit <- {call.format(_translated(design, design.spec.formula))}",
+        ]
+    )
+
+
+def nlme_code(design: Design, residual: AR1 | CAR1, reml: bool) -> str:
+    """The same for nlme's lme; independent blocks of random terms become pdBlocked, joint factors a column of their own."""
+    spec, group = design.spec, design.group
+    assert design.lent is not None
+    time, parts = residual.columns(design.lent)
+    lines = ["library(nlme)", *_made(design, [time, *parts])]
+    inside = [name for name in parts if name not in group]
+    factor, series = group[0], inside[0] if inside else ""
+    if len(group) > 1:
+        factor = "the_group"
+        lines.append(f"{r_column(factor)} <- interaction({', '.join(map(r_column, group))}, drop = TRUE)")
+    if len(inside) > 1:
+        series = "the_series"
+        lines.append(f"{r_column(series)} <- interaction({', '.join(map(r_column, inside))}, drop = TRUE)")
+    blocks = [f"~ {_translated(design, terms.prepared.text)}" for terms in design.random_terms]
+    random = blocks[0] if len(blocks) == 1 else f"pdBlocked(list({', '.join(blocks)}))"
+    within = _symbol(factor) + (f"/{_symbol(series)}" if series else "")
+    kind = "corAR1" if isinstance(residual, AR1) else "corCAR1"
+    lines += [
+        f"fit <- lme({_translated(design, f'{spec.outcome} ~ {spec.fixed}')}, data = frame,",
+        f"  random = list({_symbol(factor)} = {random}),",
+        f"  correlation = {kind}(form = ~ {_symbol(time)} | {within}),",
+        f'  method = "{"REML" if reml else "ML"}", na.action = na.omit)',
+    ]
+    return "\n".join(lines)
+
+
+def _names(design: Design) -> dict[str, str]:
+    """Columns that the formula makes → what they are called in R."""
+    made: list[SplitColumn | TimedColumn] = [*design.splits, *design.occasions.columns]
+    return {column.name: f"{column.column}_{column.kind}" for column in made}
+
+
+def _translated(design: Design, formula: str) -> str:
+    """Formula text as R reads it."""
+    for name in _names(design):
+        formula = formula.replace(f"`{name}`", name)
+    formula = rename_words(formula, {name: _symbol(own) for name, own in _names(design).items()})
+    return re.sub(r"\bC\(([^(),]+)\)", r"factor(\1)", re.sub(r"\bnp\.", "", formula))
+
+
+def _made(design: Design, also: list[str]) -> list[str]:
+    """The lines that make the formula's columns; `also` are further columns that a row must have."""
+    group = design.group
     person = r_column(group[0]) if len(group) == 1 else f"interaction({', '.join(map(r_column, group))}, drop = TRUE)"
     made: list[SplitColumn | TimedColumn] = [*design.splits, *design.occasions.columns]
-    names = {column.name: f"{column.column}_{column.kind}" for column in made}
-    lines = [f"library({package})", *before, *_lags(design, person, names)]
+    names = _names(design)
+    lines = _lags(design, person, names)
     if made:
         parts = (design.fixed_terms, *design.random_terms)
-        used = [*plain_names(design.spec.outcome), *(name for part in parts for name in part.prepared.columns), *group]
-        used += [name for name in (design.occasions.day if design.occasions.columns else None, weights, offset) if name]
+        used = [*plain_names(design.spec.outcome), *(name for part in parts for name in part.prepared.columns)]
+        used += [name for term in design.spec.random for name in term.group]
+        used += [design.occasions.day] if design.occasions.columns and design.occasions.day else []
+        used += also
         listed = ", ".join(f'"{names.get(name, name)}"' for name in dict.fromkeys(used))
         lines.append(f"frame <- frame[complete.cases(frame[, c({listed})]), ]")
     for name in dict.fromkeys(column.column for column in made if column.kind not in ("lag", "lag_within")):
         lines += _parts(name, [column for column in made if column.column == name], person, design.occasions.day)
-    formula = rename_words(design.spec.formula, {name: _symbol(own) for name, own in names.items()})
-    formula = re.sub(r"\bC\(([^(),]+)\)", r"factor(\1)", re.sub(r"\bnp\.", "", formula))
-    return "\n".join([*lines, f"fit <- {call.format(formula)}"])
+    return lines
 
 
 def _lags(design: Design, person: str, names: dict[str, str]) -> list[str]:

@@ -118,7 +118,7 @@ def assemble(design: Design, family: int, y: np.ndarray, size: np.ndarray, const
     return Responses(
         family=family,
         n_extra=n_extra,
-        x=mixed(x, whitening),
+        x=mixed(x, np.ascontiguousarray(whitening)),
         z=z,
         y=y,
         size=size,

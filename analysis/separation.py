@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.optimize import linprog
-from scipy.sparse import csr_matrix, hstack, vstack
 
 from analysis.kernels import families
 from analysis.kernels.rows import slopes_of_rows
@@ -29,34 +28,29 @@ def runs_away(data: Responses, inner: np.ndarray, certain: bool) -> bool:
     slopes_of_rows(data.family, data.y, data.size, inner[p:], n, eta, rows, scratch)
     if certain and (rows[2] / data.size).min() > FLAT:
         return False
-    never_down, never_moved = _cone(data)
-    rises = np.asarray(never_down.sum(axis=0)).ravel()
+    down, moved = _cone(data)
     found = linprog(
-        -rises / max(1, never_down.shape[0]),
-        A_ub=-never_down if never_down.shape[0] else None,
-        b_ub=np.zeros(never_down.shape[0]) if never_down.shape[0] else None,
-        A_eq=never_moved if never_moved.shape[0] else None,
-        b_eq=np.zeros(never_moved.shape[0]) if never_moved.shape[0] else None,
+        -down.mean(axis=0) if len(down) else np.zeros(down.shape[1]),
+        A_ub=-down,
+        b_ub=np.zeros(len(down)),
+        A_eq=moved,
+        b_eq=np.zeros(len(moved)),
         bounds=(-1.0, 1.0),
         method="highs",
     )
-    return bool(found.status == 0 and -found.fun > RISE)
+    return bool(found.status == 0 and found.fun is not None and -found.fun > RISE)
 
 
-def _cone(data: Responses) -> tuple[csr_matrix, csr_matrix]:
-    """Directions d of (β*, ψ) along which no row falls: the rows of a matrix A with Ad ≥ 0, and of one with Ad = 0."""
-    x = csr_matrix(data.x.T)
-    y = data.y
+def _cone(data: Responses) -> tuple[np.ndarray, np.ndarray]:
+    """Directions d of (β*, ψ) along which no row falls: A with Ad ≥ 0, a row each or two, and the rows with Ad = 0."""
+    x, y, r = data.x.T, data.y, data.n_extra
     if data.family < families.POISSON:
-        signs = np.where(y == 1.0, 1.0, -1.0)[:, None]
         inside = (y > 0.0) & (y < 1.0)
-        return x[~inside].multiply(signs[~inside]).tocsr(), x[inside]
+        return np.where(y == 1.0, 1.0, -1.0)[~inside, None] * x[~inside], x[inside]
     if data.family < families.ORDINAL_LOGIT:
         return -x[y == 0.0], x[y > 0.0]
-    r, n = data.n_extra, len(y)
-    at = y.astype(int)
-    above, below = np.flatnonzero(at < r), np.flatnonzero(at > 0)
-    upper = csr_matrix((np.ones(len(above)), (np.arange(len(above)), at[above])), shape=(len(above), r))
-    lower = csr_matrix((-np.ones(len(below)), (np.arange(len(below)), at[below] - 1)), shape=(len(below), r))
-    cone = vstack([hstack([-x[above], upper]), hstack([x[below], lower])]).tocsr()
-    return cone, csr_matrix((0, data.n_fixed + r)) if n else cone
+    units, at = np.eye(r), y.astype(int)
+    above, below = at < r, at > 0  # a threshold over the category may rise from η, one under it fall
+    upper = np.hstack([-x[above], units[at[above]]])
+    lower = np.hstack([x[below], -units[at[below] - 1]])
+    return np.vstack([upper, lower]), np.empty((0, data.n_fixed + r))

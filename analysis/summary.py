@@ -10,9 +10,10 @@ import pandas as pd
 
 from analysis.centering import mean_of_persons
 from analysis.covariance import deviations_and_correlations
+from analysis.serial import unit_words
 from analysis.summary_html import page
 from analysis.summary_text import text
-from analysis.words import counted_levels, level_words, number
+from analysis.words import counted_levels, level_words, number, p_value
 
 FEW = 20
 """Levels of the grouping factor below which a summary shows intervals and no p (METHODS §6); `tests` has it."""
@@ -92,30 +93,32 @@ def summarise(fit: Any) -> ModelSummary:
         spread=spread_table(fit.random, fit.residual_sd),
         messages=tuple(fit.messages),
         notes=tuple(_notes(fit, who)),
-        who=who,
+        who=who if len(fit.random) == 1 else "levels",
         with_p=levels >= FEW,
     )
 
 
 def _facts(fit: Any) -> list[tuple[str, str]]:
-    design, n = fit.design, fit.state.n
-    low, high = int(n.min()), int(n.max())
-    each = f"{low:,} to {high:,} rows each, median {float(np.median(n)):g}" if low < high else f"{low:,} rows each"
+    design = fit.design
     dropped = ""
     if fit.rows_dropped:
         lacks = ", ".join(f"{name} in {count:,}" for name, count in fit.missing.items())
         dropped = f"; {fit.rows_dropped:,} dropped, missing: {lacks}"
-    grouping = counted_levels(design.n_persons, design.factor)
-    factor = f" ({design.factor})" if grouping.endswith("people") else ""
     sound = "converged" if fit.converged else "DID NOT CONVERGE"
     how = ESTIMATORS.get(fit.estimator, f"maximum likelihood, adaptive quadrature ({fit.estimator})")
     facts = [
-        ("Groups", f"{grouping}{factor}, {each}"),
+        *(("Groups", _counts(factor.name, design.rows_of(factor))) for factor in design.factors),
         ("Rows", f"{fit.n_obs:,} used{dropped}"),
         ("Fit", f"{how}; {sound}; log-likelihood {number(fit.log_likelihood, 2)}"),
     ]
+    if fit.residual_correlation is not None:
+        facts.append(("Residuals", _serial(fit)))
     if fit.dispersion is not None:
-        facts.append(("Dispersion", f"size κ {number(fit.dispersion, 3)}: the variance of a count is μ + μ²/κ"))
+        size = f"size κ {number(fit.dispersion, 3)}" if np.isfinite(fit.dispersion) else "size κ without end"
+        facts.append(("Dispersion", f"{size}: the variance of a count is μ + μ²/κ"))
+    if fit.thresholds is not None:
+        rows = zip(fit.thresholds.index, *fit.thresholds.to_numpy().T, strict=True)
+        facts += [("Threshold", f"{name} {number(value, 2)} (SE {number(se, 2)})") for name, value, se in rows]
     for name in dict.fromkeys(split.column for split in design.splits if split.kind == "between"):
         if name in fit.state.names:
             anchor = number(mean_of_persons(fit.state.means(name)), 2)
@@ -127,6 +130,23 @@ def _facts(fit: Any) -> list[tuple[str, str]]:
             )
     facts += [(count.name, str(count)) for count in getattr(design, "lags", ())]
     return facts
+
+
+def _serial(fit: Any) -> str:
+    kind, test = fit.fit.residual, fit.serial_test()
+    p = p_value(float(test["p_value"]))
+    return (
+        f"{number(fit.residual_correlation, 3)} correlation of residuals {unit_words(kind)} ({kind.time} within {kind.within}); "
+        f"against independence χ²(1) = {number(test['statistic'], 1)}, p {'' if p.startswith('<') else '= '}{p}"
+    )
+
+
+def _counts(factor: str, n: np.ndarray) -> str:
+    """ "79 people (id), 3 to 60 rows each, median 52", from the rows of each level (levels,)."""
+    low, high = int(n.min()), int(n.max())
+    each = f"{low:,} to {high:,} rows each, median {float(np.median(n)):g}" if low < high else f"{low:,} rows each"
+    grouping = counted_levels(len(n), factor)
+    return f"{grouping} ({factor}), {each}" if grouping.endswith("people") else f"{grouping}, {each}"
 
 
 def _notes(fit: Any, who: str) -> list[str]:

@@ -50,12 +50,17 @@ def estimate_rows(fixed: pd.DataFrame, *, with_p: bool) -> list[list[str]]:
 
 
 def spread_rows(spread: pd.DataFrame) -> list[list[str]]:
-    """Heads, then a row a random term: name, SD, and its correlations with the terms before it, in words."""
+    """Heads, then a row a random term: name, SD, and its correlations with the terms before it, in words.
+
+    With several grouping factors a term's name is `TERM|GROUP`.
+    """
+    several = spread.loc[spread["group"] != "residual", "group"].nunique() > 1
     correlated = [name for name in spread.columns if name.startswith("cor ")]
     rows = []
     for _, row in spread.iterrows():
         within = row["group"] == "residual"
-        name = "residual (rows within each)" if within else str(row["term"])
+        own = f"{row['term']}|{row['group']}" if several else str(row["term"])
+        name = ("residual" if several else "residual (rows within each)") if within else own
         said = [
             f"{name.removeprefix('cor ')} {number(row[name], 2)}"
             for name in correlated

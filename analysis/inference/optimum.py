@@ -51,7 +51,7 @@ def joint_hessian(fit: LinearFit, at: Optimum) -> np.ndarray:
     variance = fit.profile.rss / free
     size = len(slope)
     out = np.empty((size + 1, size + 1))
-    out[:size, :size] = fit.minimum.hessian + np.outer(slope, slope) / (free * variance**2)
+    out[:size, :size] = fit.hessian + np.outer(slope, slope) / (free * variance**2)
     out[:size, size] = out[size, :size] = -2.0 * slope / variance**1.5
     out[size, size] = 4.0 * free / variance
     return out

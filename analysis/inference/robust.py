@@ -16,6 +16,8 @@ import numpy as np
 from analysis.columns import column_means, column_scatter
 from analysis.design import Column
 from analysis.linear import LmmFit
+from analysis.moments import Moments
+from analysis.serial_fit import SerialFit
 from analysis.state import PersonState
 
 SINGLE = 1e-10
@@ -74,6 +76,25 @@ def _warn(contrasts: np.ndarray, fixed: Sequence[Column]) -> None:
 def weighted_grams(fit: LmmFit, state: PersonState, fixed: Sequence[Column]) -> Iterator[np.ndarray]:
     """(≤ PART, p + 1, p + 1) [X y]'W⁻¹[X y] of each person, on the inner scale of the fit's moments, part by part."""
     m, lam = fit.moments, fit.lam
+    grams = _serial_grams(fit) if isinstance(fit, SerialFit) else _plain_grams(m, state, fixed)
+    for first, gram in zip(range(0, len(m.zz), PART), grams, strict=True):
+        part = slice(first, first + PART)
+        root = np.linalg.cholesky(lam.T @ m.zz[part] @ lam + np.eye(len(lam)))
+        absorbed = np.linalg.solve(root, lam.T @ m.zw[part])
+        yield gram - absorbed.transpose(0, 2, 1) @ absorbed
+
+
+def _serial_grams(fit: SerialFit) -> Iterator[np.ndarray]:
+    """(≤ PART, p + 1, p + 1) W'R⁻¹W of each person, from the whitened rows."""
+    starts, rows = fit.bins.series.starts, fit.rows[:, len(fit.lam) :]
+    for first in range(0, len(starts) - 1, PART):
+        own = starts[first : first + PART + 1]
+        here = rows[own[0] : own[-1]]
+        yield np.add.reduceat(here[:, :, None] * here[:, None, :], own[:-1] - own[0], axis=0)
+
+
+def _plain_grams(m: Moments, state: PersonState, fixed: Sequence[Column]) -> Iterator[np.ndarray]:
+    """(≤ PART, p + 1, p + 1) W'W of each person, from the state."""
     columns = (*fixed, Column(state.names[-1], "raw", len(state.names) - 1))
     inner = np.eye(len(columns))
     inner[:-1, :-1] = m.fixed_map
@@ -85,10 +106,7 @@ def weighted_grams(fit: LmmFit, state: PersonState, fixed: Sequence[Column]) -> 
         part = slice(first, first + PART)
         own = means[part]
         gram = inner.T @ column_scatter(state, columns, part) @ inner
-        gram += state.n[part][:, None, None] * own[:, :, None] * own[:, None, :]
-        root = np.linalg.cholesky(lam.T @ m.zz[part] @ lam + np.eye(len(lam)))
-        absorbed = np.linalg.solve(root, lam.T @ m.zw[part])
-        yield gram - absorbed.transpose(0, 2, 1) @ absorbed
+        yield gram + state.n[part][:, None, None] * own[:, :, None] * own[:, None, :]
 
 
 def _inverse_root(own: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 All that a fit reads of y are Z'y of each person, ΣX'y and Σy'y. Given X and Z these have a known joint distribution under the model:
 Z'e ~ N(0, σ²Z'Z) per person; what X'e and e'e have beyond it is N(0, σ²C) in total, C = Σ(X'X − X'Z(Z'Z)⁻Z'X), and σ²χ².
 So they are drawn themselves, exactly, instead of y (proof: Cochran's theorem on the spaces of Z, of X given Z, and the rest).
+Of several factors, and of serial residuals, the rows themselves are drawn.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from analysis.intervals.redrawn import refits
 from analysis.linear import Criterion, LinearFit, LmmFit, fit_at
 from analysis.moments import Moments
 from analysis.optimize import minimise, minimise_factor
+from analysis.serial_factors import FactorSerialFit
+from analysis.serial_fit import SerialFit, drawn, fit_serial
 
 ENOUGH = 1e-10
 """A replicate is within 1e-5 of its own standard error then: far below the Monte-Carlo error."""
@@ -62,9 +65,16 @@ def bootstrap_intervals(
 
 def _refits(fit: LinearFit, design: Design) -> Callable[[np.random.Generator], LinearFit]:
     """Draws an outcome and fits it, from the fit's own θ on."""
+    if isinstance(fit, SerialFit):
+        outcome, start = drawn(fit), np.append(fit.zeta, fit.theta) if np.isfinite(fit.zeta) else None
+        return lambda rng: fit_serial(outcome(rng), fit.reml, start, ENOUGH)
     if isinstance(fit, LmmFit):
         draw = Draw.of(fit)
         return lambda rng: _refit(fit, draw.moments(rng))
+    if isinstance(fit, FactorSerialFit):
+        raise SpecError(
+            "the bootstrap of serial residuals beside several grouping factors is not available; method='wald' is."
+        )
     assert isinstance(fit, FactorFit)
     rows = RowDraw.of(fit, design)
     return lambda rng: _refit_factors(fit, rows.moments(rng))

@@ -17,15 +17,13 @@ from analysis.generalised import GlmmFit, deviance_of, with_size_parameter
 from analysis.intervals.held import Held
 from analysis.intervals.parameters import Parameter, place_of
 from analysis.marginal import natural, natural_slope
-from analysis.optimize import Objective, differentiate, minimise
+from analysis.optimize import Objective, Updated, differentiate, minimise, rising
 from analysis.responses import Responses
 
 ENOUGH = 1e-9
 """A Newton decrement this small leaves ζ at a limit within 1e-9 of its value."""
 SETTLED = 1e-6
 """A search that ends above this is made again with the Hessian itself."""
-FLATTEST = 1e-4
-"""Least curvature to begin with, as a share of the largest."""
 NUDGE = 0.05
 """Diagonal elements of Λ nearer to zero start here: at zero the slope vanishes whatever the other side is like."""
 BEND = 1e-5
@@ -167,10 +165,8 @@ class _Lowest:
         diagonal = np.append(np.zeros(first, dtype=bool), data.structure.diagonal)
         turn = chart(free, best)[1]
         turned = turn.T @ hessian @ turn
-        values, axes = np.linalg.eigh(0.5 * (turned + turned.T))
-        values = np.maximum(np.abs(values), FLATTEST * np.abs(values).max(initial=1e-8))
         own = (turn[diagonal] != 0.0).any(axis=0)
-        return cls(deviance_of(data, fit.agq, fit.plan), chart, own, free, (axes * values) @ axes.T)
+        return cls(deviance_of(data, fit.agq, fit.plan), chart, own, free, rising(turned))
 
     def __call__(self, value: float) -> float:
         def at(free: np.ndarray) -> tuple[float, np.ndarray]:
@@ -182,7 +178,7 @@ class _Lowest:
         if not np.isfinite(at(guess)[0]):
             guess = self.last
         guess = np.where(self.diagonal & (np.abs(guess) < NUDGE), NUDGE, guess)
-        bent = _Updated(at, self.curvature)
+        bent = Updated(at, self.curvature)
         nowhere = np.full(len(guess), -np.inf)
         found = minimise(at, guess, nowhere, bent, ENOUGH)
         if not found.decrement < SETTLED:
@@ -192,23 +188,3 @@ class _Lowest:
                 self.slope = (found.x - self.last) / (value - self.value)
             self.last, self.value, self.curvature = found.x, value, bent.matrix
         return found.value
-
-
-class _Updated:
-    """A Hessian by BFGS, as `minimise` asks for it: at each point that it moves to."""
-
-    def __init__(self, objective: Objective, matrix: np.ndarray) -> None:
-        self.objective = objective
-        self.matrix = matrix
-        self.last: tuple[np.ndarray, np.ndarray] | None = None
-
-    def __call__(self, point: np.ndarray) -> np.ndarray:
-        gradient = self.objective(point)[1]
-        if self.last is not None:
-            step, change = point - self.last[0], gradient - self.last[1]
-            along = self.matrix @ step
-            rise, bend = float(step @ change), float(step @ along)
-            if rise > 1e-8 * bend > 0.0:
-                self.matrix = self.matrix + np.outer(change, change) / rise - np.outer(along, along) / bend
-        self.last = point, gradient
-        return self.matrix

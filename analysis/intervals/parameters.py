@@ -1,4 +1,4 @@
-"""The parameters of a model by name: terms, thresholds, `sd_TERM|GROUP`, `cor_A.B|GROUP`, `sigma`, `dispersion`."""
+"""The parameters of a model by name: terms, thresholds, `sd_TERM|GROUP`, `cor_A.B|GROUP`, `sigma`, `phi`, `dispersion`."""
 
 from __future__ import annotations
 
@@ -14,20 +14,26 @@ from analysis.errors import SpecError
 from analysis.factors import Factor
 from analysis.generalised import GlmmFit
 from analysis.linear import LinearFit
+from analysis.serial_fit import SerialFit
+
+Beside = Literal["sigma", "phi", "dispersion"]
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter: a fixed effect (i-th), SD of a random term (i-th), correlation of two (i < j), the residual SD; a
-    threshold (i-th), the negative binomial's size."""
+    """One parameter: a fixed effect (i-th), SD of a random term (i-th), correlation of two (i < j), the residual SD; φ of
+    serial residuals; a threshold (i-th), the negative binomial's size."""
 
     name: str
-    kind: Literal["fixed", "sd", "cor", "sigma", "threshold", "dispersion"]
+    kind: Literal["fixed", "sd", "cor", "sigma", "phi", "threshold", "dispersion"]
     i: int = -1
     j: int = -1
 
     def of(self, fit: LinearFit | GlmmFit) -> float:
         """Its estimate."""
+        if self.kind == "phi":
+            assert isinstance(fit, SerialFit)
+            return fit.phi
         if isinstance(fit, LinearFit):
             return self.value(fit.beta, fit.g, fit.sigma)
         if self.kind == "threshold":
@@ -50,10 +56,10 @@ def parameters(
     structure: Structure,
     factors: Sequence[Factor],
     thresholds: Sequence[str],
-    last: Sequence[Literal["sigma", "dispersion"]],
+    last: Sequence[Beside],
 ) -> list[Parameter]:
     """All parameters: fixed effects, thresholds, SDs and correlations of terms that may correlate of each factor, and
-    the last one where the model has it."""
+    what the model has beside them."""
     out = [Parameter(name, "fixed", i) for i, name in enumerate(fixed)]
     out += [Parameter(name, "threshold", i) for i, name in enumerate(thresholds)]
     together = structure.same_block()

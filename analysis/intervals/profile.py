@@ -11,13 +11,19 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import ndtri
 
+from analysis.errors import SpecError
 from analysis.factored import FactorFit, fit_factors
 from analysis.generalised import GlmmFit
 from analysis.intervals import held, held_factors, held_joint
 from analysis.intervals.held import Held
 from analysis.intervals.parameters import Parameter
+from analysis.intervals.serial_profile import WIDE, phi_held, serial_held, zeta_ends, zeta_error
 from analysis.intervals.wald import free_error
 from analysis.linear import LinearFit, LmmFit, fit_lmm
+from analysis.serial import AR1
+from analysis.serial_bins import phi_of
+from analysis.serial_factors import FactorSerialFit
+from analysis.serial_fit import SerialFit, fit_serial
 
 CLOSE = 1e-5
 """ζ at a limit is found to this; a limit is then within 1e-5 of a standard error."""
@@ -72,13 +78,21 @@ def _of_size(fit: GlmmFit, parameter: Parameter, target: float) -> tuple[float, 
 
 
 def _by_ml(fit: LinearFit) -> LinearFit:
+    if isinstance(fit, SerialFit):
+        return fit_serial(fit.bins, reml=False)
     if isinstance(fit, LmmFit):
         return fit_lmm(fit.moments, reml=False, start=fit)
+    if isinstance(fit, FactorSerialFit):
+        raise SpecError(
+            "profile intervals of serial residuals beside several grouping factors are not available; method='wald' is."
+        )
     assert isinstance(fit, FactorFit)
     return fit_factors(fit.moments, reml=False, start=fit.theta)
 
 
 def _held(ml: LinearFit, parameter: Parameter) -> Held:
+    if isinstance(ml, SerialFit):
+        return serial_held(ml, lambda here: held.held_at(here, parameter))
     if isinstance(ml, LmmFit):
         return held.held_at(ml, parameter)
     assert isinstance(ml, FactorFit)
@@ -86,6 +100,9 @@ def _held(ml: LinearFit, parameter: Parameter) -> Held:
 
 
 def _limits(ml: LinearFit, parameter: Parameter, target: float) -> tuple[float, float]:
+    if parameter.kind == "phi":
+        assert isinstance(ml, SerialFit)
+        return _phi_limits(ml, target)
     best = parameter.of(ml)
     if np.isnan(best):
         return np.nan, np.nan
@@ -108,6 +125,18 @@ def _both(
     if bounds == BOUNDS["cor"]:
         limits = [float(np.sign(limit)) if abs(limit) >= EDGE else limit for limit in limits]
     return limits[0], limits[1]
+
+
+def _phi_limits(ml: SerialFit, target: float) -> tuple[float, float]:
+    """On φ's unbounded scale; the end of φ's range where the data do not set a limit."""
+    ends, step = zeta_ends(ml), target * min(zeta_error(ml), WIDE)
+    limits = [
+        _limit(phi_held(ml), max(ml.zeta, ends[0]), ml.minimum.value, side * step, end, target)
+        for side, end in zip((-1, 1), ends, strict=True)
+    ]
+    low, high = (phi_of(ml.residual, limit) for limit in limits)
+    lowest = -1.0 if isinstance(ml.residual, AR1) else 0.0
+    return lowest if limits[0] <= ends[0] else low, 1.0 if limits[1] >= ends[1] else high
 
 
 def _limit(lowest_at: Held, best: float, lowest: float, step: float, bound: float, target: float) -> float:

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from analysis.generalised import GlmmFit, fit_glmm, with_size_parameter
+from analysis.generalised import GlmmFit, Known, fit_glmm, with_size_parameter
 from analysis.kernels import families
 from analysis.links import LINKS
+from analysis.optimize import rising
 from analysis.responses import KINDS, Responses
 
 AWAY = 0.1
@@ -25,13 +26,15 @@ def refits(fit: GlmmFit) -> Callable[[np.random.Generator], GlmmFit]:
     """Draws random effects and outcomes and fits them, from the fit's own point on."""
     draw, plan = drawn(fit), fit.plan
     first = fit.data.n_fixed + fit.data.n_extra
-    begin = fit.minimum.x.copy()
-    near_zero = np.append(np.zeros(first, dtype=bool), fit.data.structure.diagonal) & (np.abs(begin) < AWAY)
-    begin[near_zero] = AWAY
+    point, curvature = fit.minimum.x.copy(), rising(fit.minimum.hessian)
+    near_zero = np.append(np.zeros(first, dtype=bool), fit.data.structure.diagonal) & (np.abs(point) < AWAY)
+    point[near_zero] = AWAY
     if fit.without_size:
-        begin = np.insert(begin, first, HARDLY_SPREAD)
-    factors = () if plan is None else plan.factors
-    return lambda rng: fit_glmm(draw(rng), fit.agq, factors, begin, plan)
+        point = np.insert(point, first, HARDLY_SPREAD)
+        curvature = np.insert(np.insert(curvature, first, 0.0, axis=0), first, 0.0, axis=1)
+        curvature[first, first] = 1.0
+    known, factors = Known(point, curvature, plan), () if plan is None else plan.factors
+    return lambda rng: fit_glmm(draw(rng), fit.agq, factors, known)
 
 
 def drawn(fit: GlmmFit) -> Callable[[np.random.Generator], Responses]:

@@ -12,16 +12,17 @@ from analysis.generalised import GlmmFit
 from analysis.inference.optimum import joint_hessian, optimum
 from analysis.intervals.parameters import Parameter
 from analysis.linear import LinearFit
+from analysis.serial_fit import SerialFit, covariance, phi_wald
 
 STEP = 1e-6
 """Relative step of the numerical slopes of SDs and correlations in θ; they are smooth and of order one."""
 
 
 def spread_intervals(fit: LinearFit | GlmmFit, wanted: list[Parameter], level: float) -> np.ndarray:
-    """(parameters, 2) lower and upper limits of `sd`, `cor`, `sigma` and `dispersion`; NaN in a singular fit, where Wald has no meaning.
+    """(parameters, 2) lower and upper limits of all but effects and thresholds; NaN in a singular fit, where Wald has no meaning.
 
-    The covariance of a linear fit is twice the inverse Hessian of the deviance in (θ, log σ), the fixed effects profiled
-    out; of a generalised fit that of all parameters together. A size of infinity has no interval.
+    The covariance of a linear fit is twice the inverse Hessian of the deviance in (θ, log σ), and φ, the fixed effects
+    profiled out; of a generalised fit that of all parameters together. A size of infinity has no interval.
     """
     if fit.singular or not fit.converged:
         return np.full((len(wanted), 2), np.nan)
@@ -29,18 +30,20 @@ def spread_intervals(fit: LinearFit | GlmmFit, wanted: list[Parameter], level: f
     if isinstance(fit, GlmmFit):
         return np.array([_generalised(fit, parameter, half) for parameter in wanted]).reshape(-1, 2)
     point = np.append(fit.theta, np.log(fit.sigma / fit.moments.scale_y))
-    hessian = joint_hessian(fit, optimum(fit))  # in (θ, σ), where the slope in σ is zero
-    units = np.append(np.ones(len(fit.theta)), np.exp(point[-1]))
-    covariance = 2.0 * np.linalg.inv(units[:, None] * hessian * units)
+    spread = _covariance(fit, point)
     out = np.empty((len(wanted), 2))
     for row, parameter in enumerate(wanted):
+        if parameter.kind == "phi":
+            assert isinstance(fit, SerialFit)
+            out[row] = phi_wald(fit, level)
+            continue
         slope = np.empty(len(point))
         for k, unit in enumerate(np.eye(len(point))):
             step = STEP * max(1.0, abs(point[k]))
             slope[k] = (_free(fit, parameter, point + step * unit) - _free(fit, parameter, point - step * unit)) / (
                 2 * step
             )
-        limits = _free(fit, parameter, point) + half * np.sqrt(slope @ covariance @ slope) * np.array([-1.0, 1.0])
+        limits = _free(fit, parameter, point) + half * np.sqrt(slope @ spread @ slope) * np.array([-1.0, 1.0])
         out[row] = np.tanh(limits) if parameter.kind == "cor" else np.exp(limits)
     return out
 
@@ -73,6 +76,15 @@ def free_error(fit: GlmmFit, parameter: Parameter) -> tuple[float, float]:
     )
     first = len(fit.inner) - len(theta)
     return at(theta), float(np.sqrt(slope @ fit.inner_covariance[first:, first:] @ slope))
+
+
+def _covariance(fit: LinearFit, point: np.ndarray) -> np.ndarray:
+    """(m + 1, m + 1) of (θ, log σ); φ is as uncertain as it is."""
+    if isinstance(fit, SerialFit):
+        return covariance(fit)[1:, 1:]
+    hessian = joint_hessian(fit, optimum(fit))  # in (θ, σ), where the slope in σ is zero
+    units = np.append(np.ones(len(fit.theta)), np.exp(point[-1]))
+    return np.asarray(2.0 * np.linalg.inv(units[:, None] * hessian * units))
 
 
 def _free(fit: LinearFit, parameter: Parameter, point: np.ndarray) -> float:

@@ -12,6 +12,7 @@ Nodes of one chunk meet no node of another, so that chunks, `first:last` of the 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -164,13 +165,13 @@ def scale_rows(lam: np.ndarray, first: int, size: int, start: int, width: int, o
     if size == 1:
         for b in range(width):
             out[start + b] *= lam[first, first]
-        return
-    for a in range(size):
-        for b in range(width):
-            total = 0.0
-            for c in range(a, size):
-                total += lam[first + c, first + a] * out[start + c * width + b]
-            out[start + a * width + b] = total
+    else:
+        for a in range(size):
+            for b in range(width):
+                total = 0.0
+                for c in range(a, size):
+                    total += lam[first + c, first + a] * out[start + c * width + b]
+                out[start + a * width + b] = total
 
 
 @inlined
@@ -219,7 +220,7 @@ def eliminate(at: Layout, first: int, last: int, lam: np.ndarray, blocks: np.nda
                 blocks[own + b] = total * over
         pass_up(at, node, f, width, start, blocks)
         pass_on(at, node, width, start + at.t_row[f] * width, blocks, kept)
-    return logs + np.log(pivots)
+    return logs + math.log(pivots)
 
 
 @inlined
@@ -417,13 +418,23 @@ def dense_rows(at: Layout, factor: np.ndarray, k: int, out: np.ndarray) -> None:
                 out[at.upos[node] + b] = factor[at.ptr[node] + row * width + b]
 
 
+@inlined
+def weigh(value: float, factor: np.ndarray, start: int, width: int, r: int, s: int, weighed: np.ndarray) -> None:
+    """One element of a symmetric matrix, at rows r and s, times the factor's block: its share of the product."""
+    for c in range(width):
+        weighed[r, c] += value * factor[start + s * width + c]
+    if r != s:
+        for c in range(width):
+            weighed[s, c] += value * factor[start + r * width + c]
+
+
 @compiled
 def select_inverse(
     at: Layout, first: int, last: int, factor: np.ndarray, tail: np.ndarray, inverse: np.ndarray
 ) -> None:
     """The inverse at the places of the blocks, into `inverse`; `tail` is the inverse of what was kept.
 
-    tail (T + k, T + k) with the first k dense columns taken as part of the matrix; rows of the others are left alone.
+    tail (T + k, T + k), its lower part, with the first k dense columns taken as part of the matrix; rows of the others are left alone.
     """
     eliminated, columns = len(at.base) - 1, len(at.t_factor)
     taken = tail.shape[0] - columns
@@ -432,7 +443,7 @@ def select_inverse(
         node = at.queue[place]
         widest = max(widest, at.q[at.of[node]])
         most = max(most, (at.ptr[node + 1] - at.ptr[node]) // at.q[at.of[node]])
-    rest = np.empty((most, most))
+    spot = np.empty(most, dtype=np.int64)
     weighed = np.empty((most, widest))
     inner = np.empty((widest, widest))
     for place in range(last - 1, first - 1, -1):
@@ -443,6 +454,7 @@ def select_inverse(
         kept_first, kept_count = at.tptr[node], at.tptr[node + 1] - at.tptr[node]
         begin = at.t_row[f]  # rows before are the own and those of the nodes above
         count = begin + kept_count + taken
+        weighed[width:count, :width] = 0.0
         for g in range(f + 1, eliminated):
             above, size = at.above[node, g], at.q[g]
             source = at.ptr[above]
@@ -451,29 +463,19 @@ def select_inverse(
                 column = at.row_of[f, g] + b
                 for h in range(g, eliminated):
                     begin_there = 0 if h == g else at.row_of[g, h]
-                    for a in range(at.q[h]):
+                    for a in range(b if h == g else 0, at.q[h]):
                         value = inverse[source + (begin_there + a) * size + b]
-                        rest[at.row_of[f, h] + a, column] = value
-                        rest[column, at.row_of[f, h] + a] = value
+                        weigh(value, factor, start, width, at.row_of[f, h] + a, column, weighed)
                 for i in range(kept_count):
                     value = inverse[source + (at.t_row[g] + at.tmap[g, kept_first + i]) * size + b]
-                    rest[begin + i, column] = value
-                    rest[column, begin + i] = value
+                    weigh(value, factor, start, width, begin + i, column, weighed)
                 for k in range(taken):
                     value = inverse[source + (at.t_row[g] + above_kept + k) * size + b]
-                    rest[begin + kept_count + k, column] = value
-                    rest[column, begin + kept_count + k] = value
+                    weigh(value, factor, start, width, begin + kept_count + k, column, weighed)
         for i in range(kept_count + taken):
-            row = at.tidx[kept_first + i] if i < kept_count else columns + i - kept_count
-            for i2 in range(kept_count + taken):
-                column = at.tidx[kept_first + i2] if i2 < kept_count else columns + i2 - kept_count
-                rest[begin + i, begin + i2] = tail[row, column]
-        for r in range(width, count):
-            for b in range(width):
-                total = 0.0
-                for s in range(width, count):
-                    total += rest[r, s] * factor[start + s * width + b]
-                weighed[r, b] = total
+            spot[i] = at.tidx[kept_first + i] if i < kept_count else columns + i - kept_count
+            for j in range(i + 1):
+                weigh(tail[spot[i], spot[j]], factor, start, width, begin + i, begin + j, weighed)
         for a in range(width):
             for b in range(width):
                 total = 1.0 if a == b else 0.0
@@ -587,23 +589,25 @@ def meet(
         value = blocks[start] * inverse[start]
         out[mine, mine] += value * lam[theirs, theirs]
         out[theirs, theirs] += value * lam[mine, mine]
-        return
-    for a in range(width):
-        for b in range(width):
-            total = 0.0
-            for c in range(size):
-                for e in range(c + 1):
-                    total += (
-                        blocks[start + c * width + a] * lam[theirs + c, theirs + e] * inverse[start + e * width + b]
-                    )
-            out[mine + a, mine + b] += total
-    for a in range(size):
-        for b in range(size):
-            total = 0.0
-            for c in range(width):
-                for e in range(c + 1):
-                    total += blocks[start + a * width + c] * lam[mine + c, mine + e] * inverse[start + b * width + e]
-            out[theirs + a, theirs + b] += total
+    else:
+        for a in range(width):
+            for b in range(width):
+                total = 0.0
+                for c in range(size):
+                    for e in range(c + 1):
+                        total += (
+                            blocks[start + c * width + a] * lam[theirs + c, theirs + e] * inverse[start + e * width + b]
+                        )
+                out[mine + a, mine + b] += total
+        for a in range(size):
+            for b in range(size):
+                total = 0.0
+                for c in range(width):
+                    for e in range(c + 1):
+                        total += (
+                            blocks[start + a * width + c] * lam[mine + c, mine + e] * inverse[start + b * width + e]
+                        )
+                out[theirs + a, theirs + b] += total
 
 
 @compiled

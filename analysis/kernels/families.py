@@ -262,6 +262,24 @@ def interval_logistic(high: float, low: float, width: float, out: np.ndarray) ->
 
 
 @compiled
+def ordinal_logit_slopes(y: float, eta: float, extra: np.ndarray) -> tuple[float, float, float]:
+    """What moves with η: log F(τ_y − η) + log F(η − τ_{y−1}), and its first two derivatives."""
+    high, low, _ = category_ends(y, eta, extra)
+    value, first, second = 0.0, 0.0, 0.0
+    if high < np.inf:
+        above = probability(-high)
+        value -= log1p_exp(-high)
+        first -= above
+        second -= above * probability(high)
+    if low > -np.inf:
+        below = probability(low)
+        value -= log1p_exp(low)
+        first += below
+        second -= below * probability(-low)
+    return value, first, second
+
+
+@compiled
 def category_ends(y: float, eta: float, extra: np.ndarray) -> tuple[float, float, float]:
     """τ_y − η, τ_{y−1} − η and their distance, infinite at the ends of the scale."""
     j = int(y)

@@ -11,7 +11,14 @@ import math
 import numpy as np
 
 from analysis.kernels.compiled import compiled
-from analysis.kernels.families import BINOMIAL_LOGIT, NEGATIVE_BINOMIAL, expand, negative_binomial_slopes
+from analysis.kernels.families import (
+    BINOMIAL_LOGIT,
+    NEGATIVE_BINOMIAL,
+    ORDINAL_LOGIT,
+    expand,
+    negative_binomial_slopes,
+    ordinal_logit_slopes,
+)
 
 LOG2_E = 1.0 / math.log(2.0)
 LN2_HIGH = 0.6931471803691238
@@ -43,6 +50,26 @@ def dot(x: np.ndarray, y: np.ndarray, n: int) -> float:
     total = ((a + b) + (c + d)) + ((e + f) + (g + h))
     for j in range(whole, n):
         total += x[j] * y[j]
+    return total
+
+
+@compiled
+def total_of(x: np.ndarray, n: int) -> float:
+    """Σ x over the first n, in eight sums side by side."""
+    a, b, c, d, e, f, g, h = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    whole = n - n % LANES
+    for j in range(0, whole, LANES):
+        a += x[j]
+        b += x[j + 1]
+        c += x[j + 2]
+        d += x[j + 3]
+        e += x[j + 4]
+        f += x[j + 5]
+        g += x[j + 6]
+        h += x[j + 7]
+    total = ((a + b) + (c + d)) + ((e + f) + (g + h))
+    for j in range(whole, n):
+        total += x[j]
     return total
 
 
@@ -85,6 +112,34 @@ def logistic_value(y: np.ndarray, size: np.ndarray, eta: np.ndarray, n: int, e: 
 
 
 @compiled
+def first_of_rows(
+    family: int,
+    y: np.ndarray,
+    size: np.ndarray,
+    extra: np.ndarray,
+    n: int,
+    eta: np.ndarray,
+    value: np.ndarray,
+    first: np.ndarray,
+    rows: np.ndarray,
+    scratch: np.ndarray,
+) -> None:
+    """ℓ and ∂ℓ/∂η of n rows whose family has no parameter of its own; rows (3, n) is overwritten."""
+    if family != BINOMIAL_LOGIT:
+        slopes_of_rows(family, y, size, extra, n, eta, rows, scratch)
+        value[:n] = rows[0, :n]
+        first[:n] = rows[1, :n]
+        return
+    e = scratch[0]
+    exp_of_minus_size(eta, n, e, scratch[1])
+    logistic_value(y, size, eta, n, e, value)
+    for j in range(n):
+        first[j] = (1.0 if eta[j] >= 0.0 else e[j]) / (1.0 + e[j])
+    for j in range(n):
+        first[j] = size[j] * (y[j] - first[j])
+
+
+@compiled
 def slopes_of_rows(
     family: int,
     y: np.ndarray,
@@ -95,7 +150,7 @@ def slopes_of_rows(
     rows: np.ndarray,
     scratch: np.ndarray,
 ) -> None:
-    """ℓ, ∂ℓ/∂η and −∂²ℓ/∂η² of n rows into rows[0:3]; for the negative binomial ℓ without what η does not move.
+    """ℓ, ∂ℓ/∂η and −∂²ℓ/∂η² of n rows into rows[0:3]; for parameters of their own ℓ without what η does not move.
 
     scratch (2, at least max(n, 12))
     """
@@ -115,6 +170,10 @@ def slopes_of_rows(
     elif family == NEGATIVE_BINOMIAL:
         for j in range(n):
             value[j], first[j], second = negative_binomial_slopes(y[j], eta[j], extra[0])
+            weight[j] = -second
+    elif family == ORDINAL_LOGIT:
+        for j in range(n):
+            value[j], first[j], second = ordinal_logit_slopes(y[j], eta[j], extra)
             weight[j] = -second
     else:
         out = scratch[0]

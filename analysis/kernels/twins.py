@@ -6,6 +6,8 @@ import itertools
 
 import numpy as np
 
+from analysis.kernels import families
+
 
 def add_rows(rows: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Twin of `state.add_rows` for persons without earlier rows: base, sums, products."""
@@ -31,6 +33,7 @@ def deviance(zz: np.ndarray, zw: np.ndarray, ww: np.ndarray, n_obs: int, lam: np
 
 
 def laplace_deviance(
+    family: int,
     x: np.ndarray,
     z: np.ndarray,
     y: np.ndarray,
@@ -38,25 +41,25 @@ def laplace_deviance(
     offset: np.ndarray,
     starts: np.ndarray,
     beta: np.ndarray,
+    extra: np.ndarray,
     lam: np.ndarray,
 ) -> float:
-    """Twin of `laplace.laplace_deviance`, its value only: plain Newton steps to each mode."""
+    """Twin of `laplace.laplace`, its value only: plain Newton steps to each mode. x (p, n), z (q, n)."""
     q, deviance = lam.shape[0], 0.0
     for first, last in itertools.pairwise(starts):
         own = slice(first, last)
-        v, u = z[own] @ lam, np.zeros(q)
+        v, u = z[:, own].T @ lam, np.zeros(q)
         for _ in range(60):
-            eta = offset[own] + x[own] @ beta + v @ u
-            mu = 1.0 / (1.0 + np.exp(-eta))
-            h = np.eye(q) + v.T @ ((size[own] * mu * (1.0 - mu))[:, None] * v)
-            u = u + np.linalg.solve(h, v.T @ (size[own] * (y[own] - mu)) - u)
-        eta = offset[own] + x[own] @ beta + v @ u
-        joint = float((size[own] * (y[own] * eta - np.logaddexp(0.0, eta))).sum() - 0.5 * u @ u)
-        deviance += float(np.linalg.slogdet(h)[1]) - 2.0 * joint
+            eta = offset[own] + beta @ x[:, own] + v @ u
+            value, slope, bend = row_slopes(family, y[own], size[own], eta, extra)
+            h = np.eye(q) - v.T @ (bend[:, None] * v)
+            u = u + np.linalg.solve(h, v.T @ slope - u)
+        deviance += float(np.linalg.slogdet(h)[1] - 2.0 * value.sum() + u @ u)
     return deviance
 
 
 def marginal_deviance(
+    family: int,
     x: np.ndarray,
     z: np.ndarray,
     y: np.ndarray,
@@ -64,18 +67,25 @@ def marginal_deviance(
     offset: np.ndarray,
     starts: np.ndarray,
     beta: np.ndarray,
+    extra: np.ndarray,
     scale: float,
 ) -> float:
     """−2 log-likelihood with one random effect per person, integrated on a fine grid: what quadrature must reach."""
-    grid = np.linspace(-12.0, 12.0, 20_001)
+    grid = np.linspace(-12.0, 12.0, 4_001)
     prior = np.exp(-0.5 * grid**2) / np.sqrt(2.0 * np.pi)
     deviance = 0.0
     for first, last in itertools.pairwise(starts):
-        own = slice(first, last)
-        eta = (offset[own] + x[own] @ beta)[:, None] + scale * z[own] * grid
-        likelihood = np.exp((size[own, None] * (y[own, None] * eta - np.logaddexp(0.0, eta))).sum(axis=0))
-        deviance -= 2.0 * float(np.log((likelihood * prior).sum() * (grid[1] - grid[0])))
+        logs = np.zeros(len(grid))
+        for j in range(first, last):
+            eta = offset[j] + beta @ x[:, j] + scale * z[0, j] * grid
+            logs += row_slopes(family, np.full_like(grid, y[j]), np.full_like(grid, size[j]), eta, extra)[0]
+        deviance -= 2.0 * float(np.log((np.exp(logs) * prior).sum() * (grid[1] - grid[0])))
     return deviance
+
+
+def row_slopes(family: int, y: np.ndarray, size: np.ndarray, eta: np.ndarray, extra: np.ndarray) -> np.ndarray:
+    """(3, n) `families.slopes` of each row: log-likelihood and its first two derivatives in η."""
+    return np.array([families.slopes(family, *row, extra) for row in zip(y, size, eta, strict=True)]).T
 
 
 def left_over(zz: np.ndarray, zw: np.ndarray, lam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.kernels import gaussian, information, laplace, quadrature, rows, state
+from analysis.kernels import columns, gaussian, information, laplace, quadrature, rows, serial, state
 
 Say = Callable[[str], None]
 
@@ -18,7 +18,7 @@ def compile_note() -> str | None:
     waiting = [name for name, kernel, _ in _kernels() if not _is_cached(kernel)]
     if not waiting:
         return None
-    return f"compiling {len(waiting)} numba kernels (once on this machine, about a quarter of a minute)…"
+    return f"compiling {len(waiting)} numba kernels (once on this machine, about half a minute)…"
 
 
 def warm_up(progress: Say | None = None) -> None:
@@ -46,6 +46,9 @@ def _kernels() -> list[tuple[str, Any, tuple[Any, ...]]]:
     likelihood = (0, table.T.copy(), np.ones((1, 4)), y, n, zero, starts, 0, 2)
     at = (np.zeros(2), np.zeros(0), one, np.zeros((2, 1)))
     slots = (np.zeros(2), np.zeros((2, 3)))
+    bins, k = np.zeros(1, dtype=np.int64), np.zeros((1, 2, 2))
+    code, places = np.array([-1, 0]), np.array([0, 1])
+    pair = (table[:2].copy(), code, np.array([0, 2]), places, 1, bins, k, np.zeros((1, 2)), np.zeros((2, 1, 1)), one[0])
     return [
         ("sums of rows", state.add_rows, (table.T.copy(), np.array([0, 1]), starts, n_rows, table[:2].copy(), *sums)),
         ("sums of states", state.merge, (np.array([0, 1]), 1, *whole, *whole)),
@@ -81,6 +84,17 @@ def _kernels() -> list[tuple[str, Any, tuple[Any, ...]]]:
         ),
         ("information", information.trace_sums, (zz, zw, one, one, place, place)),
         ("bias of the covariance", information.excess_sums, (zz, zw, one, one, place, place)),
+        ("bins in time", serial.count_bins, (code, np.array([0, 2]), 1)),
+        ("sums in time", serial.add_pairs, pair),
+        (
+            "moments in time",
+            serial.weigh,
+            (places, bins, k, np.zeros((1, 2)), 1.0, one[0], one[0], one[None].copy(), one[None].copy()),
+        ),
+        ("linear slope in time", serial.along, (zz, zw, zz, zw, one, np.eye(2))),
+        ("noise in time", serial.colour, (y.copy(), zero)),
+        ("products of columns", columns.products, (np.ones((2, 4)),)),
+        ("mixtures of columns", columns.mixed, (np.ones((2, 4)), np.eye(2))),
         (
             "plain generalised model",
             rows.slopes_of_rows,

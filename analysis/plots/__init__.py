@@ -12,6 +12,7 @@ from analysis.plots.diagnostics import diagnostics_chart
 from analysis.plots.effects import effects_chart
 from analysis.plots.fieldwork import answered_level, compliance_picture, days_per_row, per_day
 from analysis.plots.figures import all_figures, model_figures
+from analysis.plots.mediation import mediation_chart
 from analysis.plots.modes import modes_chart
 from analysis.plots.numbers import common_scale
 from analysis.plots.pseudobulk import pseudobulk_chart
@@ -32,6 +33,7 @@ __all__ = [
     "diagnostics_chart",
     "effects_chart",
     "lens",
+    "mediation_chart",
     "model_figures",
     "modes_chart",
     "per_day",

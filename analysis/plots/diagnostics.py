@@ -28,7 +28,11 @@ def diagnostics_chart(fit: Any) -> Any:
     first = (
         [_binned_residuals(rows), _calibration(fit, rows)] if binary else [_against_fitted(fit, rows), _normal(rows)]
     )
-    second = [panel for panel in (_modes(residuals.mode_quantiles(fit)), _memory(memory)) if panel is not None]
+    second = [
+        panel
+        for panel in (_modes(residuals.mode_quantiles(fit), len(fit.design.factors) > 1), _memory(memory))
+        if panel is not None
+    ]
     parts = [alt.hconcat(*panels, spacing=PANEL_GAP) for panels in (first, second) if panels]
     title = alt.TitleParams("Does the model fit?", fontSize=17, offset=18)
     return finished(alt.vconcat(*parts, _facts(fit, rows, memory), spacing=34, title=title))
@@ -68,7 +72,7 @@ def _normal(rows: pd.DataFrame) -> Any:
     )
 
 
-def _modes(frame: pd.DataFrame) -> Any | None:
+def _modes(frame: pd.DataFrame, several: bool) -> Any | None:
     """Quantiles of people's deviations, a colour for each random term, its name in the corner."""
     if frame.empty:
         return None
@@ -81,8 +85,9 @@ def _modes(frame: pd.DataFrame) -> Any | None:
             align="left", color=colours[term], fontWeight=600, fontSize=11
         )
         layers.append(name.encode(x=alt.value(4), y=alt.value(8 + 15 * place), text="text:N"))
+    whose, each = ("the levels’", "level’s") if several else ("people’s", "person’s")
     return _panel(
-        layers, "Are people’s deviations normal?", "Each person’s own deviations from the average, by random term."
+        layers, f"Are {whose} deviations normal?", f"Each {each} own deviations from the average, by random term."
     )
 
 

@@ -110,7 +110,7 @@ class LinePicture:
 
 def sloping_predictor(fit: Any) -> str | None:
     """The first plain numeric predictor whose slope differs between persons; None where there is none."""
-    random = {column.name for column in fit.design.random}
+    random = {column.name for column in fit.design.random[fit.design.persons.terms]}
     plain = (column.name for column in fit.design.fixed if column.kind == "raw" and column.name in fit.state.names)
     return next((name for name in plain if name in random and ":" not in name), None)
 
@@ -162,8 +162,9 @@ def _points(fit: Any, parts: dict[str, str], steps: dict[str, float]) -> pd.Data
 
 
 def _slope_sd(fit: Any, name: str) -> float:
-    change = slope_at(fit.design.random, fit.state, name)
-    return float(np.sqrt(max(change @ fit.fit.g @ change, 0.0)))
+    terms = fit.design.persons.terms
+    change = slope_at(fit.design.random[terms], fit.state, name)
+    return float(np.sqrt(max(change @ fit.fit.g[terms, terms] @ change, 0.0)))
 
 
 def _steps(fit: Any, people: pd.DataFrame, inner: str) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""`fit.plot_modes()`: each person's own deviation with its interval, sorted: the caterpillar."""
+"""`fit.plot_modes(group)`: each level's own deviation with its interval, sorted: the caterpillar."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def mode_rows(fit: Any, group: str | None = None) -> dict[str, pd.DataFrame]:
     mode that rests on the level's own rows (the rest is shrinkage);  few : is that below one half?
     """
     modes, spread = fit.conditional_modes(group), fit.conditional_sd(group)
-    variance = np.diag(fit.random[fit.design.factor])
+    factor = fit.design.factors[fit.design.place_of(group)]
+    variance, n = np.diag(fit.random[factor.name]), fit.design.rows_of(factor)
     out = {}
     for place, term in enumerate(modes.columns):
         mode, sd = modes[term].to_numpy(), spread[term].to_numpy()
@@ -37,7 +38,7 @@ def mode_rows(fit: Any, group: str | None = None) -> dict[str, pd.DataFrame]:
         frame = pd.DataFrame(
             {
                 "level": modes.index.astype(str),
-                "n": fit.state.n.astype(int),
+                "n": n.astype(int),
                 "mode": mode,
                 "sd": sd,
                 "lower": mode - 1.96 * sd,
@@ -53,15 +54,16 @@ def modes_chart(fit: Any, group: str | None = None) -> Any:
     """An Altair chart: one panel a random term, everybody's deviation from the average with its 95 % interval."""
     alt = load_altair()
     rows = mode_rows(fit, group)
-    deviations = np.sqrt(np.maximum(np.diag(fit.random[fit.design.factor]), 0.0))
+    factor = fit.design.factors[fit.design.place_of(group)].name
+    deviations = np.sqrt(np.maximum(np.diag(fit.random[factor]), 0.0))
     deviations[deviations <= NOTHING * (fit.residual_sd or 1.0)] = 0.0
     scale = f" {fit.effect_scale}"
     panels = [
-        _panel(term, frame, sd, fit.design.factor, 240 if len(rows) == 1 else 190)
+        _panel(term, frame, sd, factor, 240 if len(rows) == 1 else 190)
         for (term, frame), sd in zip(rows.items(), deviations, strict=True)
     ]
     title = alt.TitleParams(
-        text=f"How each {fit.design.factor} differs from the average",
+        text=f"How each {factor} differs from the average",
         subtitle=[f"Dot: the estimate{scale}, pulled towards 0 where there are few rows. Line: ± 1.96 conditional SD."],
         fontSize=17,
         offset=18,

@@ -15,12 +15,14 @@ from analysis.words import number
 def persons_table(fit: Any, predictor: str, inner: str, between: str | None) -> pd.DataFrame:
     """Each person's usual x, SD of x, predicted y there (linear predictor), own slope, and what that rests on."""
     design, state, modes = fit.design, fit.state, fit.modes[fit.design.place_of(None)]
+    terms = design.persons.terms
+    random, g = design.random[terms], fit.fit.g[terms, terms]
     mean = state.means(predictor) if predictor in state.names else np.zeros(len(state.n))
     anchor = float(mean[0] + (mean - mean[0]).mean())
     level = band(fit, inner, np.zeros(1), {})["eta"].iloc[0]
     up = float(fit.fit.beta @ slope_at(design.fixed, state, between)) if between else 0.0
-    slope = slope_at(design.random, state, inner)
-    variance = slope @ fit.fit.g @ slope
+    slope = slope_at(random, state, inner)
+    variance = slope @ g @ slope
     conditional = np.einsum("a,iab,b->i", slope, modes.covariance, slope)
     weight = np.clip(1.0 - conditional / variance, 0.0, 1.0) if variance > 0.0 else np.full(len(mean), np.nan)
     column = next(each for each in design.fixed if each.name == inner)
@@ -30,7 +32,7 @@ def persons_table(fit: Any, predictor: str, inner: str, between: str | None) -> 
             "n": state.n.astype(int),
             "x": mean,
             "sd": np.nan_to_num(state.deviations(state.names[column.source])),
-            "y": level + up * (mean - anchor) + modes.modes @ columns_at(design.random, state, {inner: 0.0}),
+            "y": level + up * (mean - anchor) + modes.modes @ columns_at(random, state, {inner: 0.0}),
             "slope": fit.fit.beta @ slope_at(design.fixed, state, inner) + modes.modes @ slope,
             "weight": weight,
         }

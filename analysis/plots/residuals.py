@@ -10,6 +10,7 @@ from scipy.special import betaincinv, expit, ndtri
 
 from analysis.errors import SpecError
 from analysis.prediction import linear_predictor, own_rows
+from analysis.serial_fit import SerialFit, normalised
 
 DRAWN = 3_000
 """Rows up to about which every residual is drawn; above 5,000, so many, as evenly over persons as their rows are."""
@@ -24,7 +25,8 @@ def residual_rows(fit: Any) -> pd.DataFrame:
     """One row per row of the model, person by person: person (number), fitted, residual, standard.
 
     fitted : with the person's own deviations, a probability where binary;  residual : outcome − fitted
-    standard : residual over the residual SD, or Pearson's for a binary outcome. Raises SpecError without rows.
+    standard : residual over the residual SD, or Pearson's for a binary outcome; of a fit with serial residuals (rows then stand
+    in time) nlme's normalised residual, what the residual before does not tell. Raises SpecError without rows.
     """
     design = fit.design
     if not design.has_rows:
@@ -41,7 +43,7 @@ def residual_rows(fit: Any) -> pd.DataFrame:
     else:
         scale = np.full(len(fitted), fit.residual_sd)
     residual = design.outcome - fitted
-    return pd.DataFrame(
+    out = pd.DataFrame(
         {
             "person": rows.level[design.place_of(None)],
             "row": rows.index.astype(str),
@@ -50,6 +52,10 @@ def residual_rows(fit: Any) -> pd.DataFrame:
             "standard": residual / scale,
         }
     )
+    if isinstance(fit.fit, SerialFit):
+        out = out.iloc[fit.fit.bins.series.order].reset_index(drop=True)
+        out["standard"] = normalised(fit.fit, out["residual"].to_numpy())
+    return out
 
 
 def sample_of(rows: pd.DataFrame) -> pd.DataFrame:
@@ -94,10 +100,19 @@ def quantiles(values: np.ndarray) -> pd.DataFrame:
 
 
 def mode_quantiles(fit: Any) -> pd.DataFrame:
-    """`quantiles` of each random term's modes over their own SD, with `term`; terms without spread are left out."""
+    """`quantiles` of each random term's modes over their own SD, with `term`; terms without spread are left out.
+
+    With several grouping factors a term is `TERM|GROUP`.
+    """
     parts = []
-    for place, term in enumerate(fit.design.random_names):
-        values = fit.modes[fit.design.place_of(None)].modes[:, place]
+    several, names = len(fit.design.factors) > 1, fit.design.random_names
+    own = [
+        (names[j], factor.name, modes.modes[:, j - factor.terms.start])
+        for factor, modes in zip(fit.design.factors, fit.modes, strict=True)
+        for j in range(factor.terms.start, factor.terms.stop)
+    ]
+    for name, group, values in own:
+        term = f"{name}|{group}" if several else name
         spread = values.std(ddof=1)
         if spread > 0.0:
             parts.append(quantiles((values - values.mean()) / spread).assign(term=str(term)))

@@ -14,6 +14,7 @@ from scipy.stats import binom, poisson
 
 import analysis
 from analysis.errors import SpecError
+from analysis.standings import _predicted, count_limits, group_rows
 
 DRAWING = 0.01
 """Share by which stratified draws may miss a limit or probability: a thousand strata have steps of 0.1 %, their
@@ -55,7 +56,7 @@ def test_observed_expected_and_predicted_are_sums_over_a_groups_own_rows(fit: An
 
 def test_limits_of_the_ratio_are_those_of_the_groups_effect_carried_through_the_curve(fit: Any, deaths: Any) -> None:
     """With fixed effects held and an intercept alone, predicted events rise with the effect: quantiles pass through."""
-    held = replace(fit, fit=replace(fit.fit, vcov=np.zeros_like(fit.fit.vcov)))
+    held = replace(fit, fit=replace(fit.fit, joint=np.zeros_like(fit.fit.joint)))
     table = analysis.benchmark(held, level=0.9).table
     eta = fit.predict(random=False, scale="link")
     mode, sd = fit.conditional_modes()["Intercept"], fit.conditional_sd()["Intercept"]
@@ -64,6 +65,15 @@ def test_limits_of_the_ratio_are_those_of_the_groups_effect_carried_through_the_
         wanted = pd.Series(expit(eta + end)).groupby(deaths["hospital"]).sum() / table["expected"]
         np.testing.assert_allclose(table[name], wanted, rtol=DRAWING)
     np.testing.assert_allclose(table["probability_above"], ndtr(mode / sd), atol=DRAWING)
+
+
+def test_predicted_curves_are_the_sums_over_rows(fit: Any) -> None:
+    rows = group_rows(fit, 0)
+    effects = np.random.default_rng(1).normal(rows.modes, 0.7, (50, *rows.modes.shape))
+    direct = [
+        np.bincount(rows.code, expit(rows.eta + np.einsum("nq,nq->n", rows.z, effect[rows.code]))) for effect in effects
+    ]
+    np.testing.assert_allclose(_predicted(fit, rows, effects), direct, rtol=1e-9)
 
 
 def test_the_error_of_the_fixed_effects_widens_the_limits_by_hendersons_formula(make_diary: Any) -> None:
@@ -94,7 +104,7 @@ def test_raw_limits_are_exact_for_counts(fit: Any) -> None:
         if row["observed"] > 0:
             assert binom.sf(row["observed"] - 1, row["n"], low) == pytest.approx(0.025, rel=1e-6)
         assert binom.cdf(row["observed"], row["n"], high) == pytest.approx(0.025, rel=1e-6)
-    low, high = analysis.benchmarking._count_limits(np.array([0.0, 7.0]), None, 0.95)
+    low, high = count_limits(np.array([0.0, 7.0]), None, 0.95)
     assert low[0] == 0.0
     assert poisson.sf(6, low[1]) == pytest.approx(0.025)
     np.testing.assert_allclose(poisson.cdf([0, 7], high), 0.025)
@@ -132,6 +142,42 @@ def test_a_normal_outcome_is_compared_by_differences(make_diary: Any) -> None:
     assert "ratio" not in table
     positive = analysis.benchmark(analysis.lmm("y ~ x + (1 | person)", frame.assign(y=frame["y"] + 50.0))).table
     np.testing.assert_allclose(positive["ratio"], positive["predicted"] / positive["expected"])
+
+
+def counts(seed: int = 2, groups: int = 30) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    code = np.repeat(np.arange(groups), rng.integers(2, 12, groups))
+    x, days = rng.normal(size=len(code)), rng.integers(1, 30, len(code)).astype(float)
+    falls = rng.poisson(days * np.exp(-2.0 + 0.3 * x + rng.normal(0.0, 0.5, groups)[code]))
+    return pd.DataFrame({"ward": code, "x": x, "days": days, "log_days": np.log(days), "falls": falls.astype(float)})
+
+
+def test_counts_are_compared_by_their_rate_over_exposure() -> None:
+    frame = counts()
+    fit = analysis.glmm("falls ~ x + (1 | ward)", frame, family="poisson", offset="log_days")
+    found = analysis.benchmark(fit)
+    table, by = found.table, frame["ward"]
+    np.testing.assert_array_equal(table["observed"], frame["falls"].groupby(by).sum())
+    np.testing.assert_allclose(table["rate"], table["observed"] / frame["days"].groupby(by).sum())
+    np.testing.assert_allclose(table["expected"], fit.predict(random=False).groupby(by).sum(), rtol=1e-12)
+    mode = fit.conditional_modes()["Intercept"]
+    np.testing.assert_allclose(table["ratio"], np.exp(mode), rtol=1e-10)  # a log link: the same factor in every row
+    some = table[table["observed"] > 0]
+    tail = poisson.sf(some["observed"] - 1, some["raw_lower"] * some["expected"])
+    np.testing.assert_allclose(tail, 0.025, rtol=1e-6)
+    assert vl_convert.vegalite_to_png(found.funnel().to_dict(), scale=0.5)[1:4] == b"PNG"
+    with pytest.raises(SpecError, match="not 'negative_binomial'"):
+        analysis.benchmark(analysis.glmm("falls ~ x + (1 | ward)", frame, family="negative_binomial"))
+
+
+def test_one_factor_among_several_is_compared_with_the_others_at_zero() -> None:
+    frame = counts().assign(y=lambda d: d["falls"] + 0.1 * d["x"], year=lambda d: d["days"] % 5)
+    fit = analysis.lmm("y ~ x + (1 | ward) + (1 | year)", frame)
+    table = analysis.benchmark(fit, "ward").table
+    np.testing.assert_allclose(table["difference"], fit.conditional_modes("ward")["Intercept"], rtol=1e-9)
+    assert len(analysis.benchmark(fit, "year").table) == 5
+    with pytest.raises(SpecError, match="name the group; the model has 'ward', 'year'"):
+        analysis.benchmark(fit)
 
 
 def test_random_slopes_take_part_in_what_is_predicted(make_diary: Any) -> None:

@@ -80,6 +80,17 @@ def test_limits_are_the_models_own_and_slopes_have_no_share(sleepstudy: pd.DataF
     assert table["share"].sum() == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("family", ["poisson", "negative_binomial"])
+def test_a_count_models_shares_are_its_icc(family: str) -> None:
+    rng = np.random.default_rng(1)
+    code = np.repeat(np.arange(40), 12)
+    frame = pd.DataFrame({"g": code, "n": rng.negative_binomial(3, 3 / (3 + np.exp(1 + rng.normal(0, 0.6, 40)[code])))})
+    fit = analysis.glmm("n ~ 1 + (1 | g)", frame.astype(float), family=family)
+    found = analysis.variance_components(fit)
+    assert found.table["share"].sum() == pytest.approx(1.0)
+    assert found.icc.loc["g", "share"] == pytest.approx(fit.icc()["g"])
+
+
 def test_a_logistic_models_residual_is_that_of_its_latent_scale(make_diary: Any) -> None:
     fit = analysis.glmm("y ~ x + (1 | person)", make_diary(event=True))
     found = analysis.variance_components(fit)
@@ -229,6 +240,15 @@ def test_wrong_numbers_are_refused_in_words() -> None:
         analysis.variance_components(fit, {"item": 2}, object="lot")
     with pytest.raises(SpecError, match="'profile' or 'wald'"):
         analysis.variance_components(fit, method="exact")
+
+
+def test_serially_correlated_rows_have_components_but_no_simple_mean(make_diary: Any) -> None:
+    fit = analysis.lmm("y ~ 1 + (1 | person)", make_diary(), residual=analysis.AR1("day", within="person"))
+    assert analysis.variance_components(fit).table["share"].sum() == pytest.approx(1.0)
+    with pytest.raises(SpecError, match="serial correlation"):
+        analysis.variance_components(fit, {"residual": 5})
+    with pytest.raises(SpecError, match="serial correlation"):
+        analysis.benchmark(fit)
 
 
 def test_wrong_scales_are_refused_in_words(scale: pd.DataFrame) -> None:

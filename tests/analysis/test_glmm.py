@@ -7,6 +7,7 @@ import pytest
 import analysis
 from analysis import DesignError, SpecError
 from analysis.kernels import twins
+from analysis.kernels.laplace import laplace
 from analysis.optimize import differentiate
 
 MIGRAINE = "headache ~ within(airq) + between(airq) + time + (1 | person)"
@@ -36,9 +37,8 @@ def test_cbpp_by_quadrature_has_its_published_estimates(cbpp, agq, intercept, sd
 def test_quadrature_gives_the_complete_likelihood(cbpp):
     fit = analysis.glmm("prop ~ period + (1 | herd)", cbpp, weights="size", agq=25)
     data = fit.fit.data
-    direct = twins.marginal_deviance(
-        data.x, data.z, data.y, data.size, data.offset, data.starts, fit.fit.minimum.x[:-1], fit.fit.theta[0]
-    )
+    rows = (data.family, data.x, data.z, data.y, data.size, data.offset, data.starts)
+    direct = twins.marginal_deviance(*rows, fit.fit.minimum.x[:-1], np.empty(0), fit.fit.theta[0])
     assert fit.log_likelihood == pytest.approx(data.constant - 0.5 * direct, abs=1e-8)
 
 
@@ -69,23 +69,14 @@ def test_standard_errors_are_those_of_the_written_columns(migraine):
     x = fit.design.matrix(fit.design.fixed)
     scale = np.sqrt(np.diag(fit.vcov))
 
-    def score(point):
-        from analysis.kernels.laplace import laplace_deviance
+    rows = (data.family, np.ascontiguousarray(x.T), data.z, data.y, data.size, data.offset, data.starts)
+    persons = data.n_persons
 
-        modes = np.zeros((len(data.starts) - 1, 1))
-        common = (
-            x,
-            data.z,
-            data.y,
-            data.size,
-            data.offset,
-            data.starts,
-            point[:p] * scale,
-            np.array([[point[p]]]),
-            modes,
-        )
-        deviance, slope, slope_lam = laplace_deviance(*common)
-        return deviance, np.append(slope * scale, slope_lam)
+    def score(point):
+        deviance, scores = np.empty(persons), np.empty((persons, p + 1))
+        lam = np.array([[point[p]]])
+        laplace(*rows, 0, persons, point[:p] * scale, np.empty(0), lam, np.zeros((persons, 1)), deviance, scores)
+        return deviance.sum(), scores.sum(axis=0) * np.append(scale, 1.0)
 
     point = np.append(fit.fixed["estimate"] / scale, fit.fit.theta)
     assert np.abs(score(point)[1]).max() < 1e-6
@@ -108,6 +99,15 @@ def test_an_offset_is_taken_out_of_the_linear_predictor(make_diary):
     shifted = analysis.glmm("y ~ x + (1 | person)", frame, offset="known")
     assert shifted.fixed.loc["x", "estimate"] == pytest.approx(free.fixed.loc["x", "estimate"] - 0.5, abs=1e-8)
     np.testing.assert_allclose(shifted.predict(scale="link"), free.predict(scale="link"), atol=1e-7)
+
+
+def test_rows_without_a_size_or_an_offset_are_dropped_and_counted(make_diary):
+    frame = make_diary(event=True).assign(known=0.1, size=1.0)
+    frame.loc[3:5, "known"] = np.nan
+    frame.loc[8, "size"] = np.nan
+    fit = analysis.glmm("y ~ x + (1 | person)", frame, weights="size", offset="known")
+    assert fit.missing == {"size": 1, "known": 3}
+    assert fit.rows_dropped == 4
 
 
 def test_the_order_of_rows_changes_nothing(make_diary):
@@ -136,11 +136,84 @@ def test_no_spread_between_persons_is_a_singular_result(make_diary):
     assert fit.fixed.loc["Intercept", "se"] > 0.0
 
 
-def test_separation_is_a_result_that_says_so(make_diary):
+@pytest.mark.parametrize("link", ["logit", "probit", "cloglog"])
+@pytest.mark.parametrize("formula", ["y ~ x + (1 | person)", "y ~ x + (1 + x | person)"])
+def test_complete_separation_is_a_result_that_says_so(make_diary, link, formula):
     frame = make_diary(20, 10).assign(y=lambda d: (d["x"] > 0.0).astype(float))
-    fit = analysis.glmm("y ~ x + (1 | person)", frame)
+    fit = analysis.glmm(formula, frame, link=link)
     assert not fit.converged
-    assert any("separates" in message or "did not converge" in message for message in fit.messages)
+    assert "separates" in fit.messages[0]
+
+
+@pytest.mark.parametrize(
+    ("family", "link", "only"),
+    [
+        ("binomial", "logit", 0.0),
+        ("binomial", "logit", 1.0),
+        ("binomial", "probit", 0.0),
+        ("binomial", "cloglog", 1.0),
+        ("binomial", "cloglog", 0.0),
+        ("poisson", "log", 0.0),
+        ("negative_binomial", "log", 0.0),
+    ],
+)
+def test_a_group_of_persons_with_one_answer_alone_is_separated(make_diary, family, link, only):
+    """Quasi-complete separation: the arm's estimate has no end, though the other rows overlap."""
+    frame = make_diary(event=True).assign(arm=lambda d: d["person"] < "p006")
+    frame["y"] = np.where(frame["arm"], only, frame["y"])
+    fit = analysis.glmm("y ~ x + arm + (1 | person)", frame, family=family, link=link)
+    assert not fit.converged
+    assert "separates" in fit.messages[0]
+
+
+def test_a_rare_answer_is_not_taken_for_separation(make_diary):
+    """One answer in eight hundred, and a steep predictor: an optimum all the same, and nobody is alarmed."""
+    rng = np.random.default_rng(4)
+    frame = make_diary(60, 40).assign(y=0.0)
+    frame.loc[rng.choice(frame.index[frame["x"] > 0.0], 3, replace=False), "y"] = 1.0
+    frame.loc[frame.index[frame["x"] < -1.0][:1], "y"] = 1.0
+    fit = analysis.glmm("y ~ x + (1 | person)", frame)
+    assert fit.converged
+    counts = make_diary().assign(y=lambda d: np.random.default_rng(1).poisson(np.exp(2.0 * d["x"] - 3.0)))
+    assert analysis.glmm("y ~ x + (1 | person)", counts, family="poisson").converged
+
+
+@pytest.mark.parametrize("link", ["logit", "probit", "cloglog"])
+def test_persons_of_one_answer_each_are_said_to_be_endlessly_apart(make_diary, link):
+    frame = make_diary(30, 15).assign(y=lambda d: (d["person"].str[-1].astype(int) % 2).astype(float))
+    fit = analysis.glmm("y ~ 1 + (1 | person)", frame, link=link)
+    assert not fit.converged
+    assert "their spread runs to infinity" in fit.messages[0]
+
+
+def test_one_answer_a_level_cannot_tell_a_spread(make_diary):
+    frame = make_diary(event=True).assign(row=lambda d: np.arange(len(d)))
+    fit = analysis.glmm("y ~ x + (1 | row)", frame)
+    assert any("from which no spread between levels can be told" in message for message in fit.messages)
+
+
+@pytest.mark.parametrize("agq", [1, 5])
+def test_counts_no_more_spread_than_poissons_have_an_infinite_size(make_diary, agq):
+    """Counts out of ten are less spread than Poisson's: the negative binomial's best is Poisson's fit, and it says so."""
+    rng = np.random.default_rng(5)
+    frame = make_diary().assign(y=lambda d: rng.binomial(10, 1.0 / (1.0 + np.exp(-0.2 * d["x"]))))
+    fit = analysis.glmm("y ~ x + (1 | person)", frame, family="negative_binomial", agq=agq)
+    poisson = analysis.glmm("y ~ x + (1 | person)", frame, family="poisson", agq=agq)
+    assert fit.converged
+    assert fit.dispersion == np.inf
+    assert any("no more spread than Poisson's" in message for message in fit.messages)
+    assert fit.log_likelihood == poisson.log_likelihood
+    np.testing.assert_array_equal(fit.fixed, poisson.fixed)
+    assert "size κ without end" in str(fit.summary())
+    assert (fit.predict(se=True)["se"] > 0.0).all()
+
+
+def test_counts_in_millions_are_fitted(make_diary):
+    rng = np.random.default_rng(5)
+    frame = make_diary().assign(y=lambda d: rng.poisson(np.exp(14.0 + 0.3 * d["x"])))
+    for family in ("poisson", "negative_binomial"):
+        fit = analysis.glmm("y ~ x + (1 | person)", frame, family=family)
+        assert fit.fixed.loc["x", "estimate"] == pytest.approx(0.3, abs=1e-3)
 
 
 def test_degrees_of_freedom_are_persons_minus_between_terms(make_diary):
@@ -153,12 +226,16 @@ def test_degrees_of_freedom_are_persons_minus_between_terms(make_diary):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"family": "poisson"}, "'poisson' is not available yet"),
-        ({"link": "probit"}, "'probit' is not available yet"),
+        ({"family": "gamma"}, "family='gamma' must be one of 'binomial', 'poisson', 'negative_binomial'"),
+        ({"family": "ordinal"}, r"clmm\(\) fits ordinal outcomes"),
+        ({"family": "poisson", "link": "identity"}, "'log' may be chosen"),
+        ({"link": "cauchit"}, "'logit', 'probit', 'cloglog' may be chosen"),
+        ({"family": "poisson", "weights": "day"}, "a count's exposure is offset="),
+        ({"agq": True}, "agq=True"),
         ({"agq": 0}, "agq=0"),
         ({"agq": 5, "formula": "y ~ x + (1 + x | person)"}, "single random effect"),
         ({"weights": "size"}, "'size'"),
-        ({"formula": "y ~ x + (1 | person) + (1 | day)"}, "not available yet"),
+        ({"agq": 5, "formula": "y ~ x + (1 | person) + (1 | day)"}, "2 grouping factors"),
     ],
 )
 def test_a_wrong_question_is_refused(make_diary, options, words):
@@ -168,8 +245,28 @@ def test_a_wrong_question_is_refused(make_diary, options, words):
 
 
 @pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: d.assign(y=0), "'y' is 0 in all rows used"),
+        (lambda d: d.assign(y=d["y"] - 1.0), "'y' must hold counts, whole numbers from 0 on; it holds -1"),
+        (lambda d: d.assign(y=d["y"] + 0.5), "it holds 0.5|it holds 1.5"),
+        (lambda d: d.assign(known=-np.inf), "'known' holds infinite values"),
+    ],
+)
+@pytest.mark.parametrize("family", ["poisson", "negative_binomial"])
+def test_impossible_counts_are_refused(make_diary, family, change, words):
+    frame = change(make_diary(event=True).assign(known=0.0))
+    with pytest.raises(DesignError, match=words):
+        analysis.glmm("y ~ x + (1 | person)", frame, family=family, offset="known")
+
+
+@pytest.mark.parametrize(
     ("change", "weights", "words"),
     [
+        (lambda d: d.assign(y=-d["y"]), None, "reaches -1"),
+        (lambda d: d.assign(size=np.where(d["day"] == 2, -3.0, 1.0)), "size", "they reach -3"),
+        (lambda d: d.assign(size=np.where(d["day"] == 2, np.inf, 1.0)), "size", "'size' holds infinite values"),
+        (lambda d: d.assign(size="many"), "size", "'size' holds str"),
         (lambda d: d.assign(y=d["y"] * 2.0), None, "reaches 2"),
         (lambda d: d.assign(y=0.25), None, "whole number of successes"),
         (lambda d: d.assign(y=1.0), None, "is 1 in all rows"),

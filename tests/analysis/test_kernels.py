@@ -4,8 +4,21 @@ import numpy as np
 import pytest
 
 import analysis
+import analysis.kernels.compiled as compiled_module
 from analysis.covariance import Structure
-from analysis.kernels import compile_note, gaussian, information, laplace, state, twins, warm_up
+from analysis.kernels import (
+    columns,
+    compile_note,
+    families,
+    gaussian,
+    information,
+    laplace,
+    quadrature,
+    rows,
+    state,
+    twins,
+    warm_up,
+)
 from analysis.linear import Criterion
 from analysis.moments import Moments
 
@@ -84,72 +97,137 @@ def test_sums_behind_degrees_of_freedom_equal_their_twins(blocks):
         np.testing.assert_allclose(ours, twin, rtol=1e-9, atol=1e-9)
 
 
-def _events(q: int, seed: int = 3):
+FAMILIES = {
+    "logit": families.BINOMIAL_LOGIT,
+    "probit": families.BINOMIAL_PROBIT,
+    "cloglog": families.BINOMIAL_CLOGLOG,
+    "Poisson": families.POISSON,
+    "negative binomial": families.NEGATIVE_BINOMIAL,
+    "ordinal logit": families.ORDINAL_LOGIT,
+    "ordinal probit": families.ORDINAL_PROBIT,
+}
+
+
+def _events(name: str, q: int, seed: int = 3):
+    """Rows of five persons, and a point (β, ψ, Λ) to look at."""
     rng = np.random.default_rng(seed)
-    starts = np.array([0, 4, 9, 15, 16, 30])
+    family, starts = FAMILIES[name], np.array([0, 4, 9, 15, 16, 30])
     n = starts[-1]
-    size = rng.integers(1, 6, n).astype(float)
-    y = rng.binomial(size.astype(int), 0.4) / size
-    lam = np.tril(rng.normal(size=(q, q)))
-    return (
-        (rng.normal(size=(n, 3)), rng.normal(size=(n, q)), y, size, rng.normal(size=n), starts),
-        rng.normal(size=3),
-        lam,
-    )
+    size, extra = np.ones(n), np.empty(0)
+    if family < families.POISSON:
+        size = rng.integers(1, 6, n).astype(float)
+        y = rng.binomial(size.astype(int), 0.4) / size
+    elif family < families.ORDINAL_LOGIT:
+        y = rng.poisson(2.0, n).astype(float)
+        y[3] = 40.0
+        extra = np.array([0.3]) if family == families.NEGATIVE_BINOMIAL else extra
+    else:
+        y = rng.integers(0, 5, n).astype(float)
+        extra = np.array([-1.0, 0.2, 0.6, 1.5])
+    lam = 0.7 * np.tril(rng.normal(size=(q, q)))
+    rows = (family, rng.normal(size=(3, n)), rng.normal(size=(q, n)), y, size, 0.5 * rng.normal(size=n), starts)
+    return rows, 0.5 * rng.normal(size=3), extra, lam
 
 
-def _laplace(data, beta, lam):
-    return laplace.laplace_deviance(*data, beta, lam, np.zeros((len(data[5]) - 1, len(lam))))
+def _laplace(rows, beta, extra, lam):
+    persons, q = len(rows[-1]) - 1, len(lam)
+    deviance, scores = np.empty(persons), np.empty((persons, len(beta) + len(extra) + q * q))
+    laplace.laplace(*rows, 0, persons, beta, extra, lam, np.zeros((persons, q)), deviance, scores)
+    return deviance.sum(), scores.sum(axis=0)
 
 
-def _quadrature(data, beta, lam, points):
+def _quadrature(points):
     nodes, weights = np.polynomial.hermite.hermgauss(points)
-    return laplace.quadrature_deviance(
-        *data, beta, lam, np.zeros((len(data[5]) - 1, 1)), nodes, np.log(weights) + nodes**2
-    )
+
+    def at(rows, beta, extra, lam):
+        persons = len(rows[-1]) - 1
+        deviance, scores = np.empty(persons), np.empty((persons, len(beta) + len(extra) + 1))
+        place = (np.zeros((persons, 1)), nodes, np.log(weights) + nodes**2)
+        quadrature.quadrature(*rows, 0, persons, beta, extra, lam, *place, deviance, scores)
+        return deviance.sum(), scores.sum(axis=0)
+
+    return at
+
+
+def _differences(at, rows, beta, extra, lam):
+    """The gradient in (β, ψ, Λ) by central differences; zero above Λ's diagonal."""
+    point, p, r, q = np.concatenate([beta, extra, lam.ravel()]), len(beta), len(extra), len(lam)
+    out = np.zeros(len(point))
+    for j in range(len(point)):
+        row, column = divmod(max(j - p - r, 0), q)
+        if column <= row:
+            step = 1e-5 * np.eye(len(point))[j]
+            ends = [point + step, point - step]
+            above, below = (at(rows, e[:p], e[p : p + r], e[p + r :].reshape(q, q).copy())[0] for e in ends)
+            out[j] = (above - below) / 2e-5
+    return out
+
+
+def _lower(score, q):
+    return np.append(score[: -q * q], np.tril(score[-q * q :].reshape(q, q)))
 
 
 @pytest.mark.parametrize("q", [1, 2, 3])
-def test_laplace_equals_its_twin_and_its_score_equals_differences(q):
-    data, beta, lam = _events(q)
-    deviance, slope, slope_lam = _laplace(data, beta, lam)
-    np.testing.assert_allclose(deviance, twins.laplace_deviance(*data, beta, lam), rtol=TWIN)
-    step = 1e-5
-    for j, unit in enumerate(np.eye(3) * step):
-        difference = (_laplace(data, beta + unit, lam)[0] - _laplace(data, beta - unit, lam)[0]) / (2 * step)
-        assert abs(slope[j] - difference) < SLOPE
-    for a, b in zip(*np.tril_indices(q), strict=True):
-        unit = np.zeros((q, q))
-        unit[a, b] = step
-        difference = (_laplace(data, beta, lam + unit)[0] - _laplace(data, beta, lam - unit)[0]) / (2 * step)
-        assert abs(slope_lam[a, b] - difference) < SLOPE
+@pytest.mark.parametrize("name", FAMILIES)
+def test_laplace_equals_its_twin_and_its_score_equals_differences(name, q):
+    events = _events(name, q)
+    deviance, score = _laplace(*events)
+    np.testing.assert_allclose(deviance, twins.laplace_deviance(*events[0], *events[1:]), rtol=TWIN)
+    np.testing.assert_allclose(_lower(score, q), _differences(_laplace, *events), atol=SLOPE)
 
 
 @pytest.mark.parametrize("points", [1, 7])
-def test_quadrature_score_equals_differences_and_one_point_is_laplace(points):
-    data, beta, lam = _events(1)
-    deviance, slope, slope_lam = _quadrature(data, beta, lam, points)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_quadrature_score_equals_differences_and_one_point_is_laplace(name, points):
+    events, at = _events(name, 1), _quadrature(points)
+    deviance, score = at(*events)
     if points == 1:
-        np.testing.assert_allclose(deviance, _laplace(data, beta, lam)[0], rtol=TWIN)
-    step = 1e-5
-    for j, unit in enumerate(np.eye(3) * step):
-        above, below = (_quadrature(data, beta + sign * unit, lam, points)[0] for sign in (1, -1))
-        assert abs(slope[j] - (above - below) / (2 * step)) < SLOPE
-    above, below = (_quadrature(data, beta, lam + sign * step, points)[0] for sign in (1, -1))
-    assert abs(slope_lam[0, 0] - (above - below) / (2 * step)) < SLOPE
+        np.testing.assert_allclose(deviance, _laplace(*events)[0], rtol=TWIN)
+    np.testing.assert_allclose(score, _differences(at, *events), atol=SLOPE)
 
 
-def test_quadrature_with_many_points_is_the_integral():
-    data, beta, lam = _events(1)
-    deviance, _, _ = _quadrature(data, beta, lam, 40)
-    np.testing.assert_allclose(deviance, twins.marginal_deviance(*data, beta, lam[0, 0]), rtol=1e-9)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_quadrature_with_many_points_is_the_integral(name):
+    rows, *point, lam = _events(name, 1)
+    deviance, _ = _quadrature(40)(rows, *point, lam)
+    np.testing.assert_allclose(deviance, twins.marginal_deviance(*rows, *point, lam[0, 0]), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_curvatures_say_how_the_modes_move(name):
+    """du/d(β, ψ) = −H⁻¹ cross, against modes found at parameters a little apart."""
+    rows, beta, extra, lam = _events(name, 2)
+    p, m = 3, 3 + len(extra)
+
+    def modes(point):
+        u = np.zeros((5, 2))
+        slots = np.empty(5), np.empty((5, m + 4))
+        laplace.laplace(*rows, 0, 5, point[:p].copy(), point[p:].copy(), lam, u, *slots)
+        return u
+
+    curvature, cross, information = np.empty((5, 2, 2)), np.empty((5, 2, m)), np.empty((p, p))
+    point = np.append(beta, extra)
+    laplace.curvatures(*rows, 0, 5, beta, extra, lam, modes(point), curvature, cross, information)
+    moved = np.stack([(modes(point + e) - modes(point - e)) / 2e-5 for e in 1e-5 * np.eye(m)], axis=2)
+    np.testing.assert_allclose(-np.linalg.solve(curvature, cross), moved, atol=1e-8)
+    assert np.linalg.eigvalsh(information).min() > 0.0
 
 
 def test_an_extreme_linear_predictor_gives_a_finite_deviance():
-    data, beta, lam = _events(1)
-    deviance, slope, _ = _laplace(data, beta * 1e3, lam)
+    rows, beta, extra, lam = _events("logit", 1)
+    deviance, score = _laplace(rows, beta * 1e3, extra, lam)
     assert np.isfinite(deviance)
-    assert np.isfinite(slope).all()
+    assert np.isfinite(score).all()
+
+
+def test_a_slice_of_persons_gets_the_same_bits():
+    rows, beta, extra, lam = _events("logit", 2)
+    whole, parts = (np.empty(5), np.empty((5, 7))), (np.empty(5), np.empty((5, 7)))
+    laplace.laplace(*rows, 0, 5, beta, extra, lam, np.zeros((5, 2)), *whole)
+    for span in ((0, 2), (2, 3), (3, 5)):
+        laplace.laplace(*rows, *span, beta, extra, lam, np.zeros((5, 2)), *parts)
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_second_warm_up_has_nothing_to_compile_and_says_nothing():
@@ -168,6 +246,8 @@ def test_fits_of_every_kind_share_one_compiled_form_of_each_kernel(make_diary, c
     fit.tests(df="kenward-roger")
     analysis.glmm("y ~ x + (1 | person)", frame, offset="known")
     analysis.glmm("prop ~ period + (1 | herd)", cbpp, weights="size", agq=3)
+    analysis.glmm("incidence ~ period + (1 | herd)", cbpp, family="negative_binomial")
+    analysis.clmm("incidence ~ period + (1 | herd)", cbpp, agq=3)
     kernels = (
         state.add_rows,
         state.centred,
@@ -178,7 +258,24 @@ def test_fits_of_every_kind_share_one_compiled_form_of_each_kernel(make_diary, c
         gaussian.curvature,
         information.trace_sums,
         information.excess_sums,
-        laplace.laplace_deviance,
-        laplace.quadrature_deviance,
+        laplace.laplace,
+        laplace.curvatures,
+        quadrature.quadrature,
+        rows.slopes_of_rows,
+        columns.products,
+        columns.mixed,
     )
     assert [len(kernel.signatures) for kernel in kernels] == [1] * len(kernels)
+
+
+def test_compiled_copies_of_other_sources_are_forgotten(tmp_path):
+    forget = compiled_module._forget_stale.__wrapped__
+    copy, stamp = tmp_path / "laplace.laplace-1.py311.nbi", tmp_path / "sources.sha256"
+    copy.write_text("old")
+    stamp.write_text("of other sources")
+    forget(str(tmp_path))
+    assert not copy.exists()
+    copy.write_text("new")
+    forget(str(tmp_path))
+    assert copy.exists()
+    assert len(stamp.read_text()) == 64

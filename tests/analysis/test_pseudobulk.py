@@ -92,7 +92,9 @@ def reference(name: str, factors: dict[str, list[str]]) -> tuple[dict[str, Any],
         pytest.skip(f"no reference answers in {FOLDER} (set EMA_REFERENCE)")
     answer = json.loads(path.read_text())
     frame = pd.read_csv(FOLDER / answer["data"]["file"])
-    return answer["extras"], frame.assign(**{key: pd.Categorical(frame[key], levels) for key, levels in factors.items()})
+    return answer["extras"], frame.assign(
+        **{key: pd.Categorical(frame[key], levels) for key, levels in factors.items()}
+    )
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,12 @@ def test_splits_are_made_on_complete_rows_and_lags_before_rows_go(study):
         ),
         (
             lambda d: analysis.lmm(
+                "y ~ within(x) + z + (1 + within(x) || id)", d, residual=analysis.AR1("beep", within="id:day")
+            ),
+            {},
+        ),
+        (
+            lambda d: analysis.lmm(
                 "log(y.sum ** 2) ~ within(lag(`x raw`)) + lag(`x raw`) + C(arm) + np.exp(z) + (1 | arm:id)",
                 d, day="day", prompt="beep",
             ),
