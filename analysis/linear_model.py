@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import chdtrc
 
-from analysis import corrections, inference, intervals, prediction, variance
+from analysis import corrections, inference, intervals, new_groups, variance
 from analysis.errors import SpecError
 from analysis.factored import FactorFit
 from analysis.linear import LmmFit
@@ -81,7 +81,7 @@ class LinearModel(MultilevelModel):
         """
         rows, fit = self._rows(newdata, random=False), self.fit
         df = inference.satterthwaite_new_group(fit, rows.x, rows.z) if uncertainty else None
-        return prediction.new_group_gaussian(rows, fit.beta, fit.vcov, fit.g, fit.sigma, df)
+        return new_groups.gaussian(rows, fit.beta, fit.vcov, fit.g, fit.sigma, df)
 
     def latent_between(self, predictor: str, level: float = 0.95) -> corrections.LatentBetween:
         """Between and contextual effects of a reflective predictor's usual levels; see `corrections.latent_between`.

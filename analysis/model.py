@@ -290,7 +290,9 @@ class MultilevelModel:
     def _predictor_se(self, rows: prediction.Rows, modes: Sequence[Modes]) -> np.ndarray:
         if modes and isinstance(self.fit, FactorFit):
             return prediction.factors_se(rows, self.fit)
-        return prediction.linear_predictor_se(rows, self._predictor_covariance, modes[0] if modes else None, self.fit.g)
+        if modes and isinstance(self.fit, GlmmFit) and self.fit.factorised is not None:
+            return prediction.joint_se(rows, self.fit, modes)
+        return prediction.linear_predictor_se(rows, self._predictor_covariance, modes, self.fit.g)
 
     def _rows(self, newdata: pd.DataFrame | None, random: bool) -> prediction.Rows:
         if newdata is None:
