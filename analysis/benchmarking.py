@@ -152,6 +152,10 @@ def benchmark(
         raise SpecError(f"benchmark needs a fitted model, as of lmm() or glmm(), not {type(fit).__name__}.")
     if fit.family not in OUTCOMES:
         raise SpecError(f"benchmark is for the families {', '.join(OUTCOMES)}, not {fit.family!r}.")
+    if fit.residual_correlation is not None:
+        raise SpecError(
+            "benchmark takes rows as independent given their group; fit without residual= (serial correlation)."
+        )
     if not isinstance(level, (int, float)) or not 0.0 < level < 1.0:
         raise SpecError(f"level={level!r} must lie between 0 and 1, as in 0.95.")
     if not isinstance(draws, int) or draws < 100:

@@ -139,6 +139,10 @@ def variance_components(
         raise SpecError(f"level={level!r} must lie between 0 and 1, as in 0.95.")
     if method not in ("profile", "wald"):
         raise SpecError(f"method={method!r} must be 'profile' or 'wald'.")
+    if means is not None and fit.residual_correlation is not None:
+        raise SpecError(
+            "means= takes rows as independent given their levels; fit without residual= (serial correlation)."
+        )
     variances = _intercepts(fit)
     residual = float(fit._residual_variance)
     total = sum(variances.values()) + residual

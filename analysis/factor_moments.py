@@ -95,15 +95,21 @@ def inner_rows(design: Design) -> InnerRows:
 def factor_moments(design: Design) -> FactorMoments:
     """The cross-products of a design's rows. Raises DesignError as `inner_rows`, and where they would not fit memory."""
     rows = inner_rows(design)
-    ww = rows.w.T @ rows.w
-    refuse_dependence(ww[:-1, :-1], design.fixed_names)
-    plan = make_plan(design.factors, rows.w.shape[1])
+    refuse_dependence((rows.w.T @ rows.w)[:-1, :-1], design.fixed_names)
+    return moments_of(rows.inner, make_plan(design.factors, rows.w.shape[1]), rows.z, rows.w)
+
+
+def moments_of(inner: Inner, plan: Plan, z: np.ndarray, w: np.ndarray) -> FactorMoments:
+    """The cross-products of rows z (n, q), w (n, p + 1) = [X y] at the places of the plan."""
+    ww = w.T @ w
     blocks = np.zeros(int(plan.layout.ptr[-1]))
     kept = np.zeros((plan.kept + len(ww), plan.kept + len(ww)))
-    cross_products(plan.layout, plan.rows, rows.z, rows.w, np.ones(design.n_obs), blocks, kept)
+    z, w = np.ascontiguousarray(z), np.ascontiguousarray(w)
+    cross_products(plan.layout, plan.rows, z, w, np.ones(len(z)), blocks, kept)
     kept[plan.kept :, plan.kept :] = ww
-    lower = np.tril(kept, -1)
-    return FactorMoments(**vars(rows.inner), plan=plan, blocks=blocks, kept=np.tril(kept) + lower.T)
+    kept = np.tril(kept) + np.tril(kept, -1).T
+    fields = {name: getattr(inner, name) for name in Inner.__dataclass_fields__}
+    return FactorMoments(**fields, plan=plan, blocks=blocks, kept=kept)
 
 
 def inner_columns(

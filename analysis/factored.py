@@ -47,7 +47,7 @@ def fit_factors(moments: FactorMoments, reml: bool = True, start: np.ndarray | N
     structure = moments.structure
 
     def fitted(theta: np.ndarray) -> FactorFit:
-        near = _scored(criterion, theta)
+        near = near_optimum(criterion, theta)
         end = minimise_factor(criterion, near, structure, second=criterion.hessian, enough=NEAR)
         return factor_fit_at(criterion, end)
 
@@ -68,7 +68,7 @@ def factor_fit_at(criterion: BlockCriterion, minimum: Minimum) -> FactorFit:
     return FactorFit(**estimates(criterion.moments, criterion.reml, minimum, best), profile=best)
 
 
-def _scored(criterion: BlockCriterion, theta: np.ndarray) -> np.ndarray:
+def near_optimum(criterion: BlockCriterion, theta: np.ndarray) -> np.ndarray:
     """θ after scoring steps with the average information: near the optimum, or on the way to a boundary.
 
     Each costs little more than an evaluation; the exact Hessian, which the proof needs, costs 2m. A step takes no more than

@@ -110,15 +110,18 @@ class GeneralisedModel(MultilevelModel):
             )
 
     def to_r(self) -> str:
-        """The same model as R code: for lme4, or for glmmTMB where it is negative binomial."""
-        extra = f", weights = {self.weights}" if self.weights else ""
-        if self.family == "negative_binomial":
-            shift = f" + offset({self.offset})" if self.offset else ""
-            call = f"glmmTMB({{}}{shift}, data = frame, family = nbinom2)"
-            return r_code(self.design, weights=None, offset=self.offset, call=call, package="glmmTMB")
-        extra += f", offset = {self.offset}" if self.offset else ""
-        family = {"binomial": "binomial", "poisson": "poisson"}[self.family]
+        """The same model as R code: for lme4, or for glmmTMB where lme4's Laplace approximation is another one.
+
+        lme4 takes the expected curvature, glmmTMB the observed one, as here; only with a canonical link are they the same.
+        """
+        weights = f", weights = {self.weights}" if self.weights else ""
+        family = {"binomial": "binomial", "poisson": "poisson", "negative_binomial": "nbinom2"}[self.family]
         if self.link in ("probit", "cloglog"):
             family += f'(link = "{self.link}")'
-        call = f"glmer({{}}, data = frame, family = {family}{extra}, nAGQ = {self.fit.agq})"
+        if self.family == "negative_binomial" or (self.link in ("probit", "cloglog") and self.fit.agq == 1):
+            shift = f" + offset({self.offset})" if self.offset else ""
+            call = f"glmmTMB({{}}{shift}, data = frame, family = {family}{weights})"
+            return r_code(self.design, weights=self.weights, offset=self.offset, call=call, package="glmmTMB")
+        shift = f", offset = {self.offset}" if self.offset else ""
+        call = f"glmer({{}}, data = frame, family = {family}{weights}{shift}, nAGQ = {self.fit.agq})"
         return r_code(self.design, weights=self.weights, offset=self.offset, call=call)

@@ -15,6 +15,7 @@ from analysis.factored import FactorFit
 from analysis.linear import LmmFit
 from analysis.model import MultilevelModel
 from analysis.r_code import nlme_code, r_code
+from analysis.serial_factors import FactorSerialFit
 from analysis.serial_fit import SerialFit, independence
 
 INTERVALS = ("wald", "profile", "bootstrap")
@@ -36,7 +37,7 @@ class LinearModel(MultilevelModel):
     @property
     def residual_correlation(self) -> float | None:
         """φ of AR1 or CAR1 residuals: their correlation one prompt, or one unit of time, apart."""
-        return self.fit.phi if isinstance(self.fit, SerialFit) else None
+        return self.fit.phi if isinstance(self.fit, (SerialFit, FactorSerialFit)) else None
 
     @property
     def estimator(self) -> str:
@@ -142,7 +143,7 @@ class LinearModel(MultilevelModel):
 
         For CAR1, where φ cannot be negative, p is up to twice what it need be. Raises SpecError for a fit without residual=.
         """
-        if not isinstance(self.fit, SerialFit):
+        if not isinstance(self.fit, (SerialFit, FactorSerialFit)):
             raise SpecError(
                 "serial_test needs a fit with serial residuals: lmm(…, residual=AR1('beep', within='id')) or CAR1(…)."
             )
@@ -151,7 +152,7 @@ class LinearModel(MultilevelModel):
 
     def to_r(self) -> str:
         """The same model as R code for lme4, or for nlme where residuals are serial."""
-        if isinstance(self.fit, SerialFit):
+        if isinstance(self.fit, (SerialFit, FactorSerialFit)):
             return nlme_code(self.design, self.fit.residual, self.fit.reml)
         call = f"lmer({{}}, data = frame, REML = {'TRUE' if self.fit.reml else 'FALSE'})"
         return r_code(self.design, weights=None, offset=None, call=call)

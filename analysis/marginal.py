@@ -16,7 +16,7 @@ from analysis.kernels.laplace import curvatures, laplace
 from analysis.kernels.quadrature import quadrature
 from analysis.responses import Responses
 
-ROWS_A_PART = 4096
+ROWS_A_PART = 16_384
 """Rows that are worth a thread of their own."""
 
 

@@ -20,6 +20,7 @@ from analysis.ordinal_model import OrdinalModel
 from analysis.responses import read_kind, read_link, responses
 from analysis.serial import AR1, CAR1, read_residual, series_of
 from analysis.serial_bins import bins_of, inner_rows
+from analysis.serial_factors import fit_serial_factors
 from analysis.serial_fit import fit_serial
 
 
@@ -54,10 +55,7 @@ def lmm(
     state = person_state(design)
     if design.several:
         if kind is not None:
-            raise SpecError(
-                f"residual={kind} is for models with one grouping factor, and the formula {formula!r} has "
-                f"{', '.join(factor.name for factor in design.several)}; keep {design.factor!r}, or leave residual out."
-            )
+            return LinearModel(design, state, fit_serial_factors(design, kind, reml))
         return LinearModel(design, state, fit_factors(factor_moments(design), reml))
     moments = gaussian_moments(state, design.fixed, design.random, design.blocks, design.raw[-1])
     if kind is None:

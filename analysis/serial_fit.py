@@ -17,6 +17,7 @@ from analysis.linear import FEW, Criterion, LmmFit, best_start, fit_at, fit_lmm,
 from analysis.optimize import Minimum, minimise, minimise_factor
 from analysis.serial import AR1, Residual
 from analysis.serial_bins import Bins, Weights, phi_of, weights_at, whiten, zeta_of
+from analysis.serial_factors import FactorSerialFit
 
 STEP = 1e-4
 """Step in ζ of the central difference of the exact gradient; truncation and rounding are near 1e-8."""
@@ -225,8 +226,10 @@ def _grid(bins: Bins) -> list[float]:
 # ---------------------------------------------------------------------- what a serial fit answers
 
 
-def independence(fit: SerialFit) -> float:
+def independence(fit: SerialFit | FactorSerialFit) -> float:
     """Twice the log-likelihood that φ adds to independent residuals."""
+    if isinstance(fit, FactorSerialFit):
+        return max(2.0 * fit.log_likelihood + fit.independent, 0.0)
     return max(2.0 * (fit.log_likelihood - fit_lmm(fit.bins.base, fit.reml).log_likelihood), 0.0)
 
 

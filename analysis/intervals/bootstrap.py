@@ -22,6 +22,7 @@ from analysis.intervals.parameters import Parameter
 from analysis.linear import Criterion, LinearFit, LmmFit, fit_at
 from analysis.moments import Moments
 from analysis.optimize import minimise, minimise_factor
+from analysis.serial_factors import FactorSerialFit
 from analysis.serial_fit import SerialFit, drawn, fit_serial
 
 ENOUGH = 1e-10
@@ -61,6 +62,10 @@ def _refits(fit: LinearFit, design: Design) -> Callable[[np.random.Generator], L
     if isinstance(fit, LmmFit):
         draw = Draw.of(fit)
         return lambda rng: _refit(fit, draw.moments(rng))
+    if isinstance(fit, FactorSerialFit):
+        raise SpecError(
+            "the bootstrap of serial residuals beside several grouping factors is not available; method='wald' is."
+        )
     assert isinstance(fit, FactorFit)
     rows = RowDraw.of(fit, design)
     return lambda rng: _refit_factors(fit, rows.moments(rng))

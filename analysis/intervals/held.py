@@ -117,7 +117,11 @@ def _sd_held(ml: LmmFit, term: int) -> Held:
 
 
 def _correlation_held(ml: LmmFit, one: int, other: int) -> Held:
-    """θ₂₁ = ρc, θ₂₂ = √(1 − ρ²)c of the two terms put first: linear in θ at a given ρ."""
+    """θ₂₁ = ρc, θ₂₂ = √(1 − ρ²)c of the two terms put first: linear in θ at a given ρ.
+
+    Where one of the two has no spread the deviance is the same at every ρ: it never rises above that.
+    """
+    ceiling = min(_sd_held(ml, one)(0.0), _sd_held(ml, other)(0.0))
     arranged = _arrange(ml, [one, other])
     criterion, structure = Criterion(arranged.moments, reml=False), ml.moments.structure
     across = place_of(structure, arranged.first + 1, arranged.first)
@@ -135,7 +139,7 @@ def _correlation_held(ml: LmmFit, one: int, other: int) -> Held:
             deviance, gradient = criterion(theta)
             return deviance, turn.T @ gradient, turn.T @ criterion.hessian(theta) @ turn
 
-        return _lowest(at, start, np.append(structure.lower[others], 0.0))
+        return min(_lowest(at, start, np.append(structure.lower[others], 0.0)), ceiling)
 
     return held
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.blocks import BlockCriterion
-from analysis.covariance import canonical
+from analysis.covariance import SINGULAR, canonical
 from analysis.factored import FactorFit
 from analysis.intervals.held import ENOUGH, Held
 from analysis.intervals.parameters import Parameter, place_of
@@ -21,6 +21,7 @@ from analysis.optimize import Objective, differentiate, minimise
 
 NEAR = 0.05
 """A Hessian serves for points within this share of the coordinates that it was taken at."""
+LIFTED = 0.3
 
 
 def held_at(ml: FactorFit, parameter: Parameter) -> Held:
@@ -89,7 +90,11 @@ def _sd_held(ml: FactorFit, term: int) -> Held:
 
 
 def _correlation_held(ml: FactorFit, one: int, other: int) -> Held:
-    """θ₂₁ = ρc, θ₂₂ = √(1 − ρ²)c of the two terms put first: linear in θ at a given ρ."""
+    """θ₂₁ = ρc, θ₂₂ = √(1 − ρ²)c of the two terms put first: linear in θ at a given ρ.
+
+    Where one of the two has no spread the deviance is the same at every ρ: it never rises above that.
+    """
+    ceiling = min(_sd_held(ml, one)(0.0), _sd_held(ml, other)(0.0))
     arranged = _Arranged.of(ml, [one, other])
     structure = ml.moments.structure
     across = place_of(structure, arranged.first + 1, arranged.first)
@@ -107,7 +112,7 @@ def _correlation_held(ml: FactorFit, one: int, other: int) -> Held:
             deviance, gradient, _ = arranged.at(turn @ point, None)
             return deviance, turn.T @ gradient
 
-        return lowest(at)
+        return min(lowest(at), ceiling)
 
     return held
 
@@ -159,15 +164,24 @@ class _Arranged:
 
 
 class _Lowest:
-    """The minimum of one objective after another, each from where the last one was found, with its Hessian while it serves."""
+    """The minimum of one objective after another, each from where the last one was found, with its Hessian while it serves.
+
+    Where that lies on the boundary, which may hold more than one, also from the first start and from spreads all above LIFTED.
+    """
 
     def __init__(self, start: np.ndarray, lower: np.ndarray) -> None:
+        self.first = start
         self.start = start
         self.lower = lower
         self._bent: tuple[np.ndarray, np.ndarray] | None = None
 
     def __call__(self, objective: Objective) -> float:
         found = minimise(objective, self.start, self.lower, self._second(objective), ENOUGH)
+        if (found.x <= self.lower + SINGULAR).any():
+            for start in (self.first, np.where(np.isfinite(self.lower), np.maximum(found.x, LIFTED), found.x)):
+                self._bent = None
+                other = minimise(objective, start, self.lower, self._second(objective), ENOUGH)
+                found = other if other.value < found.value else found
         self.start = found.x
         return found.value
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtri
 
+from analysis.errors import SpecError
 from analysis.factored import FactorFit, fit_factors
 from analysis.intervals import held, held_factors
 from analysis.intervals.held import Held
@@ -17,6 +18,7 @@ from analysis.intervals.serial_profile import WIDE, phi_held, serial_held, zeta_
 from analysis.linear import LinearFit, LmmFit, fit_lmm
 from analysis.serial import AR1
 from analysis.serial_bins import phi_of
+from analysis.serial_factors import FactorSerialFit
 from analysis.serial_fit import SerialFit, fit_serial
 
 CLOSE = 1e-5
@@ -42,6 +44,10 @@ def _by_ml(fit: LinearFit) -> LinearFit:
         return fit_serial(fit.bins, reml=False)
     if isinstance(fit, LmmFit):
         return fit_lmm(fit.moments, reml=False, start=fit)
+    if isinstance(fit, FactorSerialFit):
+        raise SpecError(
+            "profile intervals of serial residuals beside several grouping factors are not available; method='wald' is."
+        )
     assert isinstance(fit, FactorFit)
     return fit_factors(fit.moments, reml=False, start=fit.theta)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.kernels.compiled import compiled
 from analysis.kernels.modes import add_random, factor_curvature, find_mode, linear_parts, solve_with
-from analysis.kernels.rows import dot, expand_rows
+from analysis.kernels.rows import dot, expand_rows, total_of
 
 
 @compiled
@@ -63,9 +63,7 @@ def laplace(
         expand_rows(family, own_y, own_size, extra, n, eta, rows, scratch)
         slope, weight, third = rows[1], rows[2], rows[3]
         factor_curvature(weight, v, n, chol, scratch[0])
-        total = 0.0
-        for j in range(n):
-            total -= 2.0 * rows[0, j]
+        total = -2.0 * total_of(rows[0], n)
         for a in range(q):
             total += u[i, a] * u[i, a] + 2.0 * np.log(chol[a, a])
             unit[:] = 0.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.kernels.compiled import compiled
-from analysis.kernels.rows import dot, slopes_of_rows
+from analysis.kernels.rows import dot, slopes_of_rows, total_of
 
 MOST_STEPS = 200
 SETTLED = 1e-12
@@ -161,9 +161,7 @@ def _climb(
     """The log density at u; its slope into score, its curvature's factor into chol."""
     add_random(fixed, v, u, n, eta)
     slopes_of_rows(family, y, size, extra, n, eta, rows, scratch)
-    total = 0.0
-    for j in range(n):
-        total += rows[0, j]
+    total = total_of(rows[0], n)
     for a in range(len(u)):
         total -= 0.5 * u[a] * u[a]
         score[a] = dot(v[a], rows[1], n) - u[a]

@@ -11,7 +11,7 @@ import numpy as np
 from analysis.kernels.compiled import compiled
 from analysis.kernels.laplace import longest
 from analysis.kernels.modes import add_random, find_mode, linear_parts
-from analysis.kernels.rows import dot, expand_rows, slopes_of_rows
+from analysis.kernels.rows import dot, expand_rows, first_of_rows, total_of
 
 
 @compiled
@@ -42,11 +42,11 @@ def quadrature(
     m = p + r + 1
     most = longest(starts, first, last)
     fixed, eta, w_v, third_vv = np.empty(most), np.empty(most), np.empty(most), np.empty(most)
-    pulled, pulled_at = np.empty(most), np.empty(most)
+    pulled = np.empty(most)
     v, rows, scratch = np.empty((1, most)), np.empty((12, most)), np.empty((2, most))
     slopes = np.empty((k, most))
     chol, small, at = np.zeros((1, 1)), np.empty((3, 1)), np.empty(1)
-    logs, pull, own_extra = np.empty(k), np.empty(k), np.empty((k, r))
+    logs, z_slope, own_extra = np.empty(k), np.empty(k), np.empty((k, r))
     d_mode, d_curvature = np.empty(m), np.empty(m)
     for i in range(first, last):
         start, n = starts[i], starts[i + 1] - starts[i]
@@ -89,46 +89,41 @@ def quadrature(
         for a in range(k):
             at[0] = mode + width * nodes[a]
             add_random(fixed, v, at, n, eta)
+            own = slopes[a]
             if r > 0:
                 expand_rows(family, own_y, own_size, extra, n, eta, rows, scratch)
+                own[:n] = rows[1, :n]
                 own_extra[a] = 0.0
                 for j in range(n):
                     for e in (4, 8):
                         if rows[e, j] >= 0.0:
                             own_extra[a, int(rows[e, j])] += rows[e + 1, j]
             else:
-                slopes_of_rows(family, own_y, own_size, extra, n, eta, rows, scratch)
-            total = 0.0
-            for j in range(n):
-                total += rows[0, j]
-            logs[a] = log_weights[a] + total - 0.5 * at[0] * at[0]
-            slopes[a, :n] = rows[1, :n]
-            pull[a] = dot(along, rows[1], n) - at[0]
+                first_of_rows(family, own_y, own_size, extra, n, eta, rows[0], own, rows, scratch)
+            z_slope[a] = dot(own_z, own, n)
+            logs[a] = log_weights[a] + total_of(rows[0], n) - 0.5 * at[0] * at[0]
         top = logs.max()
         mass = 0.0
         for a in range(k):
             mass += np.exp(logs[a] - top)
         deviance[i] = -2.0 * (top + np.log(mass) + np.log(width) - 0.5 * np.log(2.0 * np.pi))
         pulled[:n] = 0.0
-        pulled_at[:n] = 0.0
         moved, stretched = 0.0, 0.0
         score = scores[i]
         score[:] = 0.0
         for a in range(k):
             share = np.exp(logs[a] - top) / mass
-            by = share * (mode + width * nodes[a])
-            own = slopes[a]
+            place, own = mode + width * nodes[a], slopes[a]
             for j in range(n):
                 pulled[j] += share * own[j]
-            for j in range(n):
-                pulled_at[j] += by * own[j]
-            moved += share * pull[a]
-            stretched += share * pull[a] * nodes[a]
+            pull = lam[0, 0] * z_slope[a] - place
+            moved += share * pull
+            stretched += share * pull * nodes[a]
+            score[p + r] -= 2.0 * share * place * z_slope[a]
             for c in range(r):
                 score[p + c] -= 2.0 * share * own_extra[a, c]
         for c in range(p):
             score[c] = -2.0 * dot(x[c, start : start + n], pulled, n)
-        score[p + r] = -2.0 * dot(own_z, pulled_at, n)
         for c in range(m):
             grown = d_curvature[c] / curvature
             score[c] += grown - 2.0 * (moved * d_mode[c] - 0.5 * width * stretched * grown)

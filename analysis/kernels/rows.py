@@ -54,6 +54,26 @@ def dot(x: np.ndarray, y: np.ndarray, n: int) -> float:
 
 
 @compiled
+def total_of(x: np.ndarray, n: int) -> float:
+    """Σ x over the first n, in eight sums side by side."""
+    a, b, c, d, e, f, g, h = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    whole = n - n % LANES
+    for j in range(0, whole, LANES):
+        a += x[j]
+        b += x[j + 1]
+        c += x[j + 2]
+        d += x[j + 3]
+        e += x[j + 4]
+        f += x[j + 5]
+        g += x[j + 6]
+        h += x[j + 7]
+    total = ((a + b) + (c + d)) + ((e + f) + (g + h))
+    for j in range(whole, n):
+        total += x[j]
+    return total
+
+
+@compiled
 def exp_of_minus_size(eta: np.ndarray, n: int, out: np.ndarray, scratch: np.ndarray) -> None:
     """e^−|η| into out: 2^k e^r with |r| ≤ ½ log 2 (Cody & Waite), to rounding."""
     bits = scratch.view(np.int64)
@@ -89,6 +109,34 @@ def logistic_value(y: np.ndarray, size: np.ndarray, eta: np.ndarray, n: int, e: 
         out[j] = y[j] * eta[j] - max(eta[j], 0.0) - out[j]
     for j in range(n):
         out[j] *= size[j]
+
+
+@compiled
+def first_of_rows(
+    family: int,
+    y: np.ndarray,
+    size: np.ndarray,
+    extra: np.ndarray,
+    n: int,
+    eta: np.ndarray,
+    value: np.ndarray,
+    first: np.ndarray,
+    rows: np.ndarray,
+    scratch: np.ndarray,
+) -> None:
+    """ℓ and ∂ℓ/∂η of n rows whose family has no parameter of its own; rows (3, n) is overwritten."""
+    if family != BINOMIAL_LOGIT:
+        slopes_of_rows(family, y, size, extra, n, eta, rows, scratch)
+        value[:n] = rows[0, :n]
+        first[:n] = rows[1, :n]
+        return
+    e = scratch[0]
+    exp_of_minus_size(eta, n, e, scratch[1])
+    logistic_value(y, size, eta, n, e, value)
+    for j in range(n):
+        first[j] = (1.0 if eta[j] >= 0.0 else e[j]) / (1.0 + e[j])
+    for j in range(n):
+        first[j] = size[j] * (y[j] - first[j])
 
 
 @compiled

@@ -18,7 +18,7 @@ def compile_note() -> str | None:
     waiting = [name for name, kernel, _ in _kernels() if not _is_cached(kernel)]
     if not waiting:
         return None
-    return f"compiling {len(waiting)} numba kernels (once on this machine, about a quarter of a minute)…"
+    return f"compiling {len(waiting)} numba kernels (once on this machine, about half a minute)…"
 
 
 def warm_up(progress: Say | None = None) -> None:

@@ -152,7 +152,7 @@ def test_events_of_one_row_per_person_are_a_result_with_a_message():
     rng = np.random.default_rng(1)
     frame = pd.DataFrame({"person": np.arange(60), "x": rng.normal(size=60), "y": rng.integers(0, 2, 60)})
     fit = analysis.glmm(PLAIN, frame)
-    assert any("one row" in message for message in fit.messages)
+    assert any("one 0/1 answer" in message for message in fit.messages)
 
 
 @pytest.mark.parametrize("index", [lambda n: pd.RangeIndex(n), lambda n: pd.RangeIndex(5, 5 + 3 * n, 3)])

@@ -14,7 +14,7 @@ from scipy.stats import binom, poisson
 
 import analysis
 from analysis.errors import SpecError
-from analysis.standings import count_limits
+from analysis.standings import _predicted, count_limits, group_rows
 
 DRAWING = 0.01
 """Share by which stratified draws may miss a limit or probability: a thousand strata have steps of 0.1 %, their
@@ -65,6 +65,15 @@ def test_limits_of_the_ratio_are_those_of_the_groups_effect_carried_through_the_
         wanted = pd.Series(expit(eta + end)).groupby(deaths["hospital"]).sum() / table["expected"]
         np.testing.assert_allclose(table[name], wanted, rtol=DRAWING)
     np.testing.assert_allclose(table["probability_above"], ndtr(mode / sd), atol=DRAWING)
+
+
+def test_predicted_curves_are_the_sums_over_rows(fit: Any) -> None:
+    rows = group_rows(fit, 0)
+    effects = np.random.default_rng(1).normal(rows.modes, 0.7, (50, *rows.modes.shape))
+    direct = [
+        np.bincount(rows.code, expit(rows.eta + np.einsum("nq,nq->n", rows.z, effect[rows.code]))) for effect in effects
+    ]
+    np.testing.assert_allclose(_predicted(fit, rows, effects), direct, rtol=1e-9)
 
 
 def test_the_error_of_the_fixed_effects_widens_the_limits_by_hendersons_formula(make_diary: Any) -> None:

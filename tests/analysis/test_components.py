@@ -242,6 +242,15 @@ def test_wrong_numbers_are_refused_in_words() -> None:
         analysis.variance_components(fit, method="exact")
 
 
+def test_serially_correlated_rows_have_components_but_no_simple_mean(make_diary: Any) -> None:
+    fit = analysis.lmm("y ~ 1 + (1 | person)", make_diary(), residual=analysis.AR1("day", within="person"))
+    assert analysis.variance_components(fit).table["share"].sum() == pytest.approx(1.0)
+    with pytest.raises(SpecError, match="serial correlation"):
+        analysis.variance_components(fit, {"residual": 5})
+    with pytest.raises(SpecError, match="serial correlation"):
+        analysis.benchmark(fit)
+
+
 def test_wrong_scales_are_refused_in_words(scale: pd.DataFrame) -> None:
     with pytest.raises(SpecError, match="at least two items, not 1"):
         analysis.scale_reliability(scale, "person", ["item1"], "time")

@@ -85,13 +85,9 @@ def test_the_gradient_is_that_of_the_deviance_in_every_element_of_the_factor(for
     above, below = criterion.at_sigma(theta, -0.3 + step)[0], criterion.at_sigma(theta, -0.3 - step)[0]
     assert along == pytest.approx((above - below) / (2 * step), rel=1e-5)
     lam = s.lam(theta)
-    for (
-        block
-    ) in s.slices():  # the whole of the slope, not the lower part alone: ΛQ has the deviance of Λ for Q orthogonal
-        turned = np.zeros_like(lam)
-        turned[block, block] = lam[block, block]
-        skew = slope.T @ turned - turned.T @ slope
-        assert np.abs(skew).max() <= ROUNDING * max(1.0, np.abs(slope).max() * np.abs(lam).max())
+    for block in s.slices():  # all of the slope, not its lower part alone: ΛQ has the deviance of Λ for Q orthogonal
+        turning = slope[block, block].T @ lam[block, block]
+        np.testing.assert_allclose(turning, turning.T, atol=ROUNDING * max(1.0, np.abs(turning).max()))
     slopes = [
         (criterion.at_sigma(theta + step * e, -0.3)[0] - criterion.at_sigma(theta - step * e, -0.3)[0]) / (2 * step)
         for e in np.eye(len(theta))
@@ -169,7 +165,7 @@ def test_other_right_hand_sides_take_their_places_and_no_others():
     np.testing.assert_array_equal(m.matrix().toarray(), whole)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.integers(0, 10_000), st.sampled_from(FORMULAS), st.integers(60, 200))
 def test_on_any_rows_the_criterion_is_the_dense_likelihood(seed, formula, rows):
     frame = made(seed, rows)
@@ -192,14 +188,14 @@ def test_on_any_rows_the_criterion_is_the_dense_likelihood(seed, formula, rows):
 
 
 @pytest.mark.parametrize(
-    ("formula", "other"),
+    ("formula", "other", "same"),
     [
-        ("y ~ x + (1 + x | a) + (1 | c)", "y ~ x + (1 | c) + (x | a)"),
-        ("y ~ x + (1 | s / a / b)", "y ~ x + (1 | b) + (1 | s) + (1 | a)"),
-        ("y ~ x + (1 | a) + (1 | c) + (1 | a:c)", "y ~ x + (1 | c:a) + (1 | c) + (1 | a)"),
+        ("y ~ x + (1 + x | a) + (1 | c)", "y ~ x + (1 | c) + (x | a)", {}),
+        ("y ~ x + (1 | s / a / b)", "y ~ x + (1 | b) + (1 | s) + (1 | a)", {"s:a": "a", "s:a:b": "b"}),
+        ("y ~ x + (1 | a) + (1 | c) + (1 | a:c)", "y ~ x + (1 | c:a) + (1 | c) + (1 | a)", {"a:c": "c:a"}),
     ],
 )
-def test_the_order_of_rows_and_of_the_formula_s_brackets_does_not_matter(formula, other):
+def test_the_order_of_rows_and_of_the_formula_s_brackets_does_not_matter(formula, other, same):
     frame = made(2, 200)
     fit = analysis.lmm(formula, frame)
     turned = analysis.lmm(other, frame.sample(frac=1.0, random_state=1))
@@ -208,12 +204,7 @@ def test_the_order_of_rows_and_of_the_formula_s_brackets_does_not_matter(formula
     for df in ("satterthwaite", "kenward-roger"):
         np.testing.assert_allclose(turned.tests(df=df)["df"], fit.tests(df=df)["df"], rtol=1e-5)
     for name in fit.random:
-        mine = next(
-            key
-            for key in turned.random
-            if set(key.split(":")[-1:]) == set(name.split(":")[-1:])
-            or sorted(key.split(":")) == sorted(name.split(":"))
-        )
+        mine = same.get(name, name)
         np.testing.assert_allclose(turned.random[mine], fit.random[name], rtol=1e-4, atol=1e-8)
     np.testing.assert_allclose(turned.predict().loc[frame.index], fit.predict(), atol=1e-5)
 
@@ -296,4 +287,4 @@ def test_the_reported_hessian_is_that_of_the_deviance():
     fit = analysis.lmm("y ~ x + (1 + x | a) + (1 | c)", made(10))
     criterion = BlockCriterion(fit.fit.moments, reml=True)
     own = differentiate(criterion, fit.fit.theta)
-    np.testing.assert_allclose(fit.fit.minimum.hessian, own, rtol=1e-5, atol=1e-5 * np.abs(own).max())
+    np.testing.assert_allclose(fit.fit.hessian, own, rtol=1e-5, atol=1e-5 * np.abs(own).max())

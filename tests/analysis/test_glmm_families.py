@@ -7,9 +7,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import ndtr
 
 import analysis
-from analysis.marginal import Marginal, natural
+from analysis import marginal as marginal_room
+from analysis.marginal import Marginal, natural, natural_slope, unbounded
 from analysis.optimize import differentiate
 
 DEVIANCE = 1e-6  # half of what the R packages' own stopping rules leave
@@ -80,8 +82,6 @@ def test_the_joint_covariance_is_the_inverse_hessian_in_the_natural_parameters(n
     marginal = Marginal(fit.data, fit.agq)
 
     def objective(point):
-        from analysis.marginal import natural_slope, unbounded
-
         phi = unbounded(fit.data.family, point[p : p + r])
         value, gradient = marginal(np.concatenate([point[:p], phi, point[p + r :]]))
         gradient = gradient.copy()
@@ -124,8 +124,6 @@ def test_a_count_of_own_spread_per_row_is_allowed(frame):
 
 
 def test_predictions_are_on_each_links_scale(frame):
-    from scipy.special import ndtr
-
     curves = {"probit": ndtr, "cloglog": lambda eta: -np.expm1(-np.exp(eta)), "log": np.exp}
     for name, link in (("probit_slope", "probit"), ("cloglog_slope", "cloglog"), ("negative_binomial", "log")):
         fit = _fit(name, frame)
@@ -166,6 +164,10 @@ def test_shares_of_variance_use_the_links_own_residual(frame):
             "glmmTMB(spread ~ x + t + (1 | g) + offset(log_exposure), data = frame, family = nbinom2)",
         ),
         ("probit_agq", 'glmer(yes ~ x + t + (1 | g), data = frame, family = binomial(link = "probit"), nAGQ = 7)'),
+        (
+            "cloglog_slope",
+            'glmmTMB(share ~ x + t + (1 + x | g), data = frame, family = binomial(link = "cloglog"), weights = size)',
+        ),
         ("ordinal_probit_agq", 'clmm(rating ~ x + t + (1 | g), data = frame, link = "probit", nAGQ = 9)'),
     ],
 )
@@ -184,6 +186,16 @@ def test_a_summary_names_the_family_and_its_own_parameters(frame):
     text = str(_fit("ordinal_logit_slope", frame).summary())
     assert text.startswith("Cumulative logit mixed model")
     assert "1|2 −1.76 (SE 0.26)" in text
+
+
+def test_the_same_data_give_the_same_bits_on_any_number_of_cores(frame, monkeypatch):
+    """Persons' sums go to places of their own and are added in order, whoever worked them out."""
+    monkeypatch.setattr(marginal_room, "ROWS_A_PART", 60)
+    several = _fit("probit_slope", frame)
+    monkeypatch.setattr(marginal_room, "each", lambda work, parts: [work(part) for part in range(parts)])
+    alone = _fit("probit_slope", frame)
+    assert alone.log_likelihood == several.log_likelihood
+    np.testing.assert_array_equal(alone.fit.inner_covariance, several.fit.inner_covariance)
 
 
 def test_pictures_of_other_families_are_refused_in_words(frame):

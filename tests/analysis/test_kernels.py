@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import analysis
+import analysis.kernels.compiled as compiled_module
 from analysis.covariance import Structure
 from analysis.kernels import (
     columns,
@@ -265,3 +266,16 @@ def test_fits_of_every_kind_share_one_compiled_form_of_each_kernel(make_diary, c
         columns.mixed,
     )
     assert [len(kernel.signatures) for kernel in kernels] == [1] * len(kernels)
+
+
+def test_compiled_copies_of_other_sources_are_forgotten(tmp_path):
+    forget = compiled_module._forget_stale.__wrapped__
+    copy, stamp = tmp_path / "laplace.laplace-1.py311.nbi", tmp_path / "sources.sha256"
+    copy.write_text("old")
+    stamp.write_text("of other sources")
+    forget(str(tmp_path))
+    assert not copy.exists()
+    copy.write_text("new")
+    forget(str(tmp_path))
+    assert copy.exists()
+    assert len(stamp.read_text()) == 64

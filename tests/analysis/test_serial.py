@@ -425,8 +425,6 @@ def test_series_of_one_row_each_are_refused():
 def test_another_kind_of_residual_is_refused_with_what_would_do():
     with pytest.raises(analysis.SpecError, match=r"residual='ar1' must be AR1\('beep', within='id'\).*CAR1.*or None"):
         analysis.lmm(PLAIN, diary(), residual="ar1")  # type: ignore[arg-type]
-    with pytest.raises(analysis.SpecError, match=r"one grouping factor, and the formula .* has id, id:part; keep 'id'"):
-        analysis.lmm("y ~ x + (1 | id/part)", diary(), residual=residual("AR1"))
     split = analysis.lmm("y ~ within(x) + between(x) + (1 | id)", diary(), residual=residual("AR1"))
     with pytest.raises(analysis.SpecError, match="latent_between is for independent residuals"):
         split.latent_between("x")
