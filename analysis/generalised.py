@@ -13,13 +13,13 @@ import numpy as np
 from scipy.special import logit, ndtri
 
 from analysis.blocks import Factorised, by_factor, joined, level_covariances
-from analysis.elimination import make_plan
+from analysis.elimination import Plan, make_plan
 from analysis.errors import SpecError
 from analysis.factors import Factor
 from analysis.joint_modes import JointModes
 from analysis.kernels import families
 from analysis.marginal import Marginal, natural, natural_slope, unbounded
-from analysis.optimize import Minimum, Objective, descend, differentiate, minimise_factor
+from analysis.optimize import Minimum, Objective, Updated, descend, differentiate, minimise, minimise_factor
 from analysis.responses import Responses
 from analysis.scoring import approach
 from analysis.separation import runs_away
@@ -28,6 +28,8 @@ SAME = 1e-7
 """A Hessian by differences is as good for a point so near: its own error is as large."""
 TINY = 1e-4
 """A variance parameter that ends below this starts its last search at zero."""
+NEAR = 1e-10
+"""A Newton decrement that is left to the last search."""
 LOGISTIC = (families.BINOMIAL_LOGIT, families.ORDINAL_LOGIT)
 LARGE_SIZE = 1e4
 """A negative binomial's κ beyond this is compared with the Poisson model, its limit."""
@@ -42,6 +44,19 @@ class LevelModes:
     u: np.ndarray
     inverse: np.ndarray
     shift: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Where to begin: a point (β*, φ, θ), about the deviance's Hessian there, and the plan of several factors."""
+
+    point: np.ndarray
+    curvature: np.ndarray
+    plan: Plan | None
+
+    def without(self, k: int) -> Known:
+        """The same with one coordinate less."""
+        return Known(np.delete(self.point, k), np.delete(np.delete(self.curvature, k, 0), k, 1), self.plan)
 
 
 @dataclass(frozen=True)
@@ -80,11 +95,40 @@ class GlmmFit:
         """(p, p) the fixed effects' covariance."""
         return np.asarray(self.joint[: len(self.beta), : len(self.beta)])
 
+    @property
+    def plan(self) -> Plan | None:
+        """How several grouping factors are eliminated."""
+        return None if self.factorised is None else self.factorised.plan
 
-def fit_glmm(data: Responses, agq: int = 1, several: Sequence[Factor] = ()) -> GlmmFit:
+    @property
+    def without_size(self) -> bool:
+        """Is this a negative binomial model at its limit, Poisson's?"""
+        return self.data.n_extra < len(self.extra)
+
+
+def deviance_of(data: Responses, agq: int, plan: Plan | None) -> Marginal | JointModes:
+    """The marginal deviance as a function of (β*, φ, θ), with gradient; plan where there are several grouping factors."""
+    return Marginal(data, agq) if plan is None else JointModes(data, plan)
+
+
+def with_size_parameter(data: Responses) -> Responses:
+    """The negative binomial model's rows from those of its Poisson limit."""
+    p = data.n_fixed
+    joint = np.eye(p + 1)
+    joint[:p, :p] = data.joint_map
+    return replace(data, family=families.NEGATIVE_BINOMIAL, n_extra=1, joint_map=joint)
+
+
+def fit_glmm(
+    data: Responses,
+    agq: int = 1,
+    several: Sequence[Factor] = (),
+    known: Known | None = None,
+) -> GlmmFit:
     """Fit by Laplace (agq=1) or with agq quadrature points per person, which needs a single factor and random effect.
 
     several : the grouping factors where there is more than one
+    known : what a fit of the same rows with another outcome tells
     A fit that did not converge is returned with `converged` False and, without a Hessian to trust, NaN in `joint`.
     """
     if isinstance(agq, bool) or not isinstance(agq, (int, np.integer)) or agq < 1:
@@ -97,9 +141,9 @@ def fit_glmm(data: Responses, agq: int = 1, several: Sequence[Factor] = ()) -> G
         )
     first = data.n_fixed + data.n_extra
     if several:
-        return _fit_several(data, several, first)
+        return _fit_several(data, several, first, known)
     marginal = Marginal(data, int(agq))
-    near = _upright(data, approach(marginal, start(data)), first)
+    near = _upright(data, approach(marginal, start(data) if known is None else known.point), first)
     if data.family == families.NEGATIVE_BINOMIAL and near[first - 1] > np.log(LARGE_SIZE):
         limit = _without_overdispersion(data, int(agq), float(marginal.at(near).value))
         if limit is not None:
@@ -111,15 +155,22 @@ def fit_glmm(data: Responses, agq: int = 1, several: Sequence[Factor] = ()) -> G
     return _finished(data, minimum, int(agq), (LevelModes(marginal.modes, inverse, -inverse @ cross),), None)
 
 
-def _fit_several(data: Responses, several: Sequence[Factor], first: int) -> GlmmFit:
-    marginal = JointModes(data, make_plan(several, 0))
+def _fit_several(data: Responses, several: Sequence[Factor], first: int, known: Known | None) -> GlmmFit:
+    plan = make_plan(several, 0) if known is None or known.plan is None else known.plan
+    marginal = JointModes(data, plan)
     if data.family == families.NEGATIVE_BINOMIAL:
-        limit = fit_glmm(replace(data, family=families.POISSON, n_extra=0, joint_map=data.fixed_map), 1, several)
-    near = _upright(data, descend(marginal, start(data)), first)
+        poisson = replace(data, family=families.POISSON, n_extra=0, joint_map=data.fixed_map)
+        limit = fit_glmm(poisson, 1, several, None if known is None else known.without(data.n_fixed))
+    if known is None:
+        point = descend(marginal, start(data))
+    else:
+        nowhere = np.full(len(known.point), -np.inf)
+        point = minimise(marginal, known.point, nowhere, Updated(marginal, known.curvature), NEAR).x
+    near = _upright(data, point, first)
     minimum = minimise_factor(marginal, near, data.structure, before=first, second=_Differentiated(marginal))
     if data.family == families.NEGATIVE_BINOMIAL and not minimum.value < limit.minimum.value - 1e-6:
         return replace(limit, extra=np.array([np.inf]))
-    found, plan = marginal.modes(minimum.x), marginal.plan
+    found = marginal.modes(minimum.x)
     inverses = level_covariances(plan, *found.factorised.inverse(0))
     cross = marginal.cross(minimum.x)
     shifts = [np.empty_like(own) for own in cross]

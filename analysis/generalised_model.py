@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import inference, prediction
+from analysis import inference, new_groups
 from analysis.errors import SpecError
 from analysis.generalised import GlmmFit
 from analysis.links import LINKS
@@ -87,13 +87,17 @@ class GeneralisedModel(MultilevelModel):
 
     def predict_new_group(self, newdata: pd.DataFrame, uncertainty: bool = False) -> pd.DataFrame:
         """The mean outcome in a group never seen: `sd_between` (link scale), `mean_marginal, sd_of_group_mean,
-        mean_at_zero_effect` and the group mean's quantiles `q025, q50, q975`."""
-        if uncertainty:
-            raise SpecError(
-                "predict_new_group(uncertainty=True) is not available yet; the estimates are taken as known."
-            )
-        rows = self._rows(newdata, random=False)
-        return prediction.new_group_mean(rows, self.fit.beta, self.fit.g, LINKS[self.link].mean)
+        mean_at_zero_effect` and the group mean's quantiles `q025, q50, q975`; for counts also `count_q025, count_q50,
+        count_q975`, the quantiles of one new count.
+
+        The quantiles take the estimates as known; with `uncertainty` they allow for the errors of all parameters, by the
+        approximation of `new_groups`. `newdata` holds the offset's column where the model has one.
+        """
+        rows, curve = self._rows(newdata, random=False), LINKS[self.link].mean
+        out = new_groups.group_mean(rows, self.fit, curve, uncertainty)
+        if self.family == "binomial":
+            return out
+        return pd.concat([out, new_groups.single_counts(rows, self.fit, curve, uncertainty)], axis=1)
 
     def plot_effects(self, terms: Any = None) -> Any:
         self._refuse_picture("plot_effects")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.special import chdtrc
 
-from analysis import corrections, inference, intervals, prediction, variance
+from analysis import corrections, inference, intervals, new_groups, variance
 from analysis.errors import SpecError
 from analysis.factored import FactorFit
 from analysis.linear import LmmFit
@@ -18,8 +17,6 @@ from analysis.r_code import nlme_code, r_code
 from analysis.serial_factors import FactorSerialFit
 from analysis.serial_fit import SerialFit, independence
 
-INTERVALS = ("wald", "profile", "bootstrap")
-
 
 @dataclass(frozen=True, repr=False)
 class LinearModel(MultilevelModel):
@@ -27,7 +24,6 @@ class LinearModel(MultilevelModel):
 
     fit: LmmFit | FactorFit
     family = "gaussian"
-    link = "identity"
     link = "identity"
 
     @property
@@ -59,48 +55,9 @@ class LinearModel(MultilevelModel):
     def _residual_variance(self) -> float:
         return self.fit.sigma**2
 
-    def confint(
-        self,
-        method: str = "wald",
-        parameters: Sequence[str] | None = None,
-        level: float = 0.95,
-        df: str | None = None,
-        replicates: int = 1000,
-        seed: int = 0,
-    ) -> pd.DataFrame:
-        """`lower`, `upper`; index: term, `sd_TERM|GROUP`, `cor_A.B|GROUP` (either order of A and B), `sigma`, `phi`.
-
-        "wald": fixed effects with the degrees of freedom of `tests`; SDs on the log scale, correlations and φ of AR1 on
-        Fisher's z, φ of CAR1 on the logit; NaN in a singular fit. "profile": by profile likelihood, a REML fit refitted by ML
-        first. "bootstrap": percentiles over `replicates` parametric draws with `seed`; `attrs["replicates"]` counts those
-        whose fit was sound. Raises SpecError.
-        """
-        if method not in INTERVALS:
-            raise SpecError(f"confint(method={method!r}) must be one of {', '.join(map(repr, INTERVALS))}.")
-        if not isinstance(level, (int, float)) or not 0.0 < level < 1.0:
-            raise SpecError(f"level={level!r} must lie between 0 and 1, as in 0.95.")
-        random, factors = self.design.random_names, self.design.factors
-        known = intervals.parameters(self.design.fixed_names, random, self.fit.moments.structure, factors)
-        known += intervals.serial_parameters(self.fit)
-        chosen = intervals.choose(known, parameters, random, factors)
-        wanted, names = [parameter for _, parameter in chosen], [name for name, _ in chosen]
-        sound = replicates
-        if method == "profile":
-            limits = intervals.profile_intervals(self.fit, wanted, level)
-        elif method == "bootstrap":
-            limits, sound = intervals.bootstrap_intervals(self.fit, self.design, wanted, level, replicates, seed)
-        else:
-            fixed = self.tests(df=df, level=level)[["lower", "upper"]].to_numpy()
-            limits = np.empty((len(wanted), 2))
-            spread = [k for k, parameter in enumerate(wanted) if parameter.kind != "fixed"]
-            limits[spread] = intervals.spread_intervals(self.fit, [wanted[k] for k in spread], level)
-            for k, parameter in enumerate(wanted):
-                if parameter.kind == "fixed":
-                    limits[k] = fixed[parameter.i]
-        table = pd.DataFrame(limits, columns=["lower", "upper"], index=pd.Index(names, name="parameter"))
-        if method == "bootstrap":
-            table.attrs["replicates"] = sound
-        return table
+    @property
+    def _beside(self) -> tuple[intervals.Beside, ...]:
+        return ("sigma", "phi") if isinstance(self.fit, SerialFit) else ("sigma",)
 
     def r2(self) -> pd.Series:
         """`marginal` and `conditional` R², then Rights and Sterba's: see `variance.nakagawa`, `variance.rights_sterba`.
@@ -124,7 +81,7 @@ class LinearModel(MultilevelModel):
         """
         rows, fit = self._rows(newdata, random=False), self.fit
         df = inference.satterthwaite_new_group(fit, rows.x, rows.z) if uncertainty else None
-        return prediction.new_group_gaussian(rows, fit.beta, fit.vcov, fit.g, fit.sigma, df)
+        return new_groups.gaussian(rows, fit.beta, fit.vcov, fit.g, fit.sigma, df)
 
     def latent_between(self, predictor: str, level: float = 0.95) -> corrections.LatentBetween:
         """Between and contextual effects of a reflective predictor's usual levels; see `corrections.latent_between`.

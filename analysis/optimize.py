@@ -26,6 +26,8 @@ ROUNDS = 60
 """Newton steps and escapes before giving up; a sound problem needs two to five."""
 FLAT = 1e-9
 """Curvatures below this share of the largest count as flat."""
+FLATTEST = 1e-4
+"""Least curvature that BFGS begins with, as a share of the largest."""
 REST = 1e-14
 """A Newton step this small, as a share of the largest coordinate, is rounding."""
 BENT = 1e-7
@@ -233,6 +235,33 @@ def differentiate(objective: Objective, x: np.ndarray) -> np.ndarray:
         below[j] -= step
         out[j] = (objective(above)[1] - objective(below)[1]) / (above[j] - below[j])
     return 0.5 * (out + out.T)
+
+
+class Updated:
+    """A Hessian by BFGS, as `minimise` asks for it: at each point that it moves to."""
+
+    def __init__(self, objective: Objective, matrix: np.ndarray) -> None:
+        self.objective = objective
+        self.matrix = matrix
+        self.last: tuple[np.ndarray, np.ndarray] | None = None
+
+    def __call__(self, point: np.ndarray) -> np.ndarray:
+        gradient = self.objective(point)[1]
+        if self.last is not None:
+            step, change = point - self.last[0], gradient - self.last[1]
+            along = self.matrix @ step
+            rise, bend = float(step @ change), float(step @ along)
+            if rise > 1e-8 * bend > 0.0:
+                self.matrix = self.matrix + np.outer(change, change) / rise - np.outer(along, along) / bend
+        self.last = point, gradient
+        return self.matrix
+
+
+def rising(hessian: np.ndarray) -> np.ndarray:
+    """The Hessian with every curvature positive, and none flatter than a small share of the largest: where BFGS may begin."""
+    values, axes = np.linalg.eigh(0.5 * (hessian + hessian.T))
+    values = np.maximum(np.abs(values), FLATTEST * np.abs(values).max(initial=1e-8))
+    return np.asarray((axes * values) @ axes.T)
 
 
 class _Counted:

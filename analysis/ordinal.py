@@ -76,9 +76,9 @@ def ordinal_responses(design: Design, family: int, labels: tuple[str, ...] | Non
 
 
 def category_probabilities(eta: np.ndarray, thresholds: np.ndarray, link: str) -> np.ndarray:
-    """(rows, categories) probabilities; differences are taken in the tail where they do not cancel."""
+    """(rows, categories) probabilities, of thresholds (r,) or (rows, r); differences are taken in the tail where they do not cancel."""
     curve = LINKS[link].mean
-    gaps = thresholds[None, :] - eta[:, None]
+    gaps = thresholds - eta[:, None]
     edge = np.full((len(eta), 1), np.inf)
     high, low = np.hstack([gaps, edge]), np.hstack([-edge, gaps])
     right = high + low > 0.0

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from analysis import prediction
+from analysis import inference, new_groups, prediction
 from analysis.design import INTERCEPT
 from analysis.errors import SpecError
 from analysis.generalised_model import GeneralisedModel
@@ -35,6 +35,12 @@ class OrdinalModel(GeneralisedModel):
     @property
     def _constants_beside(self) -> int:
         return 1
+
+    def _threshold_limits(self, df: str | None, level: float) -> np.ndarray:
+        """(r, 2) Wald limits, with the fixed effects' degrees of freedom: thresholds stand for an intercept."""
+        degrees = self._uncertainty(np.zeros((1, len(self.fit.beta))), df, None)[1]
+        half = inference.critical_value(degrees, level) * self.thresholds["se"].to_numpy()
+        return np.column_stack([self.fit.extra - half, self.fit.extra + half])
 
     def predict(
         self,
@@ -63,7 +69,16 @@ class OrdinalModel(GeneralisedModel):
         return Rows(rows.index, rows.x[:, kept], rows.z, rows.level, rows.offset)
 
     def predict_new_group(self, newdata: pd.DataFrame, uncertainty: bool = False) -> pd.DataFrame:
-        raise SpecError("predict_new_group() of an ordinal model is not available yet; predict(random=False) is.")
+        """Each category's probability in a group never seen: index newdata's and `category` (one row for each category, in
+        order), columns `sd_between` (link scale), `mean_marginal` (the probability over groups), `sd_of_group_mean`,
+        `mean_at_zero_effect` and the quantiles `q025, q50, q975` of a group's probability; otherwise as other models'."""
+        rows = self._rows(newdata, random=False)
+        parts = new_groups.category_shares(
+            rows, self.fit, lambda eta, thresholds: category_probabilities(eta, thresholds, self.link), uncertainty
+        )
+        place = np.arange(len(rows.x) * len(self.labels)).reshape(len(self.labels), -1).T.ravel()
+        whole = pd.concat(parts, keys=pd.Index(self.labels, name="category"))
+        return whole.iloc[place].reorder_levels([*range(1, whole.index.nlevels), 0])
 
     def to_r(self) -> str:
         """The same model as R code for the package ordinal."""

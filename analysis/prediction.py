@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from formulaic.errors import FormulaicError
-from scipy.special import ndtri, stdtrit
 
 from analysis.centering import mean_of_persons, numeric
 from analysis.conditional_modes import Modes
@@ -16,12 +15,9 @@ from analysis.design import Design
 from analysis.errors import DesignError, SpecError
 from analysis.factored import FactorFit
 from analysis.factors import Factor
+from analysis.generalised import GlmmFit
 from analysis.occasions import for_new_rows
 from analysis.state import PersonState
-
-NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(60)
-WEIGHTS = WEIGHTS / WEIGHTS.sum()
-"""Quadrature for the mean over a standard normal deviate; 60 points hold 1e-10 for SDs up to 3 on the logit scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,23 +78,51 @@ def linear_predictor(rows: Rows, beta: np.ndarray, modes: Sequence[Modes]) -> np
     return eta
 
 
-def linear_predictor_se(rows: Rows, vcov: np.ndarray, modes: Modes | None, g: np.ndarray) -> np.ndarray:
+def linear_predictor_se(rows: Rows, vcov: np.ndarray, modes: Sequence[Modes], g: np.ndarray) -> np.ndarray:
     """(r,) SE of the linear predictor: of x'β̂ alone, or of x'β̂ + z'b̂ with both errors and their covariance.
 
-    For models with one grouping factor; `factors_se` for several. A person not in the model adds z'Gz. The variance
-    parameters are taken as known. vcov and the modes' shift may hold parameters beside β that no row's x multiplies.
+    For models with at most one grouping factor's modes; `factors_se` and `joint_se` for several. A level not in the model
+    adds z'Gz. The variance parameters are taken as known. vcov and the modes' shift may hold parameters beside β.
     """
-    x = np.hstack([rows.x, np.zeros((len(rows.x), len(vcov) - rows.x.shape[1]))])
-    extra = np.zeros(len(x))
-    if modes is not None:
-        assert modes.shift is not None
-        person = rows.level[0]
-        inside = person >= 0
-        own, z = person[inside], rows.z[inside]
-        x[inside] += np.einsum("rq,rqp->rp", z, modes.shift[own])
-        extra[inside] = np.einsum("rq,rqk,rk->r", z, modes.covariance[own], z)
-        extra[~inside] = np.einsum("rq,qk,rk->r", rows.z[~inside], g, rows.z[~inside])
+    extra = np.zeros(len(rows.x))
+    for own in modes:
+        inside = rows.level[0] >= 0
+        z, outside = rows.z[inside], rows.z[~inside]
+        extra[inside] = np.einsum("rq,rqk,rk->r", z, own.covariance[rows.level[0, inside]], z)
+        extra[~inside] = np.einsum("rq,qk,rk->r", outside, g, outside)
+    x = _shifted(rows, len(vcov), modes)
     return np.asarray(np.sqrt(np.einsum("rp,pk,rk->r", x, vcov, x) + extra))
+
+
+def joint_se(rows: Rows, fit: GlmmFit, modes: Sequence[Modes]) -> np.ndarray:
+    """(r,) the same for a generalised model with several grouping factors: with v = Λ'z at the columns of the row's levels,
+    v'H⁻¹v + (x + Σz's)'Φ(x + Σz's), s the modes' shift with (β, ψ) and Φ the covariance of these."""
+    assert fit.factorised is not None
+    known, _ = fit.factorised.of_rows(rows.level, np.ascontiguousarray(rows.z @ fit.data.random_map @ fit.lam))
+    x = _shifted(rows, len(fit.joint), modes)
+    unseen = _of_unseen(rows, fit.factorised.plan.factors, fit.g)
+    return np.asarray(np.sqrt(known + np.einsum("rp,pk,rk->r", x, fit.joint, x) + unseen))
+
+
+def _shifted(rows: Rows, size: int, modes: Sequence[Modes]) -> np.ndarray:
+    """(r, size) slope of x'β + z'b̂ in the parameters."""
+    x = np.hstack([rows.x, np.zeros((len(rows.x), size - rows.x.shape[1]))])
+    first = 0
+    for own, level in zip(modes, rows.level, strict=False):
+        assert own.shift is not None
+        terms, inside = slice(first, first + own.modes.shape[1]), level >= 0
+        x[inside] += np.einsum("rq,rqp->rp", rows.z[inside, terms], own.shift[level[inside]])
+        first = terms.stop
+    return x
+
+
+def _of_unseen(rows: Rows, factors: Sequence[Factor], g: np.ndarray) -> np.ndarray:
+    """(r,) z'Gz of the factors whose level is not in the model."""
+    out = np.zeros(len(rows.x))
+    for factor, level in zip(factors, rows.level, strict=True):
+        z = rows.z[level < 0, factor.terms]
+        out[level < 0] += np.einsum("rq,qk,rk->r", z, g[factor.terms, factor.terms], z)
+    return out
 
 
 def factors_se(rows: Rows, fit: FactorFit) -> np.ndarray:
@@ -110,55 +134,10 @@ def factors_se(rows: Rows, fit: FactorFit) -> np.ndarray:
     m, p = fit.moments, fit.moments.n_fixed
     assert fit.profile.factorised is not None  # an optimum has a factor
     v = np.ascontiguousarray(rows.z @ m.random_map @ fit.lam)
-    unseen = np.zeros(len(v))
-    for factor, level in zip(m.plan.factors, rows.level, strict=True):
-        z = rows.z[level < 0, factor.terms]
-        unseen[level < 0] += np.einsum("rq,qk,rk->r", z, fit.g[factor.terms, factor.terms], z)
+    unseen = _of_unseen(rows, m.plan.factors, fit.g)
     known, cross = fit.profile.factorised.of_rows(rows.level, v)
     x = rows.x @ m.fixed_map - cross[:, :p]
     return np.asarray(np.sqrt(fit.sigma**2 * (known + np.einsum("rp,pk,rk->r", x, fit.profile.inverse, x)) + unseen))
-
-
-def new_group_gaussian(
-    rows: Rows, beta: np.ndarray, vcov: np.ndarray, g: np.ndarray, sigma: float, df: np.ndarray | None = None
-) -> pd.DataFrame:
-    """One outcome of a group never seen; its quantiles with the estimates taken as known, or as uncertain.
-
-    The latter with df (r,), the degrees of freedom of the predictive variance x'Vx + z'Gz + σ² (METHODS §2.10).
-    """
-    mean = linear_predictor(rows, beta, ())
-    between = np.einsum("rq,qk,rk->r", rows.z, g, rows.z)
-    total = np.sqrt(between + sigma**2)
-    sampling = np.einsum("rp,pk,rk->r", rows.x, vcov, rows.x)
-    columns = {
-        "mean": mean,
-        "sd_between": np.sqrt(between),
-        "sd_total": total,
-        "sd_predictive": np.sqrt(total**2 + sampling),
-    }
-    for name, share in (("q025", 0.025), ("q50", 0.5), ("q975", 0.975)):
-        known = ndtri(share) * total
-        columns[name] = mean + (known if df is None else stdtrit(df, share) * columns["sd_predictive"])
-    return pd.DataFrame(columns, index=rows.index)
-
-
-def new_group_mean(
-    rows: Rows, beta: np.ndarray, g: np.ndarray, curve: Callable[[np.ndarray], np.ndarray]
-) -> pd.DataFrame:
-    """The mean outcome in a group never seen, over its random effects; `curve` from η to it; estimates taken as known."""
-    eta = linear_predictor(rows, beta, ())
-    between = np.sqrt(np.einsum("rq,qk,rk->r", rows.z, g, rows.z))
-    means = curve(eta[:, None] + between[:, None] * NODES)
-    mean = means @ WEIGHTS
-    columns = {
-        "sd_between": between,
-        "mean_marginal": mean,
-        "sd_of_group_mean": np.sqrt(np.maximum((means - mean[:, None]) ** 2 @ WEIGHTS, 0.0)),
-        "mean_at_zero_effect": curve(eta),
-    }
-    for name, share in (("q025", 0.025), ("q50", 0.5), ("q975", 0.975)):
-        columns[name] = curve(eta + ndtri(share) * between)
-    return pd.DataFrame(columns, index=rows.index)
 
 
 def _levels_in(factor: Factor, frame: pd.DataFrame) -> np.ndarray:

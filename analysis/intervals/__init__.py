@@ -1,16 +1,16 @@
-"""Intervals for every parameter of a linear model: Wald, profile likelihood, parametric bootstrap."""
+"""Intervals for every parameter of a model: Wald, profile likelihood, parametric bootstrap."""
 
 from analysis.intervals.bootstrap import bootstrap_intervals
-from analysis.intervals.parameters import Parameter, choose, parameters, serial_parameters
+from analysis.intervals.parameters import Beside, Parameter, choose, parameters
 from analysis.intervals.profile import profile_intervals
 from analysis.intervals.wald import spread_intervals
 
 __all__ = [
+    "Beside",
     "Parameter",
     "bootstrap_intervals",
     "choose",
     "parameters",
     "profile_intervals",
-    "serial_parameters",
     "spread_intervals",
 ]

@@ -1,4 +1,4 @@
-"""Parametric bootstrap of a linear model; with one grouping factor from its moments: a replicate costs persons, not rows.
+"""Parametric bootstrap; of a linear model with one grouping factor from its moments: a replicate costs persons, not rows.
 
 All that a fit reads of y are Z'y of each person, ΣX'y and Σy'y. Given X and Z these have a known joint distribution under the model:
 Z'e ~ N(0, σ²Z'Z) per person; what X'e and e'e have beyond it is N(0, σ²C) in total, C = Σ(X'X − X'Z(Z'Z)⁻Z'X), and σ²χ².
@@ -18,7 +18,9 @@ from analysis.design import Design
 from analysis.errors import SpecError
 from analysis.factor_moments import FactorMoments, InnerRows, inner_rows
 from analysis.factored import FactorFit, factor_fit_at
+from analysis.generalised import GlmmFit
 from analysis.intervals.parameters import Parameter
+from analysis.intervals.redrawn import refits
 from analysis.linear import Criterion, LinearFit, LmmFit, fit_at
 from analysis.moments import Moments
 from analysis.optimize import minimise, minimise_factor
@@ -33,7 +35,7 @@ RANK = 1e-12
 
 
 def bootstrap_intervals(
-    fit: LinearFit, design: Design, wanted: list[Parameter], level: float, replicates: int, seed: int
+    fit: LinearFit | GlmmFit, design: Design, wanted: list[Parameter], level: float, replicates: int, seed: int
 ) -> tuple[np.ndarray, int]:
     """Percentile limits (parameters, 2) over refits of data drawn from the fitted model, and how many replicates had a sound fit.
 
@@ -41,7 +43,8 @@ def bootstrap_intervals(
     """
     if not isinstance(replicates, int) or not 100 <= replicates <= MOST:
         raise SpecError(f"replicates={replicates!r} must be a whole number from 100 to {MOST:,}, as in 1000.")
-    refit = _refits(fit, design)
+    refit: Callable[[np.random.Generator], LinearFit | GlmmFit]
+    refit = refits(fit) if isinstance(fit, GlmmFit) else _refits(fit, design)
     rng = np.random.default_rng(seed)
     values = []
     for _ in range(replicates):
@@ -51,7 +54,13 @@ def bootstrap_intervals(
     if len(values) < 0.9 * replicates:
         return np.full((len(wanted), 2), np.nan), len(values)
     tails = [0.5 - 0.5 * level, 0.5 + 0.5 * level]
-    return np.nanquantile(np.array(values), tails, axis=0).T, len(values)
+    turned = np.array([parameter.kind == "dispersion" for parameter in wanted], dtype=bool)
+    columns = np.array(values)
+    columns[:, turned] = 1.0 / columns[:, turned]  # a size may be infinite
+    limits = np.nanquantile(columns, tails, axis=0).T
+    with np.errstate(divide="ignore"):
+        limits[turned] = 1.0 / limits[turned, ::-1]
+    return limits, len(values)
 
 
 def _refits(fit: LinearFit, design: Design) -> Callable[[np.random.Generator], LinearFit]:

@@ -1,4 +1,4 @@
-"""The parameters of a linear model by name: terms, `sd_TERM|GROUP`, `cor_A.B|GROUP`, `sigma`, and `phi` where residuals are serial."""
+"""The parameters of a model by name: terms, thresholds, `sd_TERM|GROUP`, `cor_A.B|GROUP`, `sigma`, `phi`, `dispersion`."""
 
 from __future__ import annotations
 
@@ -12,25 +12,33 @@ import numpy as np
 from analysis.covariance import Structure, deviations_and_correlations
 from analysis.errors import SpecError
 from analysis.factors import Factor
+from analysis.generalised import GlmmFit
 from analysis.linear import LinearFit
 from analysis.serial_fit import SerialFit
+
+Beside = Literal["sigma", "phi", "dispersion"]
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter: a fixed effect (i-th), SD of a random term (i-th), correlation of two (i < j), the residual SD, or φ."""
+    """One parameter: a fixed effect (i-th), SD of a random term (i-th), correlation of two (i < j), the residual SD; φ of
+    serial residuals; a threshold (i-th), the negative binomial's size."""
 
     name: str
-    kind: Literal["fixed", "sd", "cor", "sigma", "phi"]
+    kind: Literal["fixed", "sd", "cor", "sigma", "phi", "threshold", "dispersion"]
     i: int = -1
     j: int = -1
 
-    def of(self, fit: LinearFit) -> float:
+    def of(self, fit: LinearFit | GlmmFit) -> float:
         """Its estimate."""
         if self.kind == "phi":
             assert isinstance(fit, SerialFit)
             return fit.phi
-        return self.value(fit.beta, fit.g, fit.sigma)
+        if isinstance(fit, LinearFit):
+            return self.value(fit.beta, fit.g, fit.sigma)
+        if self.kind == "threshold":
+            return float(fit.extra[self.i])
+        return float(np.exp(fit.extra[0])) if self.kind == "dispersion" else self.value(fit.beta, fit.g, np.nan)
 
     def value(self, beta: np.ndarray, g: np.ndarray, sigma: float) -> float:
         """Its value where the fixed effects are beta (p,), the random effects' covariance g (q, q), the residual SD sigma."""
@@ -43,22 +51,24 @@ class Parameter:
 
 
 def parameters(
-    fixed: Sequence[str], random: Sequence[str], structure: Structure, factors: Sequence[Factor]
+    fixed: Sequence[str],
+    random: Sequence[str],
+    structure: Structure,
+    factors: Sequence[Factor],
+    thresholds: Sequence[str],
+    last: Sequence[Beside],
 ) -> list[Parameter]:
-    """All parameters: fixed effects, SDs and correlations of terms that may correlate of each factor, residual SD."""
+    """All parameters: fixed effects, thresholds, SDs and correlations of terms that may correlate of each factor, and
+    what the model has beside them."""
     out = [Parameter(name, "fixed", i) for i, name in enumerate(fixed)]
+    out += [Parameter(name, "threshold", i) for i, name in enumerate(thresholds)]
     together = structure.same_block()
     for factor in factors:
         places = range(factor.terms.start, factor.terms.stop)
         out += [Parameter(f"sd_{random[i]}|{factor.name}", "sd", i) for i in places]
         pairs = [(i, j) for j in places for i in range(factor.terms.start, j) if together[i, j]]
         out += [Parameter(f"cor_{random[i]}.{random[j]}|{factor.name}", "cor", i, j) for i, j in pairs]
-    return [*out, Parameter("sigma", "sigma")]
-
-
-def serial_parameters(fit: LinearFit) -> list[Parameter]:
-    """φ, where residuals are serial."""
-    return [Parameter("phi", "phi")] if isinstance(fit, SerialFit) else []
+    return [*out, *(Parameter(kind, kind, 0) for kind in last)]
 
 
 def choose(
@@ -74,7 +84,7 @@ def choose(
         raise SpecError(f"parameters={wanted!r} must be a list of names, as in [{wanted!r}].")
     by_name: dict[str, Parameter] = {}
     for parameter in known:
-        if parameter.kind in ("fixed", "sigma", "phi"):
+        if parameter.kind not in ("sd", "cor"):
             by_name[parameter.name] = parameter
             continue
         group = next(factor.group for factor in factors if factor.terms.start <= parameter.i < factor.terms.stop)

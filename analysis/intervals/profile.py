@@ -6,15 +6,19 @@ For each parameter the deviance is minimised over all others with this one held 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.special import ndtri
 
 from analysis.errors import SpecError
 from analysis.factored import FactorFit, fit_factors
-from analysis.intervals import held, held_factors
+from analysis.generalised import GlmmFit
+from analysis.intervals import held, held_factors, held_joint
 from analysis.intervals.held import Held
 from analysis.intervals.parameters import Parameter
 from analysis.intervals.serial_profile import WIDE, phi_held, serial_held, zeta_ends, zeta_error
+from analysis.intervals.wald import free_error
 from analysis.linear import LinearFit, LmmFit, fit_lmm
 from analysis.serial import AR1
 from analysis.serial_bins import phi_of
@@ -26,17 +30,51 @@ CLOSE = 1e-5
 TRIES = 40
 EDGE = 1.0 - 1e-7
 """A correlation beyond this is taken as ±1."""
+LARGE = 20.0
+"""A size κ with log κ beyond this is taken as infinite."""
+BOUNDS = {
+    "fixed": (-np.inf, np.inf),
+    "threshold": (-np.inf, np.inf),
+    "sd": (0.0, np.inf),
+    "cor": (-EDGE, EDGE),
+    "sigma": (0.0, np.inf),
+}
 
 
-def profile_intervals(fit: LinearFit, wanted: list[Parameter], level: float) -> np.ndarray:
+def profile_intervals(fit: LinearFit | GlmmFit, wanted: list[Parameter], level: float) -> np.ndarray:
     """(parameters, 2) lower and upper limits; NaN where a parameter has no profile (a correlation with a term of no spread).
 
     A REML fit is refitted by ML first, as lme4 does. A limit that the data do not set is that of the parameter: 0 for an SD,
-    ±1 for a correlation.
+    ±1 for a correlation, infinity for a negative binomial's size. A generalised fit that did not converge has none; where
+    its size is infinite, it stays so while other parameters are held.
     """
-    ml = _by_ml(fit) if fit.reml else fit
     target = float(ndtri(0.5 + 0.5 * level))
+    if isinstance(fit, GlmmFit):
+        return np.array([_of_generalised(fit, parameter, target) for parameter in wanted]).reshape(-1, 2)
+    ml = _by_ml(fit) if fit.reml else fit
     return np.array([_limits(ml, parameter, target) for parameter in wanted])
+
+
+def _of_generalised(fit: GlmmFit, parameter: Parameter, target: float) -> tuple[float, float]:
+    best = parameter.of(fit)
+    if np.isnan(best) or not fit.converged:
+        return np.nan, np.nan
+    if parameter.kind == "dispersion":
+        return _of_size(fit, parameter, target)
+    low, high = BOUNDS[parameter.kind]
+    step = _step_of_generalised(fit, parameter, best, target)
+    return _both(lambda: held_joint.held_at(fit, parameter), best, fit.minimum.value, step, (low, high), target)
+
+
+def _of_size(fit: GlmmFit, parameter: Parameter, target: float) -> tuple[float, float]:
+    """On the scale of log κ; of 1/κ where κ is infinite."""
+    held_size = held_joint.held_at(fit, parameter)
+    if np.isinf(fit.extra[0]):
+        step = target / float(fit.data.y.mean() * np.sqrt(len(fit.data.y)))
+        return 1.0 / _limit(held_size, 0.0, fit.minimum.value, step, np.inf, target), np.inf
+    best, step = float(fit.extra[0]), target * free_error(fit, parameter)[1]
+    low, high = _both(lambda: held_size, best, fit.minimum.value, step, (-LARGE, LARGE), target)
+    return float(np.exp(low)), float(np.exp(high)) if high < LARGE else np.inf
 
 
 def _by_ml(fit: LinearFit) -> LinearFit:
@@ -68,15 +106,23 @@ def _limits(ml: LinearFit, parameter: Parameter, target: float) -> tuple[float, 
     best = parameter.of(ml)
     if np.isnan(best):
         return np.nan, np.nan
-    low, high = {"fixed": (-np.inf, np.inf), "sd": (0.0, np.inf), "cor": (-EDGE, EDGE), "sigma": (0.0, np.inf)}[
-        parameter.kind
-    ]
     step = _first_step(ml, parameter, best, target)
+    return _both(lambda: _held(ml, parameter), best, ml.minimum.value, step, BOUNDS[parameter.kind], target)
+
+
+def _both(
+    held_at: Callable[[], Held],
+    best: float,
+    lowest: float,
+    step: float,
+    bounds: tuple[float, float],
+    target: float,
+) -> tuple[float, float]:
+    """The limits on both sides, each by a search of its own from the estimate; ±1 beyond a correlation's edges."""
     limits = [
-        _limit(_held(ml, parameter), best, ml.minimum.value, side * step, bound, target)
-        for side, bound in ((-1, low), (1, high))
+        _limit(held_at(), best, lowest, side * step, bound, target) for side, bound in zip((-1, 1), bounds, strict=True)
     ]
-    if parameter.kind == "cor":
+    if bounds == BOUNDS["cor"]:
         limits = [float(np.sign(limit)) if abs(limit) >= EDGE else limit for limit in limits]
     return limits[0], limits[1]
 
@@ -136,6 +182,22 @@ def _first_step(ml: LinearFit, parameter: Parameter, best: float, target: float)
         return 0.9 * float(min(target / np.sqrt(levels), 1.0)) * max(1.0 - best**2, 0.05)
     least = 0.05 * ml.sigma * float(np.sqrt(levels / ml.moments.n_obs))
     return target * max(best, least) / float(np.sqrt(2.0 * levels))
+
+
+def _step_of_generalised(fit: GlmmFit, parameter: Parameter, best: float, target: float) -> float:
+    """By the Wald interval; of about the size of the levels' own errors where there is none."""
+    direct = parameter.kind in ("fixed", "threshold")
+    error = np.nan if fit.singular and not direct else free_error(fit, parameter)[1]
+    if direct:
+        return target * error
+    levels = [len(own.u) for own in fit.levels for _ in range(own.u.shape[1])][parameter.i]
+    if parameter.kind == "cor":
+        error = error if np.isfinite(error) else 1.0 / np.sqrt(levels)
+        return float(min(target * error, 1.0)) * max(1.0 - best**2, 0.05)
+    if error < 1.0:
+        return target * best * error
+    unit = float(np.sqrt(np.square(fit.data.random_map[parameter.i]).sum()))
+    return target * max(best, 0.1 * unit) / float(np.sqrt(2.0 * levels))
 
 
 def _levels(ml: LinearFit) -> list[int]:

@@ -11,17 +11,18 @@ import ast
 import base64
 import contextlib
 import io
+import struct
 import sys
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import altair as alt
 import nbformat
+import numpy as np
 import pandas as pd
 import vl_convert
-
-from docs.tutorial.remake import smaller
 
 HERE = Path(__file__).resolve().parent
 PPI = 96
@@ -91,16 +92,60 @@ def bundle(value: Any, picture: Callable[[Any], str]) -> dict[str, str]:
 
 
 def png(chart: alt.TopLevelMixin) -> str:
-    """A chart as a static picture, which also a page without scripts shows."""
-    packed = smaller(
-        base64.b64encode(vl_convert.vegalite_to_png(chart.to_json(), ppi=PPI)).decode()
-    )
-    size = len(packed) * 3 // 4
-    if size > WIDEST:
+    """A chart as a static picture (PNG in base64), which also a page without scripts shows."""
+    packed = with_palette(vl_convert.vegalite_to_png(chart.to_json(), ppi=PPI))
+    if len(packed) > WIDEST:
         raise SystemExit(
-            f"a picture of {size:,} bytes; make it smaller or draw fewer marks (limit {WIDEST:,})"
+            f"a picture of {len(packed):,} bytes; make it smaller or draw fewer marks (limit {WIDEST:,})"
         )
-    return packed
+    return base64.b64encode(packed).decode()
+
+
+def with_palette(image: bytes) -> bytes:
+    """The renderer's PNG with at most 256 colours: a quarter of its size, and no difference that an eye sees.
+
+    The renderer writes red, green, blue and opacity, each row as differences to the pixel before (filter 1 of the PNG format).
+    """
+    parts = list(_parts(image))
+    width, height = struct.unpack(">II", parts[0][1][:8])
+    rows = np.frombuffer(
+        zlib.decompress(b"".join(body for kind, body in parts if kind == b"IDAT")), np.uint8
+    )
+    rows = rows.reshape(height, 1 + 4 * width)
+    if not (rows[:, 0] == 1).all():
+        raise ValueError("the renderer filters its rows in another way than expected")
+    pixels = np.cumsum(rows[:, 1:].reshape(height, width, 4), axis=1, dtype=np.uint8)[
+        ..., :3
+    ].astype(int)
+    for step in (1, 5, 15, 17, 51):  # divisors of 255, so that black and white stay what they are
+        colours = (pixels + step // 2) // step * step @ [65536, 256, 1]
+        palette, index = np.unique(colours, return_inverse=True)
+        if len(palette) <= 256:
+            break
+    table = np.stack([palette >> 16, palette >> 8 & 255, palette & 255], axis=1).astype(np.uint8)
+    lines = np.zeros((height, 1 + width), np.uint8)
+    lines[:, 1:] = index.reshape(height, width)
+    header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
+    chunks = [
+        (b"IHDR", header),
+        (b"PLTE", table.tobytes()),
+        (b"IDAT", zlib.compress(lines.tobytes(), 9)),
+        (b"IEND", b""),
+    ]
+    return image[:8] + b"".join(_chunk(kind, body) for kind, body in chunks)
+
+
+def _parts(image: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and content of each chunk of a PNG."""
+    at = 8
+    while at < len(image):
+        (length,) = struct.unpack(">I", image[at : at + 4])
+        yield image[at + 4 : at + 8], image[at + 8 : at + 8 + length]
+        at += 12 + length
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 if __name__ == "__main__":
