@@ -101,7 +101,7 @@ class Benchmark(Answer):
         )
 
     def caterpillar(self) -> Any:
-        """An Altair chart: groups sorted by what is left after shrinkage, with limits, the raw figure as a ring behind."""
+        """An Altair chart: groups sorted by what is left after shrinkage, with limits, the raw figure as a dash behind."""
         return plots.benchmark_caterpillar(self)
 
     def funnel(self) -> Any:
