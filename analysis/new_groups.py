@@ -1,9 +1,14 @@
 """The whole distribution of an outcome, or of its mean, in a group never seen (METHODS §2.10).
 
 With several grouping factors the row belongs to a new level of each. `uncertainty` mixes over the parameters that the data
-leave possible: draws from the normal approximation about the estimates, with the joint inverse Hessian, in (β*, φ, t), where t
-is θ with its diagonal's logs where they are off their bound (Skaug & Fournier, 2006, for the approximation). Figures of
-how often such an interval of 95 % covers stand at `quantiles_over`.
+leave possible: draws from the normal approximation about the estimates, with the joint inverse Hessian, in β*, φ and θ. A
+diagonal element of θ is drawn on the log scale where its standard error is below half of it; elsewhere as it is, where
+a sign means nothing, which keeps a spread near zero from running off.
+
+An approximation; how often an interval of 95 % for a new group's mean holds it, over 300 simulated studies each, with
+the estimates as known → with `uncertainty` (standard errors below .015 and .005):
+logit, 12 groups of 10 rows, random intercept .77 → .93; logit, 15 of 20, intercept and slope .84 → .95;
+negative binomial, 15 of 12, intercept and slope .89 → .94; four ordered categories, 15 of 12, intercept .86 → .93.
 """
 
 from __future__ import annotations
@@ -16,7 +21,6 @@ import pandas as pd
 from scipy.special import betainc, ndtr, ndtri, pdtr, stdtrit
 from scipy.stats.qmc import Sobol
 
-from analysis.covariance import SINGULAR
 from analysis.generalised import GlmmFit
 from analysis.links import Curve
 from analysis.marginal import natural, natural_slope
@@ -33,6 +37,9 @@ BATCH = 128
 STEPS = 60
 """Steps of a safeguarded Newton search for a quantile; ten are usual."""
 SEED = 20
+"""Of the points."""
+INTERIOR = 0.5
+"""Standard error of a diagonal element of θ, as a share of it, below which its logarithm is drawn; else it itself."""
 EVEN = ndtri((np.arange(2**POINTS) + 0.5) / 2**POINTS)
 """Standard normal deviates that are equally likely."""
 
@@ -65,7 +72,8 @@ def possible(fit: GlmmFit) -> Draws:
     """As the module says, of a fixed seed (scrambled Sobol points); NaN where there is no Hessian to trust."""
     data, p, r = fit.data, fit.data.n_fixed, fit.data.n_extra
     first, structure, size = p + r, data.structure, len(fit.inner)
-    log = np.append(np.zeros(first, dtype=bool), structure.diagonal & (fit.theta > SINGULAR))
+    error = np.sqrt(np.diag(fit.inner_covariance)[first:])
+    log = np.append(np.zeros(first, dtype=bool), structure.diagonal & (error < INTERIOR * fit.theta))
     centre = fit.minimum.x.copy()
     turn = np.eye(size)
     turn[p:first, p:first] = np.linalg.inv(natural_slope(data.family, centre[p:first]))
