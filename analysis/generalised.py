@@ -31,6 +31,8 @@ TINY = 1e-4
 NEAR = 1e-10
 """A Newton decrement that is left to the last search."""
 LOGISTIC = (families.BINOMIAL_LOGIT, families.ORDINAL_LOGIT)
+MOST_POINTS = 100
+"""Quadrature points; beyond some thirty nothing changes."""
 LARGE_SIZE = 1e4
 """A negative binomial's κ beyond this is compared with the Poisson model, its limit."""
 WIDEST = 16.0
@@ -131,8 +133,8 @@ def fit_glmm(
     known : what a fit of the same rows with another outcome tells
     A fit that did not converge is returned with `converged` False and, without a Hessian to trust, NaN in `joint`.
     """
-    if isinstance(agq, bool) or not isinstance(agq, (int, np.integer)) or agq < 1:
-        raise SpecError(f"agq={agq!r} must be a whole number of quadrature points, 1 (Laplace) or more.")
+    if isinstance(agq, bool) or not isinstance(agq, (int, np.integer)) or not 1 <= agq <= MOST_POINTS:
+        raise SpecError(f"agq={agq!r} must be a whole number of quadrature points, from 1 (Laplace) to {MOST_POINTS}.")
     q = data.structure.size
     if agq > 1 and (q > 1 or several):
         many = f"{len(several)} grouping factors" if several else f"{q}"

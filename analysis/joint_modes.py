@@ -13,6 +13,7 @@ import numpy as np
 
 from analysis.blocks import Factorised, by_factor, factorise, joined, log_det_slope, scaled
 from analysis.elimination import Plan
+from analysis.errors import DesignError
 from analysis.kernels.compiled import on_one_blas_thread
 from analysis.kernels.elimination import cross_products
 from analysis.kernels.levels import add_from_levels, leverages, sum_over_levels
@@ -70,9 +71,12 @@ class JointModes:
         return self._last[1]
 
     def modes(self, point: np.ndarray) -> Modes:
-        """The modes at a point that has some."""
-        self.at(point)
-        assert self._last is not None
+        """The modes at a point. Raises DesignError where there are none to be found."""
+        if not np.isfinite(self.at(point).value) or self._last is None:
+            raise DesignError(
+                f"no modes of the random effects were found for an outcome that reaches {self.data.y.max():g}; look for rows "
+                "far from all others, or leave out a grouping factor."
+            )
         return self._last[2]
 
     def cross(self, point: np.ndarray) -> list[np.ndarray]:

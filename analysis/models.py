@@ -83,6 +83,9 @@ def glmm(
     or a count. `offset` names a column that is added to the linear predictor: the log of the exposure. Otherwise as `lmm`.
     """
     link, kind = read_kind(family, link)
+    for argument, value in (("weights", weights), ("offset", offset)):
+        if value is not None and not isinstance(value, str):
+            raise SpecError(f"{argument}={value!r} must be the name of a column.")
     design = build_design(formula, frame, person=person, day=day, prompt=prompt, weights=weights, offset=offset)
     fit = fit_glmm(responses(design, kind), agq, design.several)
     return GeneralisedModel(design, person_state(design), fit, family, link, weights, offset)

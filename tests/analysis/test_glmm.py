@@ -291,3 +291,26 @@ def test_a_predictor_of_items_has_the_items_for_degrees_of_freedom():
     fit = analysis.glmm("y ~ w + x + (1 | id) + (1 | item)", frame)
     assert fit.tests()["df"].to_dict() == {"Intercept": 6.0, "w": 6.0, "x": 99.0}
     assert fit.contrast({"w": 1.0, "x": -1.0})["df"] == 6.0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"weights": 3}, "weights=3 must be the name"),
+        ({"offset": ["x"]}, "offset=.* must be the name"),
+        ({"agq": 10**6}, "from 1"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_named(options, words):
+    frame = pd.DataFrame({"y": [0, 1] * 10, "x": range(20), "g": [k // 4 for k in range(20)]})
+    with pytest.raises(SpecError, match=words):
+        analysis.glmm("y ~ x + (1 | g)", frame, **options)
+
+
+def test_counts_without_modes_are_refused_in_words():
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame({"a": np.repeat(range(10), 12), "b": np.tile(range(12), 10), "x": rng.normal(size=120)})
+    frame["y"] = rng.poisson(2.0, 120).astype(float)
+    frame.loc[5, "y"] = 1e300
+    with pytest.raises(DesignError, match=r"reaches 1e\+300"):
+        analysis.glmm("y ~ x + (1 | a) + (1 | b)", frame, family="poisson")
