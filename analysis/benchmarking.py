@@ -92,8 +92,8 @@ class Benchmark(Answer):
         }[self.family]
         percent = f"{100 * self.level:g} %"
         return (
-            f"Expected: the group's own rows with a random effect of zero. Raw limits ({percent}) are {raw}, the expected figure "
-            f"taken as known. Those of the shrunken {self.measure} and of the ranks are of {self.draws:,} stratified draws of the "
+            f"Expected: the group's own rows with its random effect at zero, those of other factors at their modes. Raw "
+            f"limits ({percent}) are {raw}, the expected figure taken as known. Those of the shrunken {self.measure} and of the ranks are of {self.draws:,} stratified draws of the "
             "groups' effects and the fixed effects given the data, the variances taken as known; rank 1 is the highest.",
             "A group is called unlike the average where the probability that it lies on one side exceeds "
             f"{1 - 0.5 * (1 - self.level):g}. Shrinkage allows for the number of groups, which raw limits do not; a rank "
@@ -101,7 +101,7 @@ class Benchmark(Answer):
         )
 
     def caterpillar(self) -> Any:
-        """An Altair chart: groups sorted by what is left after shrinkage, with limits, the raw figure as a ring behind."""
+        """An Altair chart: groups sorted by what is left after shrinkage, with limits, the raw figure as a dash behind."""
         return plots.benchmark_caterpillar(self)
 
     def funnel(self) -> Any:
@@ -143,7 +143,7 @@ def benchmark(
 ) -> Benchmark:
     """Compare the levels of `group` (default: the only grouping factor) of a fit with a random intercept for them.
 
-    Random slopes of the group take part in what is predicted; other factors' effects are zero in both expected and
+    Random slopes of the group take part in what is predicted; other factors' effects are at their modes in both expected and
     predicted, so that the ratio is the group's own, and with several factors the limits take the fixed effects as known.
     Raises SpecError for a group without a random intercept, for families
     other than normal, binomial and Poisson, and for a level outside (0, 1).

@@ -14,7 +14,7 @@ from scipy.linalg import lapack, solve_triangular
 from analysis.covariance import Structure
 from analysis.elimination import Plan
 from analysis.factor_moments import FactorMoments
-from analysis.kernels.compiled import each
+from analysis.kernels.compiled import each, on_one_blas_thread
 from analysis.kernels.elimination import (
     contract,
     contract_kept,
@@ -54,6 +54,7 @@ class Factorised:
         """log determinant of H with the first `dense` dense columns."""
         return self.logs + 2.0 * float(np.log(np.diag(self.root)[: self.plan.kept + dense]).sum())
 
+    @on_one_blas_thread
     def inverse(self, dense: int) -> tuple[np.ndarray, np.ndarray]:
         """The inverse of H, with the first `dense` dense columns: at the blocks' places (flat), and of what was kept."""
         size, plan = self.plan.kept + dense, self.plan
@@ -238,6 +239,7 @@ class BlockCriterion:
         slope = at.slope - (precision - self.free / at.rss) * at.pull
         return at.deviance + moved, slope, 2.0 * (self.free - at.rss * precision)
 
+    @on_one_blas_thread
     def _evaluate(self, theta: np.ndarray) -> BlockProfile:
         m, p = self.moments, self.moments.n_fixed
         lam = m.structure.lam(theta)
@@ -267,6 +269,7 @@ class BlockCriterion:
         out, out_tail = times(m.plan, m.blocks, m.kept, b, np.append(b_kept, -1.0))
         return -out, -out_tail
 
+    @on_one_blas_thread
     def information(self, theta: np.ndarray) -> np.ndarray:
         """(m, m) about the Hessian near the optimum: the average of observed and expected (Gilmour, Thompson & Cullis, 1995).
 

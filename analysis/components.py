@@ -86,7 +86,8 @@ class VarianceComponents(Answer):
     def sentences(self) -> tuple[str, ...]:
         shares = self.table["share"].dropna().sort_values(ascending=False, kind="stable")
         parts = [f"{_percent(share)} {_lies(str(name))}" for name, share in shares.items()]
-        said = [f"Of the variance of {self.outcome} that the fixed effects leave, {joined(parts)}."]
+        scale = "" if self.family == "gaussian" else ", on the scale of its linear predictor,"
+        said = [f"Of the variance of {self.outcome} that the fixed effects leave{scale or ','} {joined(parts)}."]
         alike = [f"{number(row.correlation)} in one {name}" for name, row in self.icc.iterrows()]
         if len(self.icc) and not self.icc["correlation"].isna().any():
             said.append(f"Two rows correlate by {joined(alike)}.")

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from analysis.blocks import BlockCriterion, BlockProfile
+from analysis.blocks import BlockCriterion, BlockProfile, by_factor, level_covariances, times
 from analysis.factor_moments import FactorMoments
 from analysis.linear import FAR, FEW, STARTS, LinearFit, estimates, refuse_impossible
 from analysis.optimize import Minimum, minimise_factor
@@ -16,6 +16,8 @@ NEAR = 1e-12
 """A Newton decrement below this is an optimum: the deviance has less than this left to fall."""
 CLOSE = 1e-5
 """From here one Newton step on the Hessian proper is enough."""
+SMALLEST, LARGEST = 0.1, 3.0
+"""Relative SDs to begin with lie between these."""
 STEPS, HALVINGS = 20, 6
 ROUNDING = 1e-12
 """Share of the deviance that may be rounding."""
@@ -53,13 +55,40 @@ def fit_factors(moments: FactorMoments, reml: bool = True, start: np.ndarray | N
 
     if start is not None:
         return fitted(start)
-    found, few = fitted(np.where(structure.diagonal, STARTS[0], 0.0)), moments.plan.kept <= FEW
+    found, few = fitted(_from_sums(moments)), moments.plan.kept <= FEW
     if not found.converged or (found.singular and few and moments.plan.nodes_columns <= FEW):
-        for size in (STARTS[1], FAR):  # small data may have more optima than one
+        for size in (*STARTS, FAR):  # small data may have more optima than one
             other = fitted(np.where(structure.diagonal, size, 0.0))
             better = other.log_likelihood - found.log_likelihood > 1e-6
             found = other if other.converged and (better or not found.converged) else found
     return found
+
+
+def _from_sums(moments: FactorMoments) -> np.ndarray:
+    """θ to begin with: each term's variance by what its levels' sums of residuals exceed (Henderson, 1953, method 1, roughly).
+
+    A level of a nested factor has the variance of the levels above in its sums as well: it is taken off, first term by first term.
+    """
+    plan, p = moments.plan, moments.n_fixed
+    beta = np.linalg.solve(moments.ww[:p, :p], moments.ww[:p, p])
+    tail = np.concatenate([np.zeros(plan.kept), -beta, [1.0]])
+    left, left_tail = times(plan, moments.blocks, moments.kept, np.zeros(plan.nodes_columns), tail)
+    total = float(left_tail[-1]) / moments.n_obs
+    squares = level_covariances(plan, moments.blocks, moments.kept)
+    variances = np.zeros(moments.structure.size)
+    above = 0.0
+    for place in reversed(range(len(plan.order))):
+        factor = plan.factors[plan.order[place]]
+        own = np.maximum(np.diagonal(squares[plan.order[place]], axis1=1, axis2=2), 1e-12)
+        sums = by_factor(plan, left, left_tail)[plan.order[place]]
+        size = own.sum(axis=0)
+        found = ((sums**2 / own).sum(axis=0) - len(own) * total) / np.maximum(size - len(own), 0.1 * size)
+        found[0] -= above if place < plan.eliminated else 0.0
+        variances[factor.terms] = np.maximum(found, 0.0)
+        above += variances[factor.terms.start] if place < plan.eliminated else 0.0
+    residual = max(total - float(variances[[factor.terms.start for factor in plan.factors]].sum()), 0.1 * total)
+    relative = np.clip(np.sqrt(variances / residual), SMALLEST, LARGEST)
+    return np.where(moments.structure.diagonal, relative[moments.structure.rows], 0.0)
 
 
 def factor_fit_at(criterion: BlockCriterion, minimum: Minimum) -> FactorFit:

@@ -40,13 +40,21 @@ class GeneralisedModel(MultilevelModel):
         return "persons minus between terms"
 
     def _uncertainty(self, contrasts: np.ndarray, df: str | None, robust: str | None) -> tuple[np.ndarray, np.ndarray]:
-        """Persons minus the terms that are constant in every person (the intercept and between-person terms)."""
+        """Persons minus the terms that are constant in every person (the intercept and between-person terms).
+
+        With several factors a term has the least of this and of the same number for each factor in whose levels it is constant; a
+        contrast the least of its terms.
+        """
         if robust is not None:
             raise SpecError(f"robust={robust!r} is for linear models; leave it out for model-based standard errors.")
         if df not in (None, "z"):
             raise SpecError(f"df={df!r} is for linear models; leave it out for {self.df_method}, or choose 'z'.")
         if df == "z":
             return self.fit.vcov, np.full(len(contrasts), np.inf)
+        if self.design.several:
+            each = self._term_degrees()
+            used = np.where(np.asarray(contrasts) != 0.0, each, np.inf)
+            return self.fit.vcov, used.min(axis=1)
         constant = [
             column.kind in ("one", "between")
             or (column.kind == "raw" and not self.state.scatter[:, column.source, column.source].any())
@@ -55,6 +63,19 @@ class GeneralisedModel(MultilevelModel):
         return self.fit.vcov, inference.persons_minus_between(
             contrasts, self.design.n_persons, sum(constant) + self._constants_beside
         )
+
+    def _term_degrees(self) -> np.ndarray:
+        """(p,) levels minus the terms constant in them, the least over the primary factor and those a term is constant in."""
+        x, primary = self.design.matrix(self.design.fixed), self.design.place_of(None)
+        out = np.full(x.shape[1], np.inf)
+        for place, factor in enumerate(self.design.factors):
+            first = np.empty((len(factor.levels), x.shape[1]))
+            first[factor.codes] = x
+            spread = np.abs(x - first[factor.codes]).max(axis=0, initial=0.0)
+            constant = spread <= 1e-9 * np.abs(x).max(axis=0, initial=1.0)
+            degrees = max(len(factor.levels) - int(constant.sum()) - self._constants_beside, 1)
+            out = np.where(constant | (place == primary), np.minimum(out, degrees), out)
+        return out
 
     @property
     def _constants_beside(self) -> int:

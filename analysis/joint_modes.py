@@ -13,6 +13,7 @@ import numpy as np
 
 from analysis.blocks import Factorised, by_factor, factorise, joined, log_det_slope, scaled
 from analysis.elimination import Plan
+from analysis.kernels.compiled import on_one_blas_thread
 from analysis.kernels.elimination import cross_products
 from analysis.kernels.levels import add_from_levels, leverages, sum_over_levels
 from analysis.kernels.rows import expand_rows, slopes_of_rows
@@ -57,6 +58,7 @@ class JointModes:
         at = self.at(point)
         return at.value, at.gradient
 
+    @on_one_blas_thread
     def at(self, point: np.ndarray) -> At:
         if self._last is None or not np.array_equal(point, self._last[0]):
             found = self._search(*self._split(point))

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
+
 from analysis.design import Design
+from analysis.errors import SpecError
+from analysis.factors import Factor, is_nested
 from analysis.serial import AR1, CAR1
 from analysis.spec import SplitColumn, TimedColumn, plain_names, rename_words
 
@@ -36,30 +40,53 @@ def r_code(
 
 
 def nlme_code(design: Design, residual: AR1 | CAR1, reml: bool) -> str:
-    """The same for nlme's lme; independent blocks of random terms become pdBlocked, joint factors a column of their own."""
-    spec, group = design.spec, design.group
+    """The same for nlme's lme; independent blocks of random terms become pdBlocked, joint factors a column of their own.
+
+    Several factors stand outermost first, as lme nests them. Raises SpecError where they are not nested.
+    """
+    spec = design.spec
     assert design.lent is not None
     time, parts = residual.columns(design.lent)
     lines = ["library(nlme)", *_made(design, [time, *parts])]
-    inside = [name for name in parts if name not in group]
-    factor, series = group[0], inside[0] if inside else ""
-    if len(group) > 1:
-        factor = "the_group"
-        lines.append(f"{r_column(factor)} <- interaction({', '.join(map(r_column, group))}, drop = TRUE)")
+    names: list[str] = []
+    seen: list[str] = []
+    random = []
+    ordered = sorted(design.factors, key=lambda each: len(each.levels))
+    for outer, factor in zip([ordered[0], *ordered[:-1]], ordered, strict=True):
+        new = [name for name in factor.group if name not in seen]
+        if names and not is_nested(factor, outer):
+            raise SpecError(f"nlme::lme takes nested factors only, and {factor.name!r} is crossed with {outer.name!r}.")
+        names.append(new[0] if len(new) == 1 else f"the_group{len(names) or ''}")
+        if len(new) != 1:
+            lines.append(f"{r_column(names[-1])} <- interaction({', '.join(map(r_column, factor.group))}, drop = TRUE)")
+        blocks = [f"~ {_translated(design, text)}" for text in _terms_of(design, factor)]
+        own = blocks[0] if len(blocks) == 1 else f"pdBlocked(list({', '.join(blocks)}))"
+        random.append(f"{_symbol(names[-1])} = {own}")
+        seen = [*seen, *factor.group]
+    inside = [name for name in parts if name not in seen]
+    series = inside[0] if inside else ""
     if len(inside) > 1:
         series = "the_series"
         lines.append(f"{r_column(series)} <- interaction({', '.join(map(r_column, inside))}, drop = TRUE)")
-    blocks = [f"~ {_translated(design, terms.prepared.text)}" for terms in design.random_terms]
-    random = blocks[0] if len(blocks) == 1 else f"pdBlocked(list({', '.join(blocks)}))"
-    within = _symbol(factor) + (f"/{_symbol(series)}" if series else "")
+    within = "/".join(map(_symbol, [*names, *([series] if series else [])]))
     kind = "corAR1" if isinstance(residual, AR1) else "corCAR1"
     lines += [
         f"fit <- lme({_translated(design, f'{spec.outcome} ~ {spec.fixed}')}, data = frame,",
-        f"  random = list({_symbol(factor)} = {random}),",
+        f"  random = list({', '.join(random)}),",
         f"  correlation = {kind}(form = ~ {_symbol(time)} | {within}),",
         f'  method = "{"REML" if reml else "ML"}", na.action = na.omit)',
     ]
     return "\n".join(lines)
+
+
+def _terms_of(design: Design, factor: Factor) -> list[str]:
+    """The texts of one factor's independent blocks of random terms."""
+    ends, out, start = np.cumsum(design.blocks), [], 0
+    for terms, end in zip(design.random_terms, ends, strict=True):
+        if factor.terms.start <= start < factor.terms.stop:
+            out.append(terms.prepared.text)
+        start = int(end)
+    return out
 
 
 def _names(design: Design) -> dict[str, str]:

@@ -45,7 +45,8 @@ class Groups:
 
 def group_rows(fit: MultilevelModel, place: int) -> Groups:
     design, rows, factor, own = fit.design, own_rows(fit.design), fit.design.factors[place], fit.modes[place]
-    eta, z, p = linear_predictor(rows, fit.fit.beta, ()), rows.z[:, factor.terms], rows.x.shape[1]
+    z, p = rows.z[:, factor.terms], rows.x.shape[1]
+    eta = linear_predictor(rows, fit.fit.beta, fit.modes) - np.einsum("nq,nq->n", z, own.modes[factor.codes])
     size = np.ones(design.n_obs) if design.weights is None else design.weights
     total = np.bincount(factor.codes, size)
     per = np.ones_like(total) if OUTCOMES[fit.family] == "ratio" else total

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
 from rich.console import Console
 
-from bench import beginning, fits, inference, machine, states, table
+from bench import beginning, beyond, fits, inference, machine, states, table
 from bench.data import CACHE
 from bench.engines import EngineError, r_versions
 from bench.result import Result
@@ -42,6 +43,10 @@ def workloads(quick: bool) -> dict[str, Callable[[], Result]]:
         "profile": lambda: inference.beside_r(inference.PROFILE, slow_rounds),
         "bootstrap": lambda: inference.beside_r(inference.BOOTSTRAP, slow_rounds),
         "first-fit": lambda: beginning.first_fit(rounds),
+        **{work.name: partial(beyond.beside, work, quick) for work in beyond.WORKLOADS},
+        "d-100k": beyond.serial_100k,
+        "f-insteval": lambda: beyond.crossed(quick),
+        **({} if quick else {"three-levels-1m": beyond.three_levels}),
     }
 
 

@@ -16,11 +16,12 @@ from bench.data import CACHE
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ROOT / ".venv-bench" / "bin" / "python"
-R_PACKAGES = ("lme4", "lmerTest", "pbkrtest")
+R_PACKAGES = ("lme4", "lmerTest", "pbkrtest", "nlme")
 
 COMMANDS = {
     "ours": [sys.executable, "-m", "bench.worker", "analysis"],
     "mixedlm-rs": [str(PEERS), "-m", "bench.worker", "mixedlm_rs"],
+    "mixedlm": [str(PEERS), "-m", "bench.worker", "mixedlm"],
     "lme4": ["Rscript", "--vanilla", str(ROOT / "bench" / "lme4.R")],
 }
 
@@ -83,7 +84,7 @@ def r_versions() -> dict[str, str]:
 @cache
 def peer_versions() -> dict[str, str]:
     """Versions in the peers' environment."""
-    code = "import json, importlib.metadata as m; print(json.dumps({n: m.version(n) for n in ['mixedlm-rs', 'numpy', 'scipy']}))"
+    code = "import json, importlib.metadata as m; print(json.dumps({n: m.version(n) for n in ['mixedlm-rs', 'mixedlm', 'numpy', 'scipy']}))"
     done = subprocess.run([str(PEERS), "-c", code], capture_output=True, text=True, check=True)
     versions: dict[str, str] = json.loads(done.stdout)
     return versions

@@ -21,7 +21,7 @@ STYLES = {True: "green", False: "bold red", None: "dim"}
 def lines(result: Result) -> list[tuple[tuple[str, ...], bool | None]]:
     """One line per verdict; the workload's name and times stand on the first."""
     medians = result.medians
-    peers = [clock(value) for name, value in medians.items() if name in ("mixedlm-rs", "lme4")]
+    peers = [clock(value) for name, value in medians.items() if name in ("mixedlm-rs", "mixedlm", "lme4")]
     limit = result.times_the_limit
     ours = clock(medians["ours"]) if "ours" in medians else ""
     first = (result.title, ours, "".join(peers), f"{limit:.3g}" if limit else "")

@@ -190,6 +190,12 @@ def eliminate(at: Layout, first: int, last: int, lam: np.ndarray, blocks: np.nda
     for place in range(first, last):
         if at.of[at.queue[place]] > 0:
             scale_block(at, lam, at.of[at.queue[place]], at.queue[place], blocks)
+    most = 1
+    for place in range(first, last):
+        node = at.queue[place]
+        if at.tptr[node] == at.tptr[node + 1]:
+            most = max(most, (at.ptr[node + 1] - at.ptr[node]) // at.q[at.of[node]])
+    share = np.zeros((most, most))
     logs, pivots = 0.0, 1.0
     for place in range(first, last):
         node = at.queue[place]
@@ -218,9 +224,56 @@ def eliminate(at: Layout, first: int, last: int, lam: np.ndarray, blocks: np.nda
                 for c in range(b):
                     total -= blocks[own + c] * blocks[start + b * width + c]
                 blocks[own + b] = total * over
-        pass_up(at, node, f, width, start, blocks)
-        pass_on(at, node, width, start + at.t_row[f] * width, blocks, kept)
+        if at.tptr[node] < at.tptr[node + 1]:
+            pass_up(at, node, f, width, start, blocks)
+            pass_on(at, node, width, start + at.t_row[f] * width, blocks, kept)
+            continue
+        # nodes in one node above, without kept columns, have the same rows: their shares are added up before they are passed on
+        if width == 1:
+            for r in range(1, count):
+                one = blocks[start + r]
+                for s in range(1, r + 1):
+                    share[r, s] += one * blocks[start + s]
+        else:
+            for r in range(width, count):
+                for s in range(width, r + 1):
+                    share[r, s] += product(blocks, start + r * width, start + s * width, width)
+        following = at.queue[place + 1] if place + 1 < last else -1
+        if following < 0 or at.of[following] != f or not same_above(at, node, following, f):
+            pass_share(at, node, f, width, count, share, blocks, kept)
+            share[width:count, width:count] = 0.0
     return logs + math.log(pivots)
+
+
+@inlined
+def same_above(at: Layout, node: int, other: int, f: int) -> bool:
+    """Do two nodes of factor f lie in the same nodes? So they do if they lie in the same one of the next factor."""
+    return f + 1 == len(at.base) - 1 or at.above[node, f + 1] == at.above[other, f + 1]
+
+
+@inlined
+def pass_share(
+    at: Layout, node: int, f: int, width: int, count: int, share: np.ndarray, blocks: np.ndarray, kept: np.ndarray
+) -> None:
+    """Takes the share (count, count), lower, of nodes like this one from the nodes above and the dense columns."""
+    eliminated, columns, d = len(at.base) - 1, len(at.t_factor), at.dense
+    dense_row = at.t_row[f]
+    for g in range(f + 1, eliminated):
+        above, size, row = at.above[node, g], at.q[g], at.row_of[f, g]
+        target = at.ptr[above]
+        behind = target + (at.t_row[g] + at.tptr[above + 1] - at.tptr[above]) * size
+        for b in range(size):
+            for a in range(size):
+                blocks[target + a * size + b] -= share[row + max(a, b), row + min(a, b)]
+            for h in range(g + 1, eliminated):
+                into = target + at.row_of[g, h] * size + b
+                for a in range(at.q[h]):
+                    blocks[into + a * size] -= share[at.row_of[f, h] + a, row + b]
+            for k in range(d):
+                blocks[behind + k * size + b] -= share[dense_row + k, row + b]
+    for k in range(d):
+        for j in range(k + 1):
+            kept[columns + k, columns + j] -= share[dense_row + k, dense_row + j]
 
 
 @inlined
@@ -438,12 +491,17 @@ def select_inverse(
     """
     eliminated, columns = len(at.base) - 1, len(at.t_factor)
     taken = tail.shape[0] - columns
-    most, widest = 0, 1
+    most, widest, bare = 1, 1, 1
     for place in range(first, last):
         node = at.queue[place]
         widest = max(widest, at.q[at.of[node]])
-        most = max(most, (at.ptr[node + 1] - at.ptr[node]) // at.q[at.of[node]])
+        rows = (at.ptr[node + 1] - at.ptr[node]) // at.q[at.of[node]]
+        most = max(most, rows)
+        if at.tptr[node] == at.tptr[node + 1]:
+            bare = max(bare, rows)
     spot = np.empty(most, dtype=np.int64)
+    rest = np.empty((bare, bare))
+    before = -1
     weighed = np.empty((most, widest))
     inner = np.empty((widest, widest))
     for place in range(last - 1, first - 1, -1):
@@ -454,28 +512,65 @@ def select_inverse(
         kept_first, kept_count = at.tptr[node], at.tptr[node + 1] - at.tptr[node]
         begin = at.t_row[f]  # rows before are the own and those of the nodes above
         count = begin + kept_count + taken
-        weighed[width:count, :width] = 0.0
-        for g in range(f + 1, eliminated):
-            above, size = at.above[node, g], at.q[g]
-            source = at.ptr[above]
-            above_kept = at.tptr[above + 1] - at.tptr[above]
-            for b in range(size):
-                column = at.row_of[f, g] + b
-                for h in range(g, eliminated):
-                    begin_there = 0 if h == g else at.row_of[g, h]
-                    for a in range(b if h == g else 0, at.q[h]):
-                        value = inverse[source + (begin_there + a) * size + b]
-                        weigh(value, factor, start, width, at.row_of[f, h] + a, column, weighed)
-                for i in range(kept_count):
-                    value = inverse[source + (at.t_row[g] + at.tmap[g, kept_first + i]) * size + b]
-                    weigh(value, factor, start, width, begin + i, column, weighed)
+        if kept_count == 0:  # nodes in one node above, without kept columns, meet the same part of the inverse
+            if before < 0 or at.of[before] != f or not same_above(at, node, before, f):
+                for g in range(f + 1, eliminated):
+                    above, size = at.above[node, g], at.q[g]
+                    source = at.ptr[above]
+                    behind = source + (at.t_row[g] + at.tptr[above + 1] - at.tptr[above]) * size
+                    for b in range(size):
+                        column = at.row_of[f, g] + b
+                        for h in range(g, eliminated):
+                            begin_there = 0 if h == g else at.row_of[g, h]
+                            for a in range(at.q[h]):
+                                value = inverse[source + (begin_there + a) * size + b]
+                                rest[at.row_of[f, h] + a, column] = value
+                                rest[column, at.row_of[f, h] + a] = value
+                        for k in range(taken):
+                            value = inverse[behind + k * size + b]
+                            rest[begin + k, column] = value
+                            rest[column, begin + k] = value
                 for k in range(taken):
-                    value = inverse[source + (at.t_row[g] + above_kept + k) * size + b]
-                    weigh(value, factor, start, width, begin + kept_count + k, column, weighed)
-        for i in range(kept_count + taken):
-            spot[i] = at.tidx[kept_first + i] if i < kept_count else columns + i - kept_count
-            for j in range(i + 1):
-                weigh(tail[spot[i], spot[j]], factor, start, width, begin + i, begin + j, weighed)
+                    for j in range(taken):
+                        rest[begin + k, begin + j] = tail[columns + max(k, j), columns + min(k, j)]
+            before = node
+            if width == 1:
+                for r in range(1, count):
+                    total = 0.0
+                    for s in range(1, count):
+                        total += rest[r, s] * factor[start + s]
+                    weighed[r, 0] = total
+            else:
+                for r in range(width, count):
+                    for b in range(width):
+                        total = 0.0
+                        for s in range(width, count):
+                            total += rest[r, s] * factor[start + s * width + b]
+                        weighed[r, b] = total
+        else:
+            before = -1
+            weighed[width:count, :width] = 0.0
+            for g in range(f + 1, eliminated):
+                above, size = at.above[node, g], at.q[g]
+                source = at.ptr[above]
+                above_kept = at.tptr[above + 1] - at.tptr[above]
+                for b in range(size):
+                    column = at.row_of[f, g] + b
+                    for h in range(g, eliminated):
+                        begin_there = 0 if h == g else at.row_of[g, h]
+                        for a in range(b if h == g else 0, at.q[h]):
+                            value = inverse[source + (begin_there + a) * size + b]
+                            weigh(value, factor, start, width, at.row_of[f, h] + a, column, weighed)
+                    for i in range(kept_count):
+                        value = inverse[source + (at.t_row[g] + at.tmap[g, kept_first + i]) * size + b]
+                        weigh(value, factor, start, width, begin + i, column, weighed)
+                    for k in range(taken):
+                        value = inverse[source + (at.t_row[g] + above_kept + k) * size + b]
+                        weigh(value, factor, start, width, begin + kept_count + k, column, weighed)
+            for i in range(kept_count + taken):
+                spot[i] = at.tidx[kept_first + i] if i < kept_count else columns + i - kept_count
+                for j in range(i + 1):
+                    weigh(tail[spot[i], spot[j]], factor, start, width, begin + i, begin + j, weighed)
         for a in range(width):
             for b in range(width):
                 total = 1.0 if a == b else 0.0

@@ -137,11 +137,11 @@ def line_picture(fit: Any, name: str) -> LinePicture:
 
 
 def _slopes(fit: Any, parts: dict[str, str], inner: str) -> pd.DataFrame:
-    """The parts' coefficients, and how the between part differs from the within part."""
-    tests = fit.tests()
-    rows = [{"part": part, "label": LABELS[part], **tests.loc[parts[part]]} for part in LABELS if part in parts]
+    """The parts' slopes, of products at the other factors' averages, and how the between part differs from the within part."""
+    weights = {part: slope_at(fit.design.fixed, fit.state, parts[part]) for part in LABELS if part in parts}
+    rows = [{"part": part, "label": LABELS[part], **contrast(fit, weights[part])} for part in weights]
     if "within" in parts and "between" in parts:
-        difference = fit.contrast({parts["between"]: 1.0, parts["within"]: -1.0})
+        difference = contrast(fit, weights["between"] - weights["within"])
         rows.append({"part": "contextual", "label": "Difference", **difference})
     out = pd.DataFrame(rows)[["part", "label", "estimate", "lower", "upper"]]
     sd = _slope_sd(fit, inner)

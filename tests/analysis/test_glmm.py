@@ -278,3 +278,16 @@ def test_impossible_counts_are_refused(make_diary, family, change, words):
 def test_impossible_data_are_refused(make_diary, change, weights, words):
     with pytest.raises(DesignError, match=words):
         analysis.glmm("y ~ x + day + (1 | person)", change(make_diary(event=True)), weights=weights)
+
+
+def test_a_predictor_of_items_has_the_items_for_degrees_of_freedom():
+    """100 people answer 8 items: w is constant in each item, so 8 items less two constants count, not 100 people."""
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame([(person, item) for person in range(100) for item in range(8)], columns=["id", "item"])
+    w, people, items = rng.normal(size=8), rng.normal(size=100), 0.5 * rng.normal(size=8)
+    frame = frame.assign(w=w[frame["item"]], x=rng.normal(size=800))
+    odds = 0.3 * frame["w"] + people[frame["id"]] + items[frame["item"]]
+    frame["y"] = (rng.random(800) < 1.0 / (1.0 + np.exp(-odds))).astype(int)
+    fit = analysis.glmm("y ~ w + x + (1 | id) + (1 | item)", frame)
+    assert fit.tests()["df"].to_dict() == {"Intercept": 6.0, "w": 6.0, "x": 99.0}
+    assert fit.contrast({"w": 1.0, "x": -1.0})["df"] == 6.0

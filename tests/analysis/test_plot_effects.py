@@ -42,7 +42,7 @@ def test_the_parts_are_the_tests_and_the_contextual_contrast(fit: Any) -> None:
     tests = fit.tests()
     for part in ("within", "between"):
         for name in ("estimate", "lower", "upper"):
-            assert parts.loc[part, name] == tests.loc[f"{part}(x)", name]
+            assert parts.loc[part, name] == pytest.approx(tests.loc[f"{part}(x)", name], rel=EXACT)
     difference = fit.contrast({"between(x)": 1, "within(x)": -1})
     assert parts.loc["contextual", "lower"] == pytest.approx(difference["lower"], rel=EXACT)
     assert parts["pill_lower"].notna().tolist() == [True, False, False]
@@ -94,6 +94,23 @@ def test_a_product_stands_at_the_average_of_its_other_factor(make_diary: Any) ->
     assert change == pytest.approx({"Intercept": 0, "within(x)": 1, "age": 0, "between(x)": 0, "within(x):age": age})
     level = columns_at(fit.design.fixed, fit.state, {"age": 30.0})
     assert dict(zip(fit.design.fixed_names, level, strict=True))["within(x):age"] == 0.0
+
+
+def test_slopes_that_depend_on_the_person_are_drawn_and_written_for_the_average_person(make_diary: Any) -> None:
+    frame = make_diary()
+    frame["arm"] = 1.0 * (frame["person"].astype("category").cat.codes % 3 == 0)
+    fit = analysis.lmm("y ~ within(x) * arm + between(x) * arm + (1 + within(x) | person)", frame)
+    picture, share = shown(fit), frame.groupby("person")["arm"].first().mean()
+    for part, row in picture.parts.set_index("part").loc[["within", "between"]].iterrows():
+        average = fit.contrast({f"{part}(x)": 1.0, _product(fit, str(part)): share})
+        assert row["estimate"] == pytest.approx(average["estimate"], rel=EXACT)
+        assert row["upper"] == pytest.approx(average["upper"], rel=EXACT)
+        end = picture.lens[picture.lens["part"] == part].iloc[-1]
+        assert end["y"] / end["x"] == pytest.approx(row["estimate"], rel=EXACT)
+
+
+def _product(fit: Any, part: str) -> str:
+    return next(name for name in fit.fixed.index if ":" in name and f"{part}(x)" in name)
 
 
 def test_percentage_points_are_the_reports(logistic: Any, make_diary: Any) -> None:

@@ -41,7 +41,8 @@ def test_it_agrees_with_nlme(diary):
     assert fit.random["id:day"].iloc[0, 0] == pytest.approx(0.33625493, rel=2e-4)
     assert fit.residual_correlation == pytest.approx(0.5395291, abs=1e-5)
     assert fit.serial_test()["p_value"] < 1e-30
-    assert "lme(" in fit.to_r()
+    assert "random = list(id = ~ 1+x, day = ~ 1)" in fit.to_r()
+    assert "corAR1(form = ~ beep | id/day)" in fit.to_r()
     assert "correlation of residuals" in str(fit.summary())
 
 
