@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from analysis.blocks import BlockCriterion, BlockProfile, by_factor, level_covariances, times
+from analysis.errors import DesignError
 from analysis.factor_moments import FactorMoments
 from analysis.linear import FAR, FEW, STARTS, LinearFit, estimates, refuse_impossible
 from analysis.optimize import Minimum, minimise_factor
@@ -47,6 +48,12 @@ def fit_factors(moments: FactorMoments, reml: bool = True, start: np.ndarray | N
     refuse_impossible(moments, moments.ww, groups)
     criterion = BlockCriterion(moments, reml)
     structure = moments.structure
+    rows, variances = moments.n_obs - moments.n_fixed, len(structure.rows) + 1
+    if rows <= variances:
+        raise DesignError(
+            f"{moments.n_obs} rows less {moments.n_fixed} fixed effects cannot tell {variances} variances and covariances apart; "
+            "more rows or fewer random terms are needed."
+        )
 
     def fitted(theta: np.ndarray) -> FactorFit:
         near = near_optimum(criterion, theta)

@@ -288,3 +288,11 @@ def test_the_reported_hessian_is_that_of_the_deviance():
     criterion = BlockCriterion(fit.fit.moments, reml=True)
     own = differentiate(criterion, fit.fit.theta)
     np.testing.assert_allclose(fit.fit.hessian, own, rtol=1e-5, atol=1e-5 * np.abs(own).max())
+
+
+def test_fewer_rows_than_variances_are_refused():
+    frame = pd.DataFrame(
+        {"y": [1.0, 2.0, 4.0, 3.0, 7.0], "x": [0.0, 1.0, 3.0, 2.0, 5.0], "a": [0, 0, 1, 1, 2], "b": [0, 1, 0, 1, 1]}
+    )
+    with pytest.raises(DesignError, match="5 rows less 2 fixed effects cannot tell 3 variances"):
+        analysis.lmm("y ~ x + (1 | a) + (1 | b)", frame)
