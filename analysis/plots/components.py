@@ -27,7 +27,7 @@ def components_chart(result: Any) -> Any:
         percent=["" if np.isnan(share) else f"{100 * share:.1f} %" for share in table["share"]],
         zero=0.0,
     )
-    down = alt.Scale(domain=[len(rows), 0], nice=False)
+    down = alt.Scale(domain=[len(rows), 0], nice=False, padding=0)  # bars would be given some
     y, colour = alt.Y("bar:Q", axis=None, scale=down), alt.Color("colour:N", scale=None)
     at = alt.Y("words:Q", axis=None, scale=down)
     top = float(np.nanmax(rows[["sd", "upper"]].to_numpy())) or 1.0

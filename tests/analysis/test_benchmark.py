@@ -170,7 +170,7 @@ def test_counts_are_compared_by_their_rate_over_exposure() -> None:
         analysis.benchmark(analysis.glmm("falls ~ x + (1 | ward)", frame, family="negative_binomial"))
 
 
-def test_one_factor_among_several_is_compared_with_the_others_at_zero() -> None:
+def test_one_factor_among_several_is_compared_with_the_others_as_they_are() -> None:
     frame = counts().assign(y=lambda d: d["falls"] + 0.1 * d["x"], year=lambda d: d["days"] % 5)
     fit = analysis.lmm("y ~ x + (1 | ward) + (1 | year)", frame)
     table = analysis.benchmark(fit, "ward").table
