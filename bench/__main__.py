@@ -76,8 +76,8 @@ def main() -> int:
         results.append(result)
         console.print(f"{result.title}: done in {perf_counter() - start:.0f} s", style="dim")
     table.show(results, facts)
-    if not only:
-        table.write_page(results, facts, folder)
+    stored = [Result.read(path) for name in workloads(quick) if (path := folder / f"{name}.json").exists()]
+    table.write_page(stored, facts, folder)  # of every workload its last run
     return 1 if failed else 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -57,6 +57,13 @@ class Result:
         """Our time over the machine's limit."""
         limit, medians = self.limit_seconds, self.medians
         return medians["ours"] / limit if limit and "ours" in medians else None
+
+    @classmethod
+    def read(cls, path: Path) -> Result:
+        """A stored result."""
+        stored = json.loads(path.read_text())
+        kept = {field.name: stored[field.name] for field in fields(cls)}
+        return cls(**kept | {"verdicts": [Verdict(**verdict) for verdict in stored["verdicts"]]})
 
     def write(self, folder: Path, facts: Mapping[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
