@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
-from analysis.checks import without_variation
 from analysis.covariance import Structure
-from analysis.design import Column, Design
+from analysis.design import Design
 from analysis.elimination import Plan, make_plan
 from analysis.errors import DesignError
+from analysis.inner_columns import inner_columns
 from analysis.kernels.elimination import coordinates, cross_products
-from analysis.moments import Inner, block_constants, inner_to_written, refuse_dependence
+from analysis.moments import Inner, block_constants, refuse_dependence
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ def inner_rows(design: Design) -> InnerRows:
     """Raises DesignError for a constant outcome, an empty column, or fixed effects that depend linearly on each other."""
     structure = Structure.of_blocks(design.blocks)
     one = next((j for j, column in enumerate(design.fixed) if column.kind == "one"), None)
-    x, fixed_map = inner_columns(design, design.fixed, [one] * len(design.fixed))
-    z, random_map = inner_columns(design, design.random, block_constants(design.random, structure))
+    x, _, fixed_map = inner_columns(design, design.fixed, [one] * len(design.fixed))
+    z, _, random_map = inner_columns(design, design.random, block_constants(design.random, structure))
     y = design.outcome
     shift = 0.0 if one is None else float(y[0] + (y - y[0]).mean())
     y = y - shift
@@ -89,7 +89,7 @@ def inner_rows(design: Design) -> InnerRows:
     if scale == 0.0:
         raise DesignError(f"the outcome {design.raw[-1]!r} is constant in the rows used.")
     inner = Inner(design.n_obs, structure, fixed_map, random_map, one, shift, scale)
-    return InnerRows(z, np.column_stack([x, y / scale]), inner)
+    return InnerRows(np.ascontiguousarray(z.T), np.column_stack([*x, y / scale]), inner)
 
 
 def factor_moments(design: Design) -> FactorMoments:
@@ -110,23 +110,3 @@ def moments_of(inner: Inner, plan: Plan, z: np.ndarray, w: np.ndarray) -> Factor
     kept = np.tril(kept) + np.tril(kept, -1).T
     fields = {name: getattr(inner, name) for name in Inner.__dataclass_fields__}
     return FactorMoments(**fields, plan=plan, blocks=blocks, kept=kept)
-
-
-def inner_columns(
-    design: Design, columns: tuple[Column, ...], constants: list[int | None]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Columns (n, k), centred where a constant takes up the shift and scaled to unit mean square; and their map."""
-    values = design.matrix(columns)
-    offsets = np.zeros(len(columns))
-    scale = np.ones(len(columns))
-    for j, constant in enumerate(constants):
-        if columns[j].kind == "one":
-            continue
-        if constant is not None:
-            offsets[j] = values[0, j] + (values[:, j] - values[0, j]).mean()
-            values[:, j] -= offsets[j]
-        scale[j] = np.sqrt(np.mean(values[:, j] ** 2))
-        if scale[j] <= 1e-12 * abs(offsets[j]):
-            raise without_variation(columns[j].name)
-        values[:, j] /= scale[j]
-    return values, inner_to_written(offsets, scale, constants)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln
 
-from analysis.checks import without_variation
 from analysis.covariance import Structure
-from analysis.design import Column, Design
+from analysis.design import Design
 from analysis.errors import DesignError, SpecError
+from analysis.inner_columns import inner_columns
 from analysis.kernels import families
 from analysis.kernels.columns import mixed, products
-from analysis.moments import block_constants, inner_to_written, refuse_dependence
+from analysis.moments import block_constants, refuse_dependence
 
 WHOLE = 1e-6
 """A proportion times its number of trials may miss a whole number by this much (rounded input); so may a count."""
@@ -106,7 +106,7 @@ def assemble(design: Design, family: int, y: np.ndarray, size: np.ndarray, const
     ordinal = family >= families.ORDINAL_LOGIT
     one = next((j for j, column in enumerate(design.fixed) if column.kind == "one"), None)
     p = len(design.fixed)
-    x, centre, to_written = _inner_columns(design, design.fixed, [one] * p, all_moved=ordinal)
+    x, centre, to_written = inner_columns(design, design.fixed, [one] * p, all_moved=ordinal)
     gram = products(x) / max(1, x.shape[1])
     refuse_dependence(gram, design.fixed_names)
     whitening = np.linalg.inv(np.linalg.cholesky(gram)).T if p else np.eye(0)
@@ -114,7 +114,7 @@ def assemble(design: Design, family: int, y: np.ndarray, size: np.ndarray, const
     joint[:p, :p] = to_written @ whitening
     if ordinal:  # τ = τ* + centre'β
         joint[p:, :p] = centre @ joint[:p, :p]
-    z, _, random_map = _inner_columns(design, design.random, block_constants(design.random, structure))
+    z, _, random_map = inner_columns(design, design.random, block_constants(design.random, structure))
     return Responses(
         family=family,
         n_extra=n_extra,
@@ -169,25 +169,3 @@ def _counts(design: Design) -> tuple[np.ndarray, np.ndarray, float]:
     if not y.any():
         raise DesignError(f"the outcome {name!r} is 0 in all rows used.")
     return np.rint(y), np.ones(len(y)), -float(gammaln(y + 1.0).sum())
-
-
-def _inner_columns(
-    design: Design, columns: tuple[Column, ...], constants: list[int | None], all_moved: bool = False
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Columns (k, n) scaled to unit mean square and centred where a constant takes up the shift, or all; centres; their map."""
-    values = np.ascontiguousarray(design.matrix(columns).T)
-    centres = np.zeros(len(columns))
-    scale = np.ones(len(columns))
-    for j, constant in enumerate(constants):
-        if columns[j].kind == "one":
-            continue
-        size = np.abs(values[j]).max()
-        if constant is not None or all_moved:
-            centres[j] = values[j, 0] + (values[j] - values[j, 0]).mean()
-            values[j] -= centres[j]
-        scale[j] = np.sqrt(np.mean(values[j] ** 2))
-        if scale[j] <= 1e-12 * size:
-            raise without_variation(columns[j].name)
-        values[j] /= scale[j]
-    moved = np.where([constant is None for constant in constants], 0.0, centres)
-    return values, centres, inner_to_written(moved, scale, constants)
