@@ -8,7 +8,7 @@ from django.db.models import Count, Max, QuerySet
 
 from ema_server.participants.models import Consent, Participant
 from ema_server.studies.models import ConsentText, Membership, Study
-from ema_server.studies.queries import consent_texts, current_consent_text
+from ema_server.studies.queries import consent_texts
 
 
 def participants_for(member: Membership) -> QuerySet[Participant]:
@@ -54,10 +54,3 @@ def consented_versions(study: Study) -> dict[int, int]:
     for person, digest in Consent.objects.filter(participant__study=study).values_list("participant_id", "digest"):
         found[person] = max(found.get(person, 0), numbers.get(digest, 0))
     return found
-
-
-def not_agreed(study: Study) -> QuerySet[Participant]:
-    """People who take part and have not agreed to the current text; nobody where there is none."""
-    text = current_consent_text(study)
-    people = Participant.objects.filter(study=study, state=Participant.State.ACTIVE, test_person=False)
-    return people.exclude(consents__digest=text.digest).order_by("pseudonym") if text else people.none()

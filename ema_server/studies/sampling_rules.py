@@ -15,7 +15,8 @@ A rule says when by exactly one of
 ============  ==================================================================================================
 
 and may narrow the days: `weekdays` (1 is Monday), `days` [from, to] of the person's own days, `waves` (keys of the plan's
-waves). `practice` marks prompts that are never counted.
+waves). `practice` marks prompts that are never counted. A plan with `"imported": true` plans nothing: its rules only name
+what the prompts of a finished study were for.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 SCHEMA = "ema-sampling/1"
-PLAN_KEYS = ("schema", "title", "waves", "rules")
+PLAN_KEYS = ("schema", "title", "note", "imported", "waves", "rules")
 RULE_KEYS = (
     "key", "title", "questionnaire", "open_minutes", "times", "windows", "once", "at", "event", "weekdays", "days",
     "waves", "practice",
@@ -60,7 +61,9 @@ def plan_faults(document: Any, *, questionnaires: Collection[str], days: int | N
             continue
         at = f"rules[{place}] ({_name(rule)})"
         faults += _key_faults(at, rule, seen)
-        faults += _rule_faults(at, rule, questionnaires, waves, days)
+        faults += _unknown(at, rule, RULE_KEYS) + _questionnaire_faults(at, rule, questionnaires)
+        if document.get("imported") is not True:
+            faults += _rule_faults(at, rule, waves, days)
     return faults
 
 
@@ -89,14 +92,16 @@ def spans(document: Mapping[str, Any], rule: Mapping[str, Any]) -> list[tuple[in
     return found
 
 
-def _rule_faults(
-    at: str, rule: Mapping[str, Any], questionnaires: Collection[str], waves: Mapping[str, Any], days: int | None
-) -> list[str]:
-    faults = _unknown(at, rule, RULE_KEYS)
+def _questionnaire_faults(at: str, rule: Mapping[str, Any], questionnaires: Collection[str]) -> list[str]:
     asked = rule.get("questionnaire")
-    if asked not in questionnaires:
-        known = ", ".join(sorted(questionnaires)) or "none"
-        faults.append(f"{at}.questionnaire: {_shown(asked)} was never published here; there are: {known}.")
+    if isinstance(asked, str) and asked in questionnaires:
+        return []
+    known = ", ".join(sorted(questionnaires)) or "none"
+    return [f"{at}.questionnaire: {_shown(asked)} was never published here; there are: {known}."]
+
+
+def _rule_faults(at: str, rule: Mapping[str, Any], waves: Mapping[str, Any], days: int | None) -> list[str]:
+    faults = []
     given = [name for name in WHEN if rule.get(name) not in (None, False, [], {})]
     if len(given) != 1:
         have = f"it has {' and '.join(given)}" if given else "it has none"

@@ -16,10 +16,11 @@ from ema_server.common.canonical import digest
 from ema_server.common.errors import DomainError
 from ema_server.ledger import audit, outbox
 from ema_server.ledger import services as ledger
-from ema_server.studies import items, states
+from ema_server.studies import states
 from ema_server.studies.models import ConsentText, Membership, SamplingPlan, Study, SurveyVersion, known_zone
 from ema_server.studies.sampling_rules import plan_faults
 from ema_server.studies.structure import PARTS, keys, structure_faults
+from ema_server.surveys.faults import faults
 
 CALLING_OFF = "calling_off"  # the kind of its jobs: prompts that fell while a study asked nothing
 MAX_LANGUAGES = 40
@@ -95,9 +96,9 @@ def publish_survey(
     *, study: Study, questionnaire: str, document: dict[str, Any], actor: str = "server"
 ) -> SurveyVersion:
     """Make the next version of a questionnaire; the same document again is the version that is there."""
-    faults = items.document_faults(document)
-    if faults:
-        raise InvalidSurvey(" ".join(faults))
+    found = faults(document)
+    if found:
+        raise InvalidSurvey(" ".join(map(str, found)))
     states.require(_held(study).state, "questionnaires")
     newest = study.survey_versions.filter(questionnaire=questionnaire).order_by("-number").first()
     if newest and newest.digest == digest(document):
@@ -124,9 +125,9 @@ def publish_sampling_plan(*, study: Study, document: dict[str, Any], actor: str 
     """Make the next version of the sampling plan, if what it asks for can be done."""
     held = _held(study)
     states.require(held.state, "sampling")
-    faults = faults_of_plan(held, document)
-    if faults:
-        raise InvalidSamplingPlan(" ".join(faults))
+    found = faults_of_plan(held, document)
+    if found:
+        raise InvalidSamplingPlan(" ".join(found))
     newest = study.sampling_plans.order_by("-number").first()
     plan = SamplingPlan.objects.create(
         study=study, number=newest.number + 1 if newest else 1, document=document, digest=digest(document)
@@ -153,7 +154,7 @@ def change_state(*, study: Study, to: str, actor: str, now: datetime, reason: st
     when it goes on, or is locked: required work, since another room does it."""
     held = _held(study)
     plan = held.sampling_plans.order_by("-number").first()
-    faults = states.transition_faults(
+    found = states.transition_faults(
         held.state,
         to,
         reason=reason,
@@ -161,8 +162,8 @@ def change_state(*, study: Study, to: str, actor: str, now: datetime, reason: st
         sampling_plans=int(plan is not None),
         faults_of_plan=faults_of_plan(held, plan.document) if plan is not None and held.state == states.DRAFT else [],
     )
-    if faults:
-        raise states.NoSuchTransition(" ".join(faults))
+    if found:
+        raise states.NoSuchTransition(" ".join(found))
     _enter(study, held, to=to, now=now)
     audit.record(
         action="data.locked" if to == states.LOCKED else "study.state_changed",
@@ -199,15 +200,15 @@ def change_structure(*, study: Study, structure: Mapping[str, Any], actor: str) 
     """Say which arms, sites and roles there are. What somebody is in stays."""
     held = _held(study)
     states.require(held.state, "structure")
-    faults = structure_faults(structure)
-    if not faults:
+    found = structure_faults(structure)
+    if not found:
         for part, field in zip(PARTS, ("arm", "site", "dyad_role"), strict=True):
             there = set(held.participants.exclude(**{field: ""}).values_list(field, flat=True))
             known = keys(structure, part)
             for key in sorted(there - set(known)) if known or part != "sites" else []:
-                faults.append(f"{part}: {key!r} has people in it; move them first, or keep it.")
-    if faults:
-        raise InvalidStructure(" ".join(faults))
+                found.append(f"{part}: {key!r} has people in it; move them first, or keep it.")
+    if found:
+        raise InvalidStructure(" ".join(found))
     study.structure = {part: list(structure.get(part, [])) for part in PARTS}
     study.save(update_fields=["structure"])
     audit.record(
@@ -228,9 +229,9 @@ def change_dates(*, study: Study, actor: str, **facts: Any) -> list[str]:
         if name != "keep_until":
             states.require(held.state, "last_day" if name == "ends_on" else "dates")
         setattr(study, name, facts[name])
-    faults = _dates_faults(study)
-    if faults:
-        raise InvalidDates(" ".join(faults))
+    found = _dates_faults(study)
+    if found:
+        raise InvalidDates(" ".join(found))
     if changed:
         study.save(update_fields=changed)
         audit.record(
@@ -251,16 +252,16 @@ def publish_consent_text(
     held = _held(study)
     states.require(held.state, "consent")
     given = {language: text.strip() for language, text in texts.items()}
-    faults = [] if given else ["texts: a consent text needs at least one language."]
+    found = [] if given else ["texts: a consent text needs at least one language."]
     if len(given) > MAX_LANGUAGES:
-        faults.append(f"texts: {len(given)} languages; at most {MAX_LANGUAGES}.")
+        found.append(f"texts: {len(given)} languages; at most {MAX_LANGUAGES}.")
     for language, text in given.items():
         if not LANGUAGE.fullmatch(language):
-            faults.append(f"texts: {language[:20]!r} is no language; write a code like en, pt-BR or ar.")
+            found.append(f"texts: {language[:20]!r} is no language; write a code like en, pt-BR or ar.")
         if not text or len(text) > MAX_CONSENT_TEXT:
-            faults.append(f"texts.{language[:20]}: must hold 1 to {MAX_CONSENT_TEXT} characters.")
-    if faults:
-        raise InvalidConsentText(" ".join(faults))
+            found.append(f"texts.{language[:20]}: must hold 1 to {MAX_CONSENT_TEXT} characters.")
+    if found:
+        raise InvalidConsentText(" ".join(found))
     newest = held.consent_texts.order_by("-number").first()
     if newest and newest.digest == digest(given):
         return newest
@@ -310,16 +311,16 @@ def _enter(study: Study, held: Study, *, to: str, now: datetime) -> None:
 
 
 def _dates_faults(study: Study) -> list[str]:
-    faults = []
+    found = []
     for name in ("starts_on", "ends_on"):
         if not isinstance(getattr(study, name), date):
             return [f"{name}: must be a date like 2026-03-02."]
     if study.ends_on < study.starts_on:
-        faults.append(f"ends_on: {study.ends_on} is before the first day, {study.starts_on}.")
+        found.append(f"ends_on: {study.ends_on} is before the first day, {study.starts_on}.")
     if study.keep_until is not None and study.keep_until <= study.ends_on:
-        faults.append(f"keep_until: {study.keep_until} is not after the last day, {study.ends_on}.")
+        found.append(f"keep_until: {study.keep_until} is not after the last day, {study.ends_on}.")
     try:
         known_zone(study.zone)
     except ValidationError as error:
-        faults.append(f"zone: {error.messages[0]}")
-    return faults
+        found.append(f"zone: {error.messages[0]}")
+    return found

@@ -33,7 +33,6 @@ class Action:
     words: str
     states: tuple[str, ...]
     why_not: str
-    but: str = ""  # what holds where it is allowed
 
 
 ACTIONS = {
@@ -45,8 +44,8 @@ ACTIONS = {
         "Take answers, late ones too", UNTIL_LOCKED, "its data are closed; what still comes goes to quarantine."
     ),
     "nights": Action("Analyse every night", (LIVE, PAUSED), "its nights are not analysed by themselves."),
-    "questionnaires": Action("Publish questionnaires", UNTIL_ENDED, "its questionnaires stay as they are."),
-    "sampling": Action("Publish a sampling plan", UNTIL_ENDED, "its sampling plan stays as it is."),
+    "questionnaires": Action("Publish questionnaires", UNTIL_LOCKED, "its questionnaires stay as they are."),
+    "sampling": Action("Publish a sampling plan", UNTIL_LOCKED, "its sampling plan stays as it is."),
     "consent": Action("Publish a consent text", UNTIL_ENDED, "nobody is asked to agree any more."),
     "dates": Action("Change first day and time zone", (DRAFT,), "people are asked by them already."),
     "last_day": Action("Change the last day", UNTIL_ENDED, "its collection is over."),
