@@ -51,6 +51,11 @@ class InvalidDates(DomainError):
     status = 400
 
 
+class NotConfirmed(DomainError):
+    code = "not_confirmed"
+    status = 400
+
+
 class SiteNotForRole(DomainError):
     code = "site_not_for_role"
     status = 400
