@@ -61,7 +61,7 @@ def draw_once(
     today = now.astimezone(zone).date()
     for rule in document["rules"]:
         if rule.get("once") == when:
-            opens = now
+            opens = now.replace(microsecond=0)
             if "at" in rule:
                 wall = time.fromisoformat(rule["at"])
                 opens = next(

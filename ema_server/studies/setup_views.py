@@ -59,10 +59,10 @@ class SetupView(StudyPage):
         )
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if request.POST.get("do") == "preview":
-            texts = _texts(request.POST)
-            return self.render_to_response(self.get_context_data(given=request.POST, preview=_in_directions(texts)))
         try:
+            if request.POST.get("do") == "preview":
+                preview = _in_directions(_texts(request.POST))
+                return self.render_to_response(self.get_context_data(given=request.POST, preview=preview))
             said = self._do(request.POST.get("do", ""))
         except DomainError as error:
             self.study.refresh_from_db()
