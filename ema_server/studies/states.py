@@ -47,7 +47,7 @@ ACTIONS = {
     "questionnaires": Action("Publish questionnaires", UNTIL_LOCKED, "its questionnaires stay as they are."),
     "sampling": Action("Publish a sampling plan", UNTIL_LOCKED, "its sampling plan stays as it is."),
     "consent": Action("Publish a consent text", UNTIL_ENDED, "nobody is asked to agree any more."),
-    "dates": Action("Change first day and time zone", (DRAFT,), "people are asked by them already."),
+    "dates": Action("Change first day and time zone", (DRAFT,), "its prompts are planned by them already."),
     "last_day": Action("Change the last day", UNTIL_ENDED, "its collection is over."),
     "structure": Action("Change arms, sites and roles, and who is in them", UNTIL_LOCKED, "its data are closed."),
     "person_data": Action("Import person data", UNTIL_LOCKED, "its data are closed."),

@@ -195,7 +195,7 @@ def test_the_page_says_what_the_state_allows_and_makes_the_transitions() -> None
     client.force_login(owner)
     address = f"/studies/{study.slug}/setup/"
     page = client.get(address).content.decode()
-    assert "No. The study is live; people are asked by them already." in page
+    assert "No. The study is live; its prompts are planned by them already." in page
     assert "Pause the study" in page
     assert client.post(address, {"do": "state", "to": "ended"}).status_code == 302
     page = client.get(address).content.decode()
@@ -220,7 +220,7 @@ def test_days_and_retention_are_changed_on_the_page_and_bad_ones_named() -> None
         ({"ends_on": "soon"}, "ends_on: &#x27;soon&#x27; is no date"),
         ({"ends_on": "2026-03-01"}, "ends_on: 2026-03-01 is before the first day, 2026-03-02."),
         ({"keep_until": "2026-03-15"}, "keep_until: 2026-03-15 is not after the last day, 2026-03-15."),
-        ({"zone": "Europe/Paris"}, "The study is live; people are asked by them already."),
+        ({"zone": "Europe/Paris"}, "The study is live; its prompts are planned by them already."),
     ):
         answer = client.post(address, {"do": "dates", **facts})
         assert fault in answer.content.decode(), facts
