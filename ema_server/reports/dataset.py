@@ -44,7 +44,7 @@ def load(study: Study, cutoff: datetime, plan: Mapping[str, Any]) -> pd.DataFram
         .exclude(
             participant__state=Participant.State.ERASED
         )  # asked to be erased: read no more, even before it is done
-        .exclude(queries.called_off(cutoff=cutoff) & ~Exists(Submission.objects.filter(prompt=OuterRef("pk"))))
+        .exclude(queries.not_asked(study, cutoff=cutoff) & ~Exists(Submission.objects.filter(prompt=OuterRef("pk"))))
         .order_by("participant__pseudonym", "scheduled_at", "rule")
         .values_list(*PROMPT_FIELDS)
     )

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 
 from ema_server.participants.models import Participant
 from ema_server.sampling.models import Prompt, PromptEvent
@@ -40,14 +40,19 @@ def facts_of_person(participant: Participant) -> Facts:
     return {"arm": participant.arm, "site": participant.site, "role": participant.dyad_role}
 
 
-def called_off(*, cutoff: datetime) -> Exists:
-    """Whether the server itself had taken a prompt back by then (the study was paused, the person withdrew): nobody was
-    asked, so nobody missed it. For prompts without an answer."""
-    return Exists(
-        PromptEvent.objects.filter(
-            prompt=OuterRef("pk"), kind=PromptEvent.Kind.CANCELLED, phone_text="", received_at__lte=cutoff
+def not_asked(study: Study, *, cutoff: datetime) -> Q:
+    """Whether nobody was asked, as was known by then: the server had taken the prompt back (a pause that is over, somebody
+    withdrew), or the study asks nothing since before it. For prompts without an answer: nobody missed these."""
+    called_off = Q(
+        Exists(
+            PromptEvent.objects.filter(
+                prompt=OuterRef("pk"), kind=PromptEvent.Kind.CANCELLED, phone_text="", received_at__lte=cutoff
+            )
         )
     )
+    if study.quiet_since is None:
+        return called_off
+    return called_off | Q(scheduled_at__gte=study.quiet_since) & ~Q(rule__in=rules_asked_on_withdrawal(study))
 
 
 @dataclass(frozen=True, slots=True)

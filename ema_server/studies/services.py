@@ -263,14 +263,14 @@ def publish_consent_text(
     for language, text in given.items():
         if not LANGUAGE.fullmatch(language):
             found.append(f"texts: {language[:20]!r} is no language; write a code like en, pt-BR or ar.")
-        if not text or len(text) > MAX_CONSENT_TEXT:
-            found.append(f"texts.{language[:20]}: must hold 1 to {MAX_CONSENT_TEXT} characters.")
+        if not text or len(text) > MAX_CONSENT_TEXT or "\0" in text:
+            found.append(f"texts.{language[:20]}: must hold 1 to {MAX_CONSENT_TEXT} characters, none of them NUL.")
     if found:
         raise InvalidConsentText(" ".join(found))
     newest = held.consent_texts.order_by("-number").first()
     if newest and newest.digest == digest(given):
         return newest
-    text = ConsentText.objects.create(
+    version = ConsentText.objects.create(
         study=study,
         number=newest.number + 1 if newest else 1,
         texts=given,
@@ -281,10 +281,10 @@ def publish_consent_text(
         action="consent_text.published",
         actor=actor,
         study_id=study.pk,
-        about=f"consent_text:{text.number}",
-        changes={"digest": text.digest, "must_consent_anew": must_consent_anew},
+        about=f"consent_text:{version.number}",
+        changes={"digest": version.digest, "must_consent_anew": must_consent_anew},
     )
-    return text
+    return version
 
 
 def _held(study: Study) -> Study:

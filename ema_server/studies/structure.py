@@ -48,8 +48,11 @@ def place_faults(
             faults.append(f"{name}: the study has no {name} {value[:60]!r}; {offered}.")
     if bool(dyad) != bool(role):
         faults.append("dyad, role: somebody in a dyad has a role in it; give both or neither.")
-    if len(dyad) > MAX_KEY or len(site) > MAX_KEY:
-        faults.append(f"{'dyad' if len(dyad) > MAX_KEY else 'site'}: holds at most {MAX_KEY} characters.")
+    faults += [
+        f"{name}: must be at most {MAX_KEY} printable characters."
+        for name, value in (("site", site), ("dyad", dyad))
+        if len(value) > MAX_KEY or not value.isprintable()
+    ]
     return faults
 
 
@@ -61,8 +64,8 @@ def _entry_faults(entry: Any, seen: set[str]) -> list[str]:
     faults = [f"{at}.{name[:40]}: is unknown; there are key and title." for name in entry.keys() - {"key", "title"}]
     if not KEY.fullmatch(key) or len(key) > MAX_KEY:
         faults.append(f"{at}.key: must be letters, digits, '.', '-', '_' and single spaces, at most {MAX_KEY}.")
-    if not isinstance(title, str) or len(title) > MAX_TITLE:
-        faults.append(f"{at}.title: must be a text of at most {MAX_TITLE} characters.")
+    if not isinstance(title, str) or len(title) > MAX_TITLE or not title.isprintable():
+        faults.append(f"{at}.title: must be a line of at most {MAX_TITLE} characters.")
     if key in seen:
         faults.append(f"{at}.key: is there twice.")
     seen.add(key)

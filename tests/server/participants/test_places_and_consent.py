@@ -46,6 +46,7 @@ def study() -> Study:
         ({"arm": "placebo"}, "arm: the study has no arm 'placebo'; it has treatment, control."),
         ({"site": "Utrecht"}, "site: the study has no site 'Utrecht'; it has Leiden, Delft."),
         ({"dyad": "D1", "role": "aunt"}, "role: the study has no role 'aunt'; it has parent, child."),
+        ({"dyad": "D\0", "role": "child"}, "dyad: must be at most 40 printable characters."),
         ({"dyad": "D1"}, "dyad, role: somebody in a dyad has a role in it; give both or neither."),
         ({"dyad": "D0", "role": "parent"}, "role: dyad 'D0' has somebody who is parent already."),
     ],
@@ -78,6 +79,7 @@ def test_a_study_without_sites_takes_any_and_without_arms_none() -> None:
         ({"arms": ["a"]}, "arms[0]: must be like"),
         ({"arms": [{"key": "a"}, {"key": "a"}]}, "arms[1] (a).key: is there twice."),
         ({"arms": [{"key": ""}]}, "arms[0] ().key: must be letters"),
+        ({"arms": [{"key": "a", "title": "\0"}]}, "arms[0] (a).title: must be a line of at most 200 characters."),
         ({"arms": [{"key": "a", "size": 3}]}, "arms[0] (a).size: is unknown"),
         ({"arms": [{"key": "control"}]}, "arms: 'treatment' has people in it; move them first, or keep it."),
     ],
@@ -188,8 +190,9 @@ def test_a_changed_text_is_agreed_to_anew_once(study: Study) -> None:
     [
         ({}, "texts: a consent text needs at least one language."),
         ({"English": "x"}, "texts: 'English' is no language; write a code like en, pt-BR or ar."),
-        ({"en": " "}, "texts.en: must hold 1 to 50000 characters."),
-        ({"en": "x" * 50_001}, "texts.en: must hold 1 to 50000 characters."),
+        ({"en": " "}, "texts.en: must hold 1 to 50000 characters, none of them NUL."),
+        ({"en": "a\0b"}, "texts.en: must hold 1 to 50000 characters, none of them NUL."),
+        ({"en": "x" * 50_001}, "texts.en: must hold 1 to 50000 characters, none of them NUL."),
     ],
 )
 def test_a_consent_text_that_cannot_be_shown_is_refused(study: Study, texts: dict[str, str], fault: str) -> None:

@@ -148,6 +148,7 @@ def test_what_fell_into_a_pause_is_called_off_and_no_miss() -> None:
     begun = datetime(2026, 3, 3, 0, tzinfo=UTC)
     change_state(study=study, to="paused", actor="user:1", now=begun)
     phone.submit(phone.item(5))  # answered in the pause all the same
+    assert len(dataset.load(study, clock.now(), PLAN)) == 4 + 1  # while it lasts
     change_state(study=study, to="live", actor="user:1", now=begun + timedelta(days=2))
     assert outbox.run_next(kind=CALLING_OFF) is not None
     called_off = PromptEvent.objects.filter(kind="cancelled")
