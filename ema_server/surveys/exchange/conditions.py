@@ -64,7 +64,9 @@ class _Writer:
         if isinstance(tree, Call):
             if tree.name in {"or", "and"}:
                 holds = OR if tree.name == "or" else AND
-                return Written(f" {tree.name} ".join(self.flag(each).within(holds) for each in tree.operands), holds, "flag")
+                return Written(
+                    f" {tree.name} ".join(self.flag(each).within(holds) for each in tree.operands), holds, "flag"
+                )
             if tree.name in _MIRRORED:
                 return self._comparison(tree.name, *tree.operands)
             if tree.name in {"not", "true", "false"}:
@@ -96,7 +98,9 @@ class _Writer:
             return Written(_quoted(tree.text), ATOM, "text")
         if isinstance(tree, Asked):
             if tree.code is not None:
-                raise LogicFault(f"[{tree.name}({tree.code})] is asked about as a number; here a choice is chosen or not")
+                raise LogicFault(
+                    f"[{tree.name}({tree.code})] is asked about as a number; here a choice is chosen or not"
+                )
             if tree.name in self.answers.calculations:
                 return self._inside(tree.name, self.value)
             known = self._known(tree)
@@ -192,7 +196,11 @@ class _Writer:
             return self._blank(_length_sign(sign, right), left.operands[0])
         if isinstance(left, Call) and left.name in {"selected", "not"}:
             return self._truth(sign, self.flag(left), right)
-        if isinstance(left, Asked) and isinstance(right, Quoted | Number) and left.name not in self.answers.calculations:
+        if (
+            isinstance(left, Asked)
+            and isinstance(right, Quoted | Number)
+            and left.name not in self.answers.calculations
+        ):
             if left.code is not None:
                 if sign not in {"=", "!="} or _code(right) not in {"0", "1"}:
                     raise LogicFault(f"a choice is ticked ('1') or not ('0'); {_words(right)} is neither")
@@ -263,7 +271,11 @@ class _Writer:
 
     def _truth(self, sign: str, written: Written, right: Tree) -> Written:
         """`selected(…) = true()`."""
-        if sign not in {"=", "!="} or not isinstance(right, Quoted | Number) or _code(right) not in {"true", "false", "0", "1"}:
+        if (
+            sign not in {"=", "!="}
+            or not isinstance(right, Quoted | Number)
+            or _code(right) not in {"true", "false", "0", "1"}
+        ):
             raise LogicFault("a condition is compared with something else than true or false")
         return written if (_code(right) in {"true", "1"}) == (sign == "=") else _negated(written)
 

@@ -100,7 +100,9 @@ class Draft:
         self.lose(place, f"{found[0]} in a text", f"shows {UNANSWERED}: it is no answer to an earlier item")
         return UNANSWERED
 
-    def options(self, given: Iterable[tuple[str, Raw | None]], place: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    def options(
+        self, given: Iterable[tuple[str, Raw | None]], place: str
+    ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """Options, and their values by the codes of the file. Whole numbers stay numbers where all codes are."""
         pairs = list(given)
         whole = all(re.fullmatch(r"0|-?[1-9]\d{0,14}", code) for code, _ in pairs)
@@ -113,7 +115,9 @@ class Draft:
             value: Any = int(code) if whole else code.strip()
             if isinstance(value, str) and len(value) > LONGEST_VALUE:
                 value = self._short(value, set(values.values()))
-                self.lose(place, f"the choice {code!r}, longer than {LONGEST_VALUE} characters", f"has the value {value!r}")
+                self.lose(
+                    place, f"the choice {code!r}, longer than {LONGEST_VALUE} characters", f"has the value {value!r}"
+                )
             values[code] = value
             options.append({"value": value, "label": self.text(label, f"{place}, choice {code}", fallback=str(value))})
         return options, values
@@ -238,7 +242,9 @@ class Draft:
             given = document[what][number]
             name = given.get("name") or given["key"]
             at = self.places.get(f"page {name}" if what == "pages" else name, fault.place)
-            removable = key in _OPTIONAL[what] or (key == "range" and given.get("type") in {"number", "date", "time", "duration"})
+            removable = key in _OPTIONAL[what] or (
+                key == "range" and given.get("type") in {"number", "date", "time", "duration"}
+            )
             if removable:
                 if key in given:
                     value = given.pop(key)

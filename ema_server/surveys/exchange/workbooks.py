@@ -45,11 +45,15 @@ def _check_parts(parts: ZipFile) -> None:
         if name.endswith("vbaproject.bin") or name.startswith("xl/macrosheets/"):
             raise CannotRead(f"The workbook holds macros, which are refused: {SAVE_AS}")
         if name.startswith("xl/externallinks/") or name == "xl/connections.xml":
-            raise CannotRead(f"The workbook is linked to other files or data, which is refused: break the links and {SAVE_AS}")
+            raise CannotRead(
+                f"The workbook is linked to other files or data, which is refused: break the links and {SAVE_AS}"
+            )
         if name.endswith((".xml", ".rels")):
             text = parts.read(info)
             if _DECLARATION.search(text.replace(b"\0", b"")):
-                raise CannotRead(f"The workbook's part {info.filename} declares entities, which no spreadsheet program writes.")
+                raise CannotRead(
+                    f"The workbook's part {info.filename} declares entities, which no spreadsheet program writes."
+                )
             if name == "[content_types].xml" and b"macroenabled" in text.lower():
                 raise CannotRead(f"The workbook is a macro-enabled one (.xlsm), which is refused: {SAVE_AS}")
 
@@ -73,7 +77,9 @@ def check_xls(content: bytes) -> None:
         raise
     except Exception as error:  # the old format has many ways to be broken, and xlrd as many errors
         if "encrypted" in str(error).lower():
-            raise CannotRead("The workbook is encrypted; open it with its password, and save it without one.") from error
+            raise CannotRead(
+                "The workbook is encrypted; open it with its password, and save it without one."
+            ) from error
         raise CannotRead(f"The file is damaged, or no workbook ({error}); save it as .xlsx.") from error
 
 

@@ -22,7 +22,7 @@ from ema_server.surveys.exchange.drafting import Draft, bounds, ladder, yes_no
 from ema_server.surveys.exchange.logic import LogicFault, parse
 from ema_server.surveys.exchange.scoring import score_of
 from ema_server.surveys.exchange.wording import listed, shortened, slug
-from ema_server.surveys.kinds import MOST_OPTIONS, is_date, is_time, is_number
+from ema_server.surveys.kinds import MOST_OPTIONS, is_date, is_number, is_time
 
 Format = Literal[".xlsx", ".xls", ".csv"]
 Row = dict[str, Any]
@@ -34,7 +34,13 @@ _METADATA = {
     "start", "end", "today", "deviceid", "subscriberid", "simserial", "phonenumber", "username", "email", "audit",
     "start-geopoint", "background-audio", "background-geopoint", "imei",
 }  # fmt: skip
-_ALIASES = {"int": "integer", "string": "text", "datetime": "dateTime", "select1": "select one", "trigger": "acknowledge"}
+_ALIASES = {
+    "int": "integer",
+    "string": "text",
+    "datetime": "dateTime",
+    "select1": "select one",
+    "trigger": "acknowledge",
+}
 _MEDIA = {"photo": "photo", "audio": "audio", "video": "video"}
 _OWN_KEYS = {
     "type", "name", "label", "hint", "bind", "control", "parameters", "itemset", "list_name", "choices", "children",
@@ -98,7 +104,9 @@ def _form(content: bytes, file_format: Format) -> tuple[Row, list[Lost]]:
         raise
     except PyXFormError as error:
         raise CannotRead(f"This is no form that pyxform accepts: {shortened(str(error), 1_000)}") from error
-    except Exception as error:  # a file of strangers in a library of others: whatever it stumbles on is the file's fault
+    except (
+        Exception
+    ) as error:  # a file of strangers in a library of others: whatever it stumbles on is the file's fault
         raise CannotRead(f"The form cannot be read ({type(error).__name__}: {shortened(str(error), 300)}).") from error
     return form, lost
 
@@ -143,19 +151,25 @@ class _Reader:
 
     def _question(self, entry: _Entry) -> None:
         draft, row = self.draft, entry.row
-        if _is_calculation(entry) or entry.name.startswith(("generated_table_list_label_", "reserved_name_for_field_list_")):
+        if _is_calculation(entry) or entry.name.startswith(
+            ("generated_table_list_label_", "reserved_name_for_field_list_")
+        ):
             return
         if entry.type in _METADATA or entry.type.startswith("uri:"):
             draft.answers.gone[entry.name] = f"{entry.name} is about the phone and was not carried over"
             self._column(
-                "type", "left out: the server keeps the times of answers itself, and nothing else about the phone", entry.name
+                "type",
+                "left out: the server keeps the times of answers itself, and nothing else about the phone",
+                entry.name,
             )
             return
         values: dict[str, Any] | None = None
         try:
             item, values = self._item(entry)
         except _NoCounterpart as reason:
-            draft.drop(entry.name, entry.place, f"the question {entry.name} of type {row['type']}", f"left out: {reason}")
+            draft.drop(
+                entry.name, entry.place, f"the question {entry.name} of type {row['type']}", f"left out: {reason}"
+            )
             return
         label = row.get("label")
         if not label:
@@ -214,10 +228,16 @@ class _Reader:
         if len(rows) > MOST_OPTIONS:
             raise _NoCounterpart(f"it has {len(rows):,} choices; at most {MOST_OPTIONS} are possible")
         if entry.row.get("choice_filter"):
-            self.draft.lose(f"{entry.place}, choice_filter", shortened(str(entry.row["choice_filter"]), 200), "all choices are shown")
+            self.draft.lose(
+                f"{entry.place}, choice_filter",
+                shortened(str(entry.row["choice_filter"]), 200),
+                "all choices are shown",
+            )
         parameters = entry.row.get("parameters") or {}
         if parameters.get("randomize") == "true":
-            self.draft.lose(f"{entry.place}, parameters", "randomize: choices in random order", "in the order of the sheet")
+            self.draft.lose(
+                f"{entry.place}, parameters", "randomize: choices in random order", "in the order of the sheet"
+            )
         for row in rows:
             for medium in row.get("media") or {}:
                 self._column(f"choices, {medium}", "left out", entry.row.get("itemset", ""))
@@ -229,7 +249,8 @@ class _Reader:
             flags = yes_no([(code, _in(label, language)) for code, label in pairs])
             if flags is not None:
                 labels = {
-                    str(flags[code]).lower(): self.draft.text(label, entry.place, fallback=code) for code, label in pairs
+                    str(flags[code]).lower(): self.draft.text(label, entry.place, fallback=code)
+                    for code, label in pairs
                 }
                 return {"type": "yesno", "labels": labels}, dict(flags)
         options, values = self.draft.options(pairs, entry.place)
@@ -241,7 +262,9 @@ class _Reader:
             if [option["value"] for option in options] != list(range(ends[0], ends[1] + 1)):
                 self.draft.lose(entry.place, "the order of its choices", f"shown from {ends[0]} to {ends[1]}")
             self.ordered.append(entry.name)
-            labels = {str(option["value"]): option["label"] for option in sorted(options, key=lambda each: each["value"])}
+            labels = {
+                str(option["value"]): option["label"] for option in sorted(options, key=lambda each: each["value"])
+            }
             return {"type": "likert", "range": list(ends), "labels": labels}, values
         if ends:
             self.coded.append(entry.name)
@@ -253,7 +276,11 @@ class _Reader:
         if start is None or end is None or start == end:
             raise _NoCounterpart(f"its range, {given.get('start')} to {given.get('end')}, cannot be read")
         if start > end:
-            self.draft.lose(f"{entry.place}, parameters", f"a range that falls from {start} to {end}", f"rises from {end} to {start}")
+            self.draft.lose(
+                f"{entry.place}, parameters",
+                f"a range that falls from {start} to {end}",
+                f"rises from {end} to {start}",
+            )
         low, high = sorted((start, end))
         appearance = str(entry.row.get("control", {}).get("appearance", ""))
         labels = {
@@ -287,7 +314,10 @@ class _Reader:
                 conditions = [f"({text})" if " or " in text else text for text in conditions]
             label = next((_label(each) for each in reversed(entry.groups) if _label(each)), None)
             title = self.draft.text(label, _place(group)) if label else None
-            self.page = (id(group), self.draft.page(group["name"], _place(group), title, " and ".join(conditions) or None))
+            self.page = (
+                id(group),
+                self.draft.page(group["name"], _place(group), title, " and ".join(conditions) or None),
+            )
         return self.page[1], unsure
 
     def _group(self, group: Row) -> bool:
@@ -334,7 +364,9 @@ class _Reader:
             low, high = found.low, found.high
             if all(end is None or is_number(end) for end in (low, high)):
                 given = item.get("range")
-                ends = bounds(low if low is not None else given and given[0], high if high is not None else given and given[1])  # type: ignore[arg-type]
+                ends = bounds(
+                    low if low is not None else given and given[0], high if high is not None else given and given[1]
+                )  # type: ignore[arg-type]
                 item |= {"range": ends} if ends else {}
         elif kind in {"date", "time"}:
             first, last = ("0001-01-01", "9999-12-31") if kind == "date" else ("00:00", "23:59")
@@ -348,17 +380,23 @@ class _Reader:
         """Whatever a row holds beyond what was read."""
         place = _place(row)
         if row.get("default"):
-            self.draft.lose(f"{place}, default", shortened(str(row["default"]), 200), "left out: nothing is answered beforehand")
+            self.draft.lose(
+                f"{place}, default", shortened(str(row["default"]), 200), "left out: nothing is answered beforehand"
+            )
         for medium in row.get("media") or {}:
             self._column(str(medium), "left out", row["name"])
         appearance = set(str(row.get("control", {}).get("appearance", "")).split()) - _NEEDLESS
         if appearance:
-            self._column(f"appearance ({' '.join(sorted(appearance))})", "left out: the phone decides how it looks", row["name"])
+            self._column(
+                f"appearance ({' '.join(sorted(appearance))})", "left out: the phone decides how it looks", row["name"]
+            )
         for key in row.get("bind", {}):
             if key not in _TOLD_BINDS:
                 self._column(_BIND_COLUMNS.get(key, str(key)), "left out", row["name"])
         if row.get("bind", {}).get("calculate"):
-            self.draft.lose(f"{place}, calculation", shortened(str(row["bind"]["calculate"]), 200), "left out: it is asked")
+            self.draft.lose(
+                f"{place}, calculation", shortened(str(row["bind"]["calculate"]), 200), "left out: it is asked"
+            )
         for key in row:
             if key not in _OWN_KEYS:
                 self._column(str(key), "left out", row["name"])
@@ -378,7 +416,11 @@ class _Reader:
                 draft.lose(f"settings, {key}", shortened(str(value), 100), "left out")
         for entry in self.entries:
             if entry.name.endswith("_other") and ROW not in entry.row:
-                draft.lose(_place(entry.groups[-1]) if entry.groups else "survey", f"or_other at {entry.name[:-6]}", f"a choice other, and a text {entry.name}")
+                draft.lose(
+                    _place(entry.groups[-1]) if entry.groups else "survey",
+                    f"or_other at {entry.name[:-6]}",
+                    f"a choice other, and a text {entry.name}",
+                )
         if self.ordered:
             draft.notes.append(
                 f"Likert: {listed(self.ordered)}, because the choices are whole numbers in a row and the question has the"
