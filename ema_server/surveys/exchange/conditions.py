@@ -266,7 +266,10 @@ class _Writer:
             return self._ticked(asked, ticked=sign == "!=")
         if asked.name in self.answers.calculations:
             raise LogicFault(f"{asked.name} is calculated, and is compared with nothing")
-        answered = Written(f"answered({self._known(asked).name})", ATOM, "flag")
+        known = self._known(asked)
+        if known.kind == "list":  # nothing chosen may be an empty list here
+            return Written(f"count({known.name}) {'>' if sign == '!=' else '=='} 0", COMPARISON, "flag")
+        answered = Written(f"answered({known.name})", ATOM, "flag")
         return answered if sign == "!=" else _negated(answered)
 
     def _truth(self, sign: str, written: Written, right: Tree) -> Written:
