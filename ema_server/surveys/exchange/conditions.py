@@ -1,7 +1,7 @@
 """Conditions of others in our language (`docs/questionnaires.md`), with the same truth for the same answers.
 
-Two rules differ and are bridged: elsewhere `x != 'a'` is true where x is unanswered, ours is false, so that it becomes
-`not x == "a"`; elsewhere an unanswered x is the empty text, so that `x = ''` becomes `not answered(x)`. Codes that are texts
+Elsewhere an unanswered x is the empty text, here it is nothing, with which every comparison is false. So `x != 'a'` becomes
+`not x == "a"`, `x = ''` becomes `not answered(x)`, and `x = y` is also true where both are unanswered. Codes that are texts
 elsewhere (`'3'`) become what the answer is here: a number, true or false, or a text.
 """
 
@@ -211,8 +211,12 @@ class _Writer:
         first, second = self.value(left), self.value(right)
         if first.kind != second.kind:
             raise LogicFault(f"{_words(left)} and {_words(right)} are of two kinds here")
-        text = f"{first.within(SUM)} {_ours(sign)} {second.within(SUM)}"
-        return _negated(Written(text, COMPARISON, "flag")) if sign == "!=" else Written(text, COMPARISON, "flag")
+        compared = Written(f"{first.within(SUM)} {_ours(sign)} {second.within(SUM)}", COMPARISON, "flag")
+        if sign in {"=", "!="} and isinstance(left, Asked) and isinstance(right, Asked):
+            unanswered = [self._blank("=", each).text for each in (left, right) if self._can_be_blank(each)]
+            if len(unanswered) == 2:
+                compared = Written(" or ".join([compared.text, " and ".join(unanswered)]), OR, "flag")
+        return _negated(compared) if sign == "!=" else compared
 
     def _with_constant(self, sign: str, known: Known, constant: Quoted | Number) -> Written:
         if sign in {"=", "!="}:
@@ -271,6 +275,9 @@ class _Writer:
             return Written(f"count({known.name}) {'>' if sign == '!=' else '=='} 0", COMPARISON, "flag")
         answered = Written(f"answered({known.name})", ATOM, "flag")
         return answered if sign == "!=" else _negated(answered)
+
+    def _can_be_blank(self, asked: Asked) -> bool:
+        return asked.code is None and asked.name not in self.answers.calculations
 
     def _truth(self, sign: str, written: Written, right: Tree) -> Written:
         """`selected(…) = true()`."""

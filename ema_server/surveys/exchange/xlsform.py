@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pyxform.constants import DEFAULT_FORM_NAME
 from pyxform.errors import PyXFormError
 from pyxform.xls2json import workbook_to_json
 from pyxform.xls2json_backends import get_xlsform
@@ -104,9 +105,7 @@ def _form(content: bytes, file_format: Format) -> tuple[Row, list[Lost]]:
         raise
     except PyXFormError as error:
         raise CannotRead(f"This is no form that pyxform accepts: {shortened(str(error), 1_000)}") from error
-    except (
-        Exception
-    ) as error:  # a file of strangers in a library of others: whatever it stumbles on is the file's fault
+    except Exception as error:  # whatever a library stumbles on in a stranger's file is the file's fault
         raise CannotRead(f"The form cannot be read ({type(error).__name__}: {shortened(str(error), 300)}).") from error
     return form, lost
 
@@ -114,11 +113,13 @@ def _form(content: bytes, file_format: Format) -> tuple[Row, list[Lost]]:
 class _Reader:
     def __init__(self, file: str, form: Row, lost: list[Lost]) -> None:
         self.form = form
-        self.file = file
         self.lists: Mapping[str, list[Row]] = form.get("choices", {})
         self.entries = list(_entries(form["children"], ()))
         default = str(form.get("default_language") or "default")
-        self.draft = Draft("xlsform", str(form["title"]), lost, [], _languages(form, self.entries, default), default)
+        stem = re.sub(r"\.\w+$", "", file)
+        title = str(form["title"]) if form["title"] != DEFAULT_FORM_NAME else stem
+        self.key = slug(stem if form["id_string"] == DEFAULT_FORM_NAME else str(form["id_string"]), "questionnaire")
+        self.draft = Draft("xlsform", title, lost, [], _languages(form, self.entries, default), default)
         self.columns: dict[tuple[str, str], list[str]] = {}  # what is told once for a whole column
         self.group_conditions: dict[int, str | None] = {}
         self.unsure: set[int] = set()  # groups whose condition was lost
@@ -144,10 +145,7 @@ class _Reader:
         document = draft.finish()
         if document is None:
             raise CannotRead("No question of this form can be carried over: " + listed(map(str, draft.lost), 5))
-        key = slug(str(self.form.get("id_string") or ""), "questionnaire")
-        if key in {"data", "questionnaire"}:
-            key = slug(re.sub(r"\.\w+$", "", self.file), "questionnaire")
-        return Carried({key: document}, draft.lost, draft.notes)
+        return Carried({self.key: document}, draft.lost, draft.notes)
 
     def _question(self, entry: _Entry) -> None:
         draft, row = self.draft, entry.row
