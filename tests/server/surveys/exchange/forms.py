@@ -54,7 +54,10 @@ def dictionary(*fields: dict[str, str]) -> bytes:
     writer = csv.DictWriter(file, COLUMNS, restval="")
     writer.writeheader()
     names = {name: heading for heading, name in COLUMNS.items()}
-    rows = [{"field_name": "record_id", "form_name": fields[0].get("form_name", "diary"), "field_label": "Record ID"}, *fields]
+    rows = [
+        {"field_name": "record_id", "form_name": fields[0].get("form_name", "diary"), "field_label": "Record ID"},
+        *fields,
+    ]
     for field in rows:
         full = {"form_name": "diary", "field_type": "text", "field_label": field["field_name"], **field}
         writer.writerow({names[column]: value for column, value in full.items()})

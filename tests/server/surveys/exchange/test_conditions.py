@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from ema_server.surveys import expressions
@@ -68,7 +68,7 @@ def ours(text: str, dialect: Any = "xlsform") -> str:
         ("../c = 'b'", 'my_c == "b"'),
         ("${total} > 10", "n + l > 10"),
         ("true() and ${n} >= .5", "true and n >= 0.5"),
-        ("${t} = \"it's\"", "t == \"it's\""),
+        ('${t} = "it\'s"', 't == "it\'s"'),
     ],
 )
 def test_xpath_becomes(theirs: str, expected: str) -> None:
@@ -81,7 +81,7 @@ def test_xpath_becomes(theirs: str, expected: str) -> None:
     [
         ("[l] = '3' AND [m(a)] = '1'", 'l == 3 and selected(m, "a")'),
         ("[m(a)] <> '1' or [m(b)] = '0'", 'not selected(m, "a") or not selected(m, "b")'),
-        ("[n]<>\"\"", "answered(n)"),
+        ('[n]<>""', "answered(n)"),
         ("[c] <> 'a' # because\n// and more\n", 'not my_c == "a"'),
         ("sum([n], [l]) > 4 && [i] == 2", "sum(n, l) > 4 and i == 2"),
         ("round(mean([n], [l]), 0) >= 3", "round(mean(n, l)) >= 3"),
@@ -225,11 +225,16 @@ def _as_xpath(value: Any) -> str:
     return " ".join(value) if isinstance(value, list) else str(value)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(CONDITION, GIVEN)
 def test_what_a_condition_became_is_true_for_the_same_answers(theirs: str, given: dict[str, Any]) -> None:
     tree = parse(theirs, "xlsform")
-    node = expressions.parse(condition(tree, ITEMS))
+    try:
+        node = expressions.parse(condition(tree, ITEMS))
+    except LogicFault as fault:
+        if "none of the answers" in str(fault):  # `${l} = 0` of 1 to 5: a mistake of the form's author
+            reject()
+        raise
     assert expressions.kind_of(node, {known.name: known.kind for known in ITEMS.known.values()}) == "flag"
     ours = expressions.holds(node, {ITEMS.known[name].name: value for name, value in given.items()}, {})
     assert ours is bool(xpath(tree, {name: _as_xpath(value) for name, value in given.items()}))

@@ -58,7 +58,9 @@ def test_a_mood_form_in_english_and_arabic_keeps_texts_pages_scale_and_skip_logi
         "labels": {str(value): {"en": english, "ar": arabic} for _, value, english, arabic in PANAS[1:]},
         "text": {"en": "Happy", "ar": "سعيد"},
     }  # fmt: skip
-    assert by_name["reasons"]["text"]["en"] == "What was it, at {{{{home}}}} or elsewhere?"  # four braces: a doubled pair
+    assert (
+        by_name["reasons"]["text"]["en"] == "What was it, at {{{{home}}}} or elsewhere?"
+    )  # four braces: a doubled pair
     assert by_name["work"]["text"]["en"] == "You said: {reasons}. What happened at work?"
     assert by_name["work"]["required"] is False
     assert document["pages"] == [
@@ -118,7 +120,10 @@ def test_every_type_is_an_item_or_in_the_report() -> None:
     )  # fmt: skip
     by_name = items(carried)
     report = lost(carried)
-    kept = {name: {key: value for key, value in item.items() if key not in {"name", "text", "required"}} for name, item in by_name.items()}
+    kept = {
+        name: {key: value for key, value in item.items() if key not in {"name", "text", "required"}}
+        for name, item in by_name.items()
+    }
     assert kept == {
         "age": {"type": "number", "step": 1, "range": [18, 99]},
         "weight": {"type": "number", "range": [0, 10**15]},
@@ -151,7 +156,12 @@ def test_numbered_choices_are_a_likert_only_where_something_says_that_they_are_d
         choices,
     )  # fmt: skip
     by_name = items(carried)
-    assert {name: by_name[name]["type"] for name in by_name} == {"sex": "choice", "a": "likert", "b": "likert", "c": "choice"}
+    assert {name: by_name[name]["type"] for name in by_name} == {
+        "sex": "choice",
+        "a": "likert",
+        "b": "likert",
+        "c": "choice",
+    }
     assert list(by_name["a"]["labels"]) == ["1", "2", "3"]
     assert [option["value"] for option in by_name["sex"]["options"]] == [0, 1, 2]
     assert "the order of its choices – shown from 1 to 3" in lost(carried)
@@ -258,7 +268,9 @@ def test_calculations_that_are_no_score_are_reported_and_written_out_where_condi
     )
     assert items(carried)["advice"]["show_if"] == "kg / (metres * metres) >= 25"
     assert items(carried)["advice"]["text"] == "Your BMI is …"
-    assert "the calculation ${kg} div (${metres} * ${metres}) – left out: it is neither a mean nor a sum" in lost(carried)
+    assert "the calculation ${kg} div (${metres} * ${metres}) – left out: it is neither a mean nor a sum" in lost(
+        carried
+    )
     assert "scales" not in only(carried)
 
 
@@ -283,7 +295,7 @@ def test_languages_without_a_code_or_name_get_one_that_says_so() -> None:
 def test_an_old_workbook_and_a_csv_say_the_same() -> None:
     old = read_file("outdoors.xls", (Path(__file__).parent / "outdoors.xls").read_bytes())
     text = (
-        'survey\n,type,name,label,relevant\n,select_one yn,out,Are you outdoors?,\n,integer,walked,How many minutes did you walk?,"${out} = \'yes\'"\n'
+        "survey\n,type,name,label,relevant\n,select_one yn,out,Are you outdoors?,\n,integer,walked,How many minutes did you walk?,\"${out} = 'yes'\"\n"
         "choices\n,list_name,name,label\n,yn,yes,Yes\n,yn,no,No\n"
     )
     new = read_file("outdoors.csv", b"\xef\xbb\xbf" + text.encode())
