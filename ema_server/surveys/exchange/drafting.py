@@ -50,7 +50,8 @@ class Draft:
     pages: list[dict[str, Any]] = field(default_factory=list)
     scales: list[dict[str, Any]] = field(default_factory=list)
     places: dict[str, str] = field(default_factory=dict)  # of items, pages and scales, by our name
-    missing: dict[str, list[str]] = field(default_factory=dict)
+    missing: dict[str, list[str]] = field(default_factory=dict)  # places without a text, by language
+    formatted: dict[str, list[str]] = field(default_factory=dict)  # places with markup, by what it was
 
     def lose(self, place: str, what: str, became: str) -> None:
         self.lost.append(Lost(place, what, became))
@@ -84,7 +85,7 @@ class Draft:
     def _one(self, words: str, place: str) -> str:
         words, tags = plain(words)
         if tags:
-            self.lose(place, f"formatting ({listed(tags)})", "the text is kept, plain")
+            self.formatted.setdefault(listed(tags), []).append(place)
         replaced = piped(words, _REFERENCES[self.dialect], lambda found: self._piped(found, place))
         if len(replaced) > len(shortened(replaced)):
             self.lose(place, f"a text of {len(replaced):,} characters", "cut")
@@ -214,6 +215,8 @@ class Draft:
             self.lose(f"language {language}", f"no text at {listed(dict.fromkeys(places))}", f"shows {instead} text")
         document: dict[str, Any] = {"schema": SCHEMA, "title": self.text(self.title, "title", fallback="Questionnaire")}
         self.missing.clear()
+        for tags, places in self.formatted.items():
+            self.lose(listed(dict.fromkeys(places)), f"formatting ({tags})", "the text is kept, plain")
         if self.languages:
             document["languages"] = list(self.languages.values())
         document |= {"pages": self.pages, "items": self.items, "scales": self.scales}

@@ -15,6 +15,9 @@ from ema_server.surveys.exchange.wording import listed, shortened, slug
 from ema_server.surveys.kinds import MOST_OPTIONS, is_date, is_number, is_time
 
 _TAG = re.compile(r"@([A-Z][A-Z0-9_-]*)(?:\s*=\s*('[^']*'|\"[^\"]*\"|\([^()]*\)|[^\s'\"(]\S*))?")
+_IDENTITY = re.compile(
+    r"(^|_)(\w*id|record|number|no|nr|subject|participant|patient)(_|$)"
+)  # an instrument has no id in front
 _HIDDEN = {"HIDDEN", "HIDDEN-SURVEY"}
 _CALCULATED = {"CALCTEXT", "CALCDATE"}
 _CARRIED_TAGS = {"NONEOFTHEABOVE": "checkbox", "MAXCHECKED": "checkbox", "CHARLIMIT": "text"}
@@ -34,7 +37,7 @@ def read(name: str, table: Table, notes: list[str]) -> Carried:
     if not fields:
         raise CannotRead("The data dictionary has a header and no field.")
     record = fields[0]
-    if record["field_type"] == "text" and len(fields) > 1:
+    if record["field_type"] == "text" and _IDENTITY.search(record["field_name"]) and len(fields) > 1:
         lost.append(Lost(record.place, "the record's id", "left out: the server gives each person a pseudonym"))
         fields = fields[1:]
     forms = list(dict.fromkeys(field["form_name"] for field in fields))

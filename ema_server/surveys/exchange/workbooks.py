@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from io import BytesIO
 from zipfile import BadZipFile, ZipFile
 
@@ -24,7 +25,7 @@ def check_xlsx(content: bytes) -> None:
     try:
         with ZipFile(BytesIO(content)) as parts:
             _check_parts(parts)
-    except (BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except (BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise CannotRead(f"The file is damaged, or no workbook ({error}); save it as .xlsx once more.") from error
 
 

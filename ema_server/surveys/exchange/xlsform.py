@@ -359,13 +359,13 @@ class _Reader:
                 {**option, "exclusive": True} if option["value"] in alone else option for option in item["options"]
             ]
         elif kind in {"number", "slider", "likert"}:
-            low, high = found.low, found.high
-            if all(end is None or is_number(end) for end in (low, high)):
-                given = item.get("range")
-                ends = bounds(
-                    low if low is not None else given and given[0], high if high is not None else given and given[1]
-                )  # type: ignore[arg-type]
-                item |= {"range": ends} if ends else {}
+            given = item.get("range") or (None, None)
+            low, high = (
+                found.low if found.low is not None else given[0],
+                found.high if found.high is not None else given[1],
+            )
+            if not isinstance(low, str) and not isinstance(high, str) and (ends := bounds(low, high)):
+                item["range"] = ends
         elif kind in {"date", "time"}:
             first, last = ("0001-01-01", "9999-12-31") if kind == "date" else ("00:00", "23:59")
             low, high = found.low or first, found.high or last
@@ -481,7 +481,7 @@ def _label(group: Row) -> Any:
     """A group's label; pyxform moves a table's into a note."""
     if group.get("label"):
         return group["label"]
-    first = next(iter(group.get("children", ())), {})
+    first: Row = next(iter(group.get("children", ())), {})
     return first.get("label") if str(first.get("name", "")).startswith("generated_table_list_label_") else None
 
 
