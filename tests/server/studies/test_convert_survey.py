@@ -25,7 +25,7 @@ def test_a_form_becomes_a_file_with_a_report(tmp_path: Path) -> None:
     file.write_bytes(FORM)
     report = convert(file, "--out", str(out))
     assert json.loads(out.read_text())["items"][0]["text"] == "[bold]A[/]"
-    assert "mood: 1 items" in report
+    assert "mood: 1 item →" in report
     assert "Not carried over as it was: 1" in report
     assert "(where)" in report
 

@@ -44,7 +44,10 @@ class Command(BaseCommand):
         console = Console(file=self.stdout, highlight=False)  # type: ignore[arg-type]
         for name, path in written.items():
             items = len(carried.documents[name].get("items", ()))
-            console.print(f"[bold]{escape(name)}[/]: {items} items → {escape(str(path))}", soft_wrap=True)
+            console.print(
+                f"[bold]{escape(name)}[/]: {items} item{'' if items == 1 else 's'} → {escape(str(path))}",
+                soft_wrap=True,
+            )
         if carried.lost:
             table = Table(
                 title=f"\nNot carried over as it was: {len(carried.lost)}",
