@@ -139,12 +139,11 @@ def import_file(
             check_name(slug)
             newest = newest_draft(study, slug)
             base = based_on if slug == questionnaire else (newest.number if newest else None)
-            kept.append(
-                _keep(
-                    study=study, questionnaire=slug, text=written(document), based_on=base, editor=editor, actor=actor,
-                    now=now, source=name, lost=lost,
-                )  # fmt: skip
-            )
+            one = _keep(
+                study=study, questionnaire=slug, text=written(document), based_on=base, editor=editor, actor=actor,
+                now=now, source=name, lost=lost,
+            )  # fmt: skip
+            kept.append(one)
     for mine, newest in kept:
         if newest is not None and mine.aside:
             raise DraftMoved(newest=newest, mine=mine)
@@ -256,12 +255,12 @@ def publish_draft(*, study: Study, questionnaire: str, number: int, actor: str) 
         told = " ".join(str(each) for each in found.faults[:SHOWN_AT_ONCE])
         more = len(found.faults) - SHOWN_AT_ONCE
         raise DraftFaulty(told + (f" And {more} more." if more > 0 else ""))
-    return services.publish_survey(
-        study=study, questionnaire=questionnaire, document=found.typed.document, actor=actor
-    )
+    return services.publish_survey(study=study, questionnaire=questionnaire, document=found.typed.document, actor=actor)
 
 
-def copy_version(*, version: SurveyVersion, based_on: int | None, editor: User, actor: str, now: datetime) -> SurveyDraft:
+def copy_version(
+    *, version: SurveyVersion, based_on: int | None, editor: User, actor: str, now: datetime
+) -> SurveyDraft:
     """The text of a version as the newest draft, to go on from there."""
     return save_draft(
         study=version.study, questionnaire=version.questionnaire, text=written(version.document), based_on=based_on,

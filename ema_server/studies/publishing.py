@@ -1,6 +1,6 @@
 """What may not be published although it is sound in itself: rooms above say what they rely on.
 
-    publishing.guard(locked_columns)   # (study, questionnaire) -> {"stress": "analysis plan v2"}
+publishing.guard(locked_columns)   # (study, questionnaire) -> {"stress": "analysis plan v2"}
 """
 
 from __future__ import annotations

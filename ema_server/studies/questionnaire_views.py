@@ -48,7 +48,7 @@ class EditorPage(StudyPage):
         return {"editor": self.researcher, "actor": self.researcher.audit_name, "now": clock.now()}
 
     def get_context_data(self, **more: Any) -> dict[str, Any]:
-        return super().get_context_data(questionnaire=self.kwargs.get("questionnaire"), **more)
+        return super().get_context_data(**{**more, "questionnaire": self.kwargs.get("questionnaire")})
 
     def revision(self, number: int | None) -> SurveyDraft:
         found = queries.survey_draft(self.study, self.questionnaire, number)
@@ -180,7 +180,9 @@ class QuestionnaireView(EditorPage):
             current=current,
             saved=newest is not None and newest.text == text,
             in_use=current is not None and typed.document == current.document,
-            faults=[(fault, lines[fault.line - 1].strip()[:80] if fault.line <= len(lines) else "") for fault in faults],
+            faults=[
+                (fault, lines[fault.line - 1].strip()[:80] if fault.line <= len(lines) else "") for fault in faults
+            ],
             lost=newest.lost if newest else [],
             screen=screen,
             survey=survey,

@@ -13,6 +13,7 @@ from ema_server.common.canonical import digest
 from ema_server.common.errors import DomainError
 from ema_server.ledger import audit
 from ema_server.studies.models import Membership, SamplingPlan, Study, SurveyVersion
+from ema_server.studies.publishing import guard_faults
 from ema_server.surveys.faults import faults
 
 
@@ -72,6 +73,9 @@ def publish_survey(
     newest = study.survey_versions.filter(questionnaire=questionnaire).order_by("-number").first()
     if newest and newest.digest == digest(document):
         return newest
+    held = guard_faults(study, questionnaire, newest.document, document) if newest else []
+    if held:
+        raise InvalidSurvey(" ".join(map(str, held)))
     version = SurveyVersion.objects.create(
         study=study,
         questionnaire=questionnaire,

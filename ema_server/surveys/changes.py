@@ -31,7 +31,9 @@ def changed_meaning(before: Survey, after: Survey, name: str) -> list[str]:
             f"the scale {name!r}: {what} would be {_said(new)} instead of {_said(old)}"
             for what, old, new in _differences(scale, now, _SCALE_MEANS)
         ]
-        return found + [each for member in scale.items if member in now.items for each in changed_meaning(before, after, member)]
+        return found + [
+            each for member in scale.items if member in now.items for each in changed_meaning(before, after, member)
+        ]
     if item is None:
         return []
     now_item = after.by_name.get(name)
@@ -103,9 +105,7 @@ class _Comparison:
         for item in gone:
             heir = next((each for each in new if each.type == item.type and each.text == item.text), None)
             if heir:
-                self._say(
-                    f"Item {item.name} is called {heir.name} now: the data hold two columns, one for each name."
-                )
+                self._say(f"Item {item.name} is called {heir.name} now: the data hold two columns, one for each name.")
                 new.remove(heir)
             else:
                 self._say(f"Item {item.name} is removed: {self._quoted(item.text, self.before)}")
@@ -145,7 +145,9 @@ class _Comparison:
             else:
                 self._text(f"{name}: the label of option {value}", before[value].label, option.label)
                 if before[value].exclusive != option.exclusive:
-                    self._say(f"{name}: option {value} {'excludes' if option.exclusive else 'no longer excludes'} the others.")
+                    self._say(
+                        f"{name}: option {value} {'excludes' if option.exclusive else 'no longer excludes'} the others."
+                    )
         for value, option in before.items():
             if value not in after:
                 self._say(f"{name}: option {_option_words(option, self.before)} is removed.")
@@ -186,7 +188,9 @@ class _Comparison:
                 continue
             self._text(f"Scale {old.key}: the title", old.title, now.title)
             for what, before, after in _differences(old, now, _SCALE_MEANS):
-                self._say(f"Scale {old.key}: {what} {'are' if what.endswith('s') else 'is'} {_said(after)}, {'they were' if what.endswith('s') else 'it was'} {_said(before)}.")
+                self._say(
+                    f"Scale {old.key}: {what} {'are' if what.endswith('s') else 'is'} {_said(after)}, {'they were' if what.endswith('s') else 'it was'} {_said(before)}."
+                )
 
     def _condition(self, what: str, key: str) -> None:
         old, new = (conditions.get((what, key)) for conditions in self.conditions)

@@ -112,6 +112,18 @@ def screen(
     return walk.show(place, faults)
 
 
+def every_screen(survey: Survey, *, language: str = "", seed: int = 1) -> list[Screen]:
+    """All screens that conditions may lead to, nothing answered: for reading a questionnaire through."""
+    walk = _Walk(
+        survey,
+        {},
+        language if language in survey.languages else next(iter(survey.languages), ""),
+        seed,
+        everything=True,
+    )
+    return [walk.show(place) for place in range(len(walk.screens))]
+
+
 def given_answers(survey: Survey, fields: Fields) -> dict[str, Any]:
     """Answers from the texts that a form sends; what cannot be read stays a text, for the rules to refuse."""
     given = {item.name: _answer(item, fields.get(f"a.{item.name}", ())) for item in survey.items if item.asks}
@@ -141,12 +153,12 @@ def asked_facts(survey: Survey) -> list[str]:
 class _Walk:
     """One look at a questionnaire: the screens that these answers lead through, in this order."""
 
-    def __init__(self, survey: Survey, fields: Fields, language: str, seed: int) -> None:
+    def __init__(self, survey: Survey, fields: Fields, language: str, seed: int, *, everything: bool = False) -> None:
         self.survey, self.fields, self.language, self.seed = survey, fields, language, seed
         self.answers = given_answers(survey, fields)
         self.facts = given_facts(survey, fields)
         self.order = shown_order(survey, seed=str(seed).encode())
-        shown = {item.name for item in rules.shown(survey, self.answers, self.facts)}
+        shown = {item.name for item in (survey.items if everything else rules.shown(survey, self.answers, self.facts))}
         self.screens: list[tuple[str, list[Item]]] = []
         for name in self.order:
             item = survey.by_name[name]
@@ -203,7 +215,11 @@ class _Walk:
         kept = rules.counted(self.survey, self.answers, self.facts)
         titles = {scale.key: self._words(scale.title) for scale in self.survey.scales}
         return {
-            "order": [name for name in self.order if self.survey.by_name[name].name in {i.name for _, s in self.screens for i in s}],
+            "order": [
+                name
+                for name in self.order
+                if self.survey.by_name[name].name in {i.name for _, s in self.screens for i in s}
+            ],
             "scores": [
                 (titles[key], "no score: too few answers" if math.isnan(score) else f"{score:.6g}")
                 for key, score in scores(self.survey, kept).items()

@@ -14,6 +14,11 @@ from ema_server.surveys import faults as rules
 DEEPEST = 20
 Path = tuple[str | int, ...]
 
+_KEYS = (
+    "schema", "title", "languages", "pages", "items", "key", "name", "value", "label", "exclusive", "type", "range", "step", "unit",
+    "kind", "page", "text", "hint", "options", "labels", "at_least", "at_most", "max_length", "required", "sensitive", "ambient",
+    "show_if", "order", "scales", "reversed", "score", "minimum_answered", "source",
+)  # fmt: skip
 _SPACE = re.compile(r"[ \t\r\n]*")
 _NAME_IN_PLACE = re.compile(r" \(.*?\)(?=[.\[]|$)")
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]|\[['\"](.*?)['\"]\]")
@@ -66,8 +71,11 @@ def line_of_place(text: str, place: str) -> int:
 
 
 def written(document: Mapping[str, Any]) -> str:
-    """A document as a text that people can go on typing in: short lists and objects stand in one line."""
-    return _block(document, 0) + "\n"
+    """A document as a text that people can go on typing in: keys in the order in which the format tells of them (the
+    database keeps none), short lists and objects in one line."""
+    languages = document.get("languages")
+    ranks = {key: place for place, key in enumerate([*_KEYS, *(languages if isinstance(languages, list) else ())])}
+    return _block(_in_order(document, ranks), 0) + "\n"
 
 
 def path_of(place: str) -> Path:
@@ -215,13 +223,22 @@ def _refuse(text: str) -> NoReturn:
     raise ValueError(text)
 
 
+def _in_order(value: Any, ranks: Mapping[Any, int]) -> Any:
+    if isinstance(value, dict):
+        keys = sorted(value, key=lambda key: ranks.get(key, len(ranks)))
+        return {key: _in_order(value[key], ranks) for key in keys}
+    return [_in_order(each, ranks) for each in value] if isinstance(value, list) else value
+
+
 def _block(value: Any, depth: int, width: int = 100) -> str:
     flat = json.dumps(value, ensure_ascii=False)
     if not isinstance(value, dict | list) or not value or (depth and len(flat) + 2 * depth <= width):
         return flat
     inside = "  " * (depth + 1)
     if isinstance(value, dict):
-        parts = [f"{json.dumps(key, ensure_ascii=False)}: {_block(each, depth + 1, width)}" for key, each in value.items()]
+        parts = [
+            f"{json.dumps(key, ensure_ascii=False)}: {_block(each, depth + 1, width)}" for key, each in value.items()
+        ]
     else:
         parts = [_block(each, depth + 1, width) for each in value]
     opening, closing = ("{", "}") if isinstance(value, dict) else ("[", "]")

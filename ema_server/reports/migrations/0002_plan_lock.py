@@ -4,15 +4,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('reports', '0001_initial'),
+        ("reports", "0001_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='analysisplan',
-            name='locked_at',
-            field=models.DateTimeField(blank=True, help_text='From then on what it uses keeps its meaning.', null=True),
+            model_name="analysisplan",
+            name="locked_at",
+            field=models.DateTimeField(blank=True, help_text="From then on what it uses keeps its meaning.", null=True),
         ),
     ]

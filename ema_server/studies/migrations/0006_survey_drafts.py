@@ -6,31 +6,53 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('studies', '0003_team'),
+        ("studies", "0003_team"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='SurveyDraft',
+            name="SurveyDraft",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('questionnaire', models.SlugField()),
-                ('number', models.PositiveIntegerField()),
-                ('based_on', models.PositiveIntegerField(help_text='The revision that the editor had before them.', null=True)),
-                ('aside', models.BooleanField(default=False, help_text='Somebody else had saved meanwhile: kept, and not the newest.')),
-                ('text', models.TextField(help_text='JSON as typed, also where it is faulty.')),
-                ('digest', models.CharField(help_text='SHA-256 of the text', max_length=64)),
-                ('source', models.CharField(help_text="typed, a file's name, or copy of version n", max_length=200)),
-                ('lost', models.JSONField(default=list, help_text='What an import could not carry over.')),
-                ('edited_at', models.DateTimeField()),
-                ('edited_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('study', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='survey_drafts', to='studies.study')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("questionnaire", models.SlugField()),
+                ("number", models.PositiveIntegerField()),
+                (
+                    "based_on",
+                    models.PositiveIntegerField(help_text="The revision that the editor had before them.", null=True),
+                ),
+                (
+                    "aside",
+                    models.BooleanField(
+                        default=False, help_text="Somebody else had saved meanwhile: kept, and not the newest."
+                    ),
+                ),
+                ("text", models.TextField(help_text="JSON as typed, also where it is faulty.")),
+                ("digest", models.CharField(help_text="SHA-256 of the text", max_length=64)),
+                ("source", models.CharField(help_text="typed, a file's name, or copy of version n", max_length=200)),
+                ("lost", models.JSONField(default=list, help_text="What an import could not carry over.")),
+                ("edited_at", models.DateTimeField()),
+                (
+                    "edited_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "study",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="survey_drafts", to="studies.study"
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('study', 'questionnaire', 'number'), name='one_draft_revision')],
+                "constraints": [
+                    models.UniqueConstraint(fields=("study", "questionnaire", "number"), name="one_draft_revision")
+                ],
             },
         ),
     ]
