@@ -18,7 +18,8 @@ from ema_server.ledger import audit
 from ema_server.studies import publishing, queries, services
 from ema_server.studies.models import Study, SurveyDraft, SurveyVersion
 from ema_server.surveys.changes import changes
-from ema_server.surveys.exchange import CannotRead, read_file
+from ema_server.surveys.exchange import CannotRead
+from ema_server.surveys.files import texts_in
 from ema_server.surveys.typed import Typed, TypedFault, line_of_place, read_typed, written
 
 LARGEST = 1_000_000  # bytes
@@ -128,20 +129,19 @@ def import_file(
     if len(content) > LARGEST_FILE:
         raise DraftTooLarge(f"file: {len(content):,} bytes; a file may have at most {LARGEST_FILE:,}.")
     try:
-        carried = read_file(name, content)
+        brought = texts_in(name, content)
     except CannotRead as refused:
         raise FileRefused(f"{name}: {refused.detail}") from refused
-    lost = [str(each) for each in carried.lost]
     kept = []
     with transaction.atomic():
-        for brought, document in carried.documents.items():
-            slug = questionnaire if questionnaire and len(carried.documents) == 1 else brought
+        for own_name, text in brought.texts.items():
+            slug = questionnaire if questionnaire and len(brought.texts) == 1 else own_name
             check_name(slug)
             newest = newest_draft(study, slug)
             base = based_on if slug == questionnaire else (newest.number if newest else None)
             one = _keep(
-                study=study, questionnaire=slug, text=written(document), based_on=base, editor=editor, actor=actor,
-                now=now, source=name, lost=lost,
+                study=study, questionnaire=slug, text=text, based_on=base, editor=editor, actor=actor,
+                now=now, source=name, lost=[*brought.lost, *(f"{note} (nothing is lost)" for note in brought.notes)],
             )  # fmt: skip
             kept.append(one)
     for mine, newest in kept:

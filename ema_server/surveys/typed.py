@@ -15,7 +15,7 @@ DEEPEST = 20
 Path = tuple[str | int, ...]
 
 _KEYS = (
-    "schema", "title", "languages", "pages", "items", "key", "name", "value", "label", "exclusive", "type", "range", "step", "unit",
+    "schema", "key", "name", "value", "title", "languages", "pages", "items", "label", "exclusive", "type", "range", "step", "unit",
     "kind", "page", "text", "hint", "options", "labels", "at_least", "at_most", "max_length", "required", "sensitive", "ambient",
     "show_if", "order", "scales", "reversed", "score", "minimum_answered", "source",
 )  # fmt: skip

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django_scopes import scope
 
@@ -16,7 +17,8 @@ from ema_server.reports.services import lock_plan, publish_plan
 from ema_server.studies import drafts
 from ema_server.studies.models import Membership, Study, SurveyDraft, SurveyVersion
 from ema_server.studies.services import add_member
-from ema_server.surveys import examples
+from ema_server.surveys import examples, files
+from ema_server.surveys.exchange import Carried, Lost
 from ema_server.surveys.typed import written
 from tests.world import NOW, PLAN, SURVEY, live_study, researcher
 
@@ -223,6 +225,51 @@ def test_a_plan_for_another_questionnaire_holds_nothing_here(study: Study) -> No
     assert not drafts.review(save(study, written(changed(range=[0, 10])), None)).faults
 
 
+def bring(study: Study, file: str, content: bytes, into: str = "", based_on: int | None = None) -> list[SurveyDraft]:
+    return drafts.import_file(
+        study=study,
+        questionnaire=into,
+        name=file,
+        content=content,
+        based_on=based_on,
+        editor=None,
+        actor="server",
+        now=NOW,
+    )
+
+
+def test_a_json_file_is_a_draft_as_it_was_typed_faults_and_all(study: Study) -> None:
+    (draft,) = bring(study, "Evening diary.json", b'\xef\xbb\xbf{"title": "half')
+    assert (draft.questionnaire, draft.text, draft.source) == ("evening-diary", '{"title": "half', "Evening diary.json")
+    (into,) = bring(study, "x.json", b"{}", into="momentary")
+    assert into.questionnaire == "momentary"
+    with pytest.raises(drafts.DraftMoved):
+        bring(study, "y.json", b'{"other": 1}', into="momentary")
+    with pytest.raises(drafts.FileRefused, match=r"z\.bin: "):
+        bring(study, "z.bin", b"\x00\x01\x02")
+    with pytest.raises(drafts.DraftTooLarge):
+        bring(study, "large.json", b" " * 1_000_001)
+    assert {each.source for each in study.survey_drafts.all()} == {"Evening diary.json", "x.json", "y.json"}
+
+
+def test_several_questionnaires_of_one_file_become_drafts_together_or_not_at_all(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def carried(name: str, content: bytes) -> Carried:
+        second = "evening" if content == b"good" else "no/name"
+        return Carried(
+            {"morning": SURVEY, second: SURVEY}, [Lost("survey!C4", "a picture", "left out")], ["read as UTF-8"]
+        )
+
+    monkeypatch.setattr(files, "read_file", carried)
+    with pytest.raises(drafts.NoName):
+        bring(study, "form.xlsx", b"bad")
+    assert not study.survey_drafts.exists()
+    made = bring(study, "form.xlsx", b"good")
+    assert [each.questionnaire for each in made] == ["morning", "evening"]
+    assert made[0].lost == ["survey!C4: a picture – left out", "read as UTF-8 (nothing is lost)"]
+
+
 # The pages
 
 
@@ -369,3 +416,26 @@ def test_the_trail_and_the_scope_know_drafts(study: Study) -> None:
     save(study, "one", None)
     with scope(study=live_study()):
         assert not SurveyDraft.objects.exists()
+
+
+def test_a_form_that_was_left_open_too_long_gives_back_what_was_typed(study: Study, owner: User) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(owner)
+    answer = strict.post(page(study), {"do": "save", "text": "<b>typed</b> " * 40, "based_on": ""})
+    assert answer.status_code == 403
+    text = answer.content.decode()
+    assert "What you had typed, to copy" in text
+    assert "&lt;b&gt;typed&lt;/b&gt;" in text
+    assert not study.survey_drafts.exists()
+
+
+def test_an_upload_keeps_what_was_typed_as_a_revision_of_its_own(study: Study, client: Client) -> None:
+    file = SimpleUploadedFile("new.json", written(changed(text="From a file?")).encode())
+    answer = client.post(page(study), {"do": "upload", "text": "typed", "based_on": "", "file": file}, follow=True)
+    assert "new.json was read into the draft of momentary" in answer.content.decode()
+    assert [each.source for each in study.survey_drafts.order_by("number")] == ["typed", "new.json"]
+    listed = client.post(page(study, ""), {"do": "upload", "name": "", "file": SimpleUploadedFile("weekly.json", b"{")})
+    assert listed["Location"] == page(study, "weekly/")
+    nothing = client.post(page(study, ""), {"do": "upload"})
+    assert nothing.status_code == 400
+    assert "choose a file first" in nothing.content.decode()

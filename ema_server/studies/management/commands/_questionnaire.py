@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from django.core.management.base import CommandError
 
-from ema_server.surveys.exchange import CannotRead, read_file
-from ema_server.surveys.typed import written
+from ema_server.surveys.exchange import CannotRead
+from ema_server.surveys.files import texts_in
 
 
-def documents_in(path: Path, *, tell: Callable[[str], object]) -> dict[str, str]:
+def documents_in(path: Path, *, tell: Callable[[str], object]) -> Mapping[str, str]:
     """The questionnaires of a file as JSON texts by their names; `tell` hears what could not be carried over."""
     try:
-        content = path.read_bytes()
+        brought = texts_in(path.name, path.read_bytes())
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror or error}.") from error
-    if path.suffix.lower() == ".json":  # as it was typed, so that faults have their lines
-        try:
-            return {path.stem: content.decode("utf-8-sig")}
-        except UnicodeDecodeError as error:
-            raise CommandError(f"{path}: byte {error.start + 1} is no UTF-8; save the file as UTF-8.") from error
-    try:
-        carried = read_file(path.name, content)
     except CannotRead as refused:
         raise CommandError(f"{path}: {refused.detail}") from refused
-    for each in carried.lost:
+    for each in brought.lost:
         tell(f"not carried over: {each}")
-    for note in carried.notes:
+    for note in brought.notes:
         tell(f"note: {note}")
-    return {name: written(document) for name, document in carried.documents.items()}
+    return brought.texts
