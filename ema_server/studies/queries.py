@@ -118,6 +118,8 @@ def survey_version(study: Study, questionnaire: str, number: int | None) -> Surv
 
 
 def survey_draft(study: Study, questionnaire: str, number: int | None) -> SurveyDraft | None:
+    if number is None:
+        return None
     drafts = study.survey_drafts.filter(questionnaire=questionnaire, number=number)
     return drafts.select_related("edited_by").first()
 

@@ -9,7 +9,8 @@ from django.contrib import messages
 from django.core import signing
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
-from drf_spectacular.utils import OpenApiTypes, extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -141,7 +142,7 @@ class QuestionnaireView(EditorPage):
 
     def _do(self, do: str, number: int | None, text: str, based_on: int | None) -> str:
         upload = _upload(self.request) if do == "upload" else None
-        about = {"study": self.study, "questionnaire": self.questionnaire}
+        about: dict[str, Any] = {"study": self.study, "questionnaire": self.questionnaire}
         saved = drafts.save_draft(text=text, based_on=based_on, **about, **self.who)
         if do in {"save", "review"}:
             return f"Saved as revision {saved.number}."
@@ -219,7 +220,7 @@ class DraftBesideView(EditorPage):
         newest = drafts.newest_draft(page.study, page.questionnaire)
         if newest is None:
             raise Http404
-        base = queries.survey_draft(page.study, page.questionnaire, mine.based_on) if mine.based_on else None
+        base = queries.survey_draft(page.study, page.questionnaire, mine.based_on)
         context = page.get_context_data(
             mine=mine,
             newest=newest,

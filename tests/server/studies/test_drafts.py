@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connections
 from django.test import Client
-from django_scopes import scope
+from django_scopes import scope, scopes_disabled
 
 from ema_server.accounts.models import User
 from ema_server.ledger.models import AuditEvent
@@ -95,6 +97,29 @@ def test_of_two_editors_neither_overwrites_the_other(study: Study, owner: User) 
         save(study, "mine", start.number, owner)  # sent again
     assert study.survey_drafts.count() == 3
     assert save(study, "both", theirs.number, owner).number == 4
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_who_save_at_once_one_is_on_the_main_line_and_none_is_lost() -> None:
+    study = live_study()
+    save(study, "start", None)
+
+    def write(number: int) -> str:
+        try:
+            with scopes_disabled():
+                save(study, f"text {number}", 1)
+        except drafts.DraftMoved:
+            return "moved"
+        finally:
+            connections.close_all()
+        return "saved"
+
+    with ThreadPoolExecutor(8) as pool:
+        told = sorted(pool.map(write, range(8)))
+    assert told == ["moved"] * 7 + ["saved"]
+    kept = study.survey_drafts.exclude(number=1)
+    assert {each.text for each in kept} == {f"text {number}" for number in range(8)}
+    assert [each.number for each in kept.filter(aside=False)] == [2]
 
 
 def test_too_large_is_told_and_nothing_is_stored(study: Study) -> None:
