@@ -1,6 +1,5 @@
 from django.urls import path
 
-from ema_server.studies.setup_views import SetupView
 from ema_server.studies.questionnaire_views import (
     DocumentView,
     DraftBesideView,
@@ -8,6 +7,7 @@ from ema_server.studies.questionnaire_views import (
     QuestionnairesView,
     QuestionnaireView,
 )
+from ema_server.studies.setup_views import SetupView
 from ema_server.studies.views import AuditView, InvitationView, TeamView
 
 _ONE = "studies/<slug:slug>/questionnaires/<slug:questionnaire>/"
