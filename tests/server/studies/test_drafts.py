@@ -278,7 +278,7 @@ def test_a_json_file_is_a_draft_as_it_was_typed_faults_and_all(study: Study) -> 
 
 
 def test_several_questionnaires_of_one_file_become_drafts_together_or_not_at_all(
-    study: Study, monkeypatch: pytest.MonkeyPatch
+    study: Study, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def carried(name: str, content: bytes) -> Carried:
         second = "evening" if content == b"good" else "no/name"
@@ -293,6 +293,10 @@ def test_several_questionnaires_of_one_file_become_drafts_together_or_not_at_all
     made = bring(study, "form.xlsx", b"good")
     assert [each.questionnaire for each in made] == ["morning", "evening"]
     assert made[0].lost == ["survey!C4: a picture – left out", "read as UTF-8 (nothing is lost)"]
+    drafts.save_draft(
+        study=study, questionnaire="morning", text="typed on", based_on=1, editor=None, actor="server", now=NOW
+    )
+    assert "survey!C4: a picture – left out" in client.get(page(study, "morning/")).content.decode()
 
 
 # The pages
