@@ -12,6 +12,7 @@ from ema_server.studies.questionnaire_views import SurveySchemaView
 autodiscover_modules("admin")
 
 api: list[URLPattern | URLResolver] = [
+    path("", include("ema_server.participants.phone_urls")),
     path("", include("ema_server.sampling.urls")),
     path("", include("ema_server.responses.urls")),
     path("survey-schema", SurveySchemaView.as_view(), name="survey-schema"),
@@ -25,6 +26,7 @@ urlpatterns = [
     path("", include("ema_server.accounts.urls")),
     path("", include("ema_server.studies.urls")),
     path("", include("ema_server.participants.urls")),
+    path("", include("ema_server.sampling.page_urls")),
     path("", include("ema_server.reports.urls")),
     path("", include("ema_server.erasure.urls")),
 ]

@@ -48,7 +48,10 @@ PERMISSIONS = {
     "studies.view_participants": _has(Role.OWNER, Role.COORDINATOR),
     "studies.view_identity": _has(Role.OWNER, Role.COORDINATOR),
     "studies.change_identity": _has(Role.OWNER, Role.COORDINATOR),
+    "studies.add_participants": _has(Role.OWNER, Role.COORDINATOR),
+    "studies.withdraw_participant": _has(Role.OWNER, Role.COORDINATOR),
     "studies.erase_participant": _has(Role.OWNER),
+    "studies.manage_study": _has(Role.OWNER),
     "studies.manage_team": _has(Role.OWNER),
     "studies.view_audit": _has(Role.OWNER),
 }

@@ -7,10 +7,12 @@ from ema_server.studies.questionnaire_views import (
     QuestionnairesView,
     QuestionnaireView,
 )
+from ema_server.studies.setup_views import SetupView
 from ema_server.studies.views import AuditView, InvitationView, TeamView
 
 _ONE = "studies/<slug:slug>/questionnaires/<slug:questionnaire>/"
 urlpatterns = [
+    path("studies/<slug:slug>/setup/", SetupView.as_view(), name="setup"),
     path("studies/<slug:slug>/questionnaires/", QuestionnairesView.as_view(), name="questionnaires"),
     path(_ONE, QuestionnaireView.as_view(), name="questionnaire"),
     path(f"{_ONE}publish/", PublishView.as_view(), name="publish-questionnaire"),

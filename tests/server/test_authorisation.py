@@ -58,6 +58,8 @@ STUDY_PAGES = {
     "identity": page("owner", "coordinator", "site", about="person"),
     "erase": page("owner", about="person"),
     "certificate": page("owner", about="erased"),
+    "withdraw": page("owner", "coordinator", "site", about="person"),
+    "setup": page("owner"),
     "questionnaires": page("owner", "coordinator"),
     "questionnaire": page("owner", "coordinator", questionnaire="momentary"),
     "publish-questionnaire": page("owner", "coordinator", questionnaire="momentary"),
@@ -66,16 +68,12 @@ STUDY_PAGES = {
     "audit": page("owner"),
     "team": page("owner"),
 }
-PHONE = {"sync", "submissions", "prompt-events", "device"}  # need a phone's credential, and know no other study by it
-OPEN = {
-    "enrolments",
-    "schema",
-    "survey-schema",
-    "live",
-    "ready",
-    "metrics",
-    "invitation",
-}  # need none, or check their own
+PHONE = {  # need a phone's credential, and know no other study by it
+    "sync", "submissions", "prompt-events", "device", "consents",
+}  # fmt: skip
+OPEN = {  # need none, or check their own
+    "enrolments", "schema", "survey-schema", "live", "ready", "metrics", "invitation",
+}  # fmt: skip
 DOORS = {  # how somebody gets in, or back in
     "login", "account_login", "logout", "account_logout", "account_inactive", "account_reset_password",
     "account_reset_password_done", "account_reset_password_from_key", "account_reset_password_from_key_done",
