@@ -21,7 +21,8 @@ from ema_server.studies.models import Membership, Study, SurveyDraft, SurveyVers
 from ema_server.studies.services import add_member
 from ema_server.surveys import examples, files
 from ema_server.surveys.exchange import Carried, Lost
-from ema_server.surveys.typed import written
+from ema_server.surveys.typed import read_typed, written
+from tests.server.surveys.exchange.forms import workbook
 from tests.world import NOW, PLAN, SURVEY, live_study, researcher
 
 pytestmark = pytest.mark.django_db
@@ -275,6 +276,14 @@ def test_a_json_file_is_a_draft_as_it_was_typed_faults_and_all(study: Study) -> 
     with pytest.raises(drafts.DraftTooLarge):
         bring(study, "large.json", b" " * 1_000_001)
     assert {each.source for each in study.survey_drafts.all()} == {"Evening diary.json", "x.json", "y.json"}
+
+
+def test_an_xlsform_becomes_a_sound_draft(study: Study) -> None:
+    rows = [["type", "name", "label"], ["integer", "steps", "How many steps?"], ["text", "note", "Anything?"]]
+    (draft,) = bring(study, "Walk.xlsx", workbook(rows), into="momentary")
+    assert read_typed(draft.text).sound
+    assert [item["name"] for item in json.loads(draft.text)["items"]] == ["steps", "note"]
+    assert "Item steps is new (number): “How many steps?”" in drafts.review(draft).changes
 
 
 def test_several_questionnaires_of_one_file_become_drafts_together_or_not_at_all(
