@@ -162,9 +162,10 @@ def _facts(device: Device, read: Sequence[_Accepted]) -> dict[UUID | None, Facts
         return {}
     named = {each.item.prompt for each in read if each.item.prompt}
     mine = Prompt.objects.filter(participant_id=device.participant_id, id__in=named).select_related("participant")
-    found: dict[UUID | None, Facts] = {None: facts_of_person(device.participant)}
-    found.update(facts_of(mine))
-    return found
+    known: dict[UUID | None, Facts] = {None: facts_of_person(device.participant)}
+    for prompt, facts in facts_of(mine).items():
+        known[prompt] = facts
+    return known
 
 
 def _judged(
