@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ema_server.participants.models import Participant, PersonTable
+from ema_server.participants.models import Participant
+from ema_server.participants.person_table import typed_frame_columns
+from ema_server.participants.queries import current_person_table, series_values
 from ema_server.reports.columns import derive
 from ema_server.responses.models import Submission
 from ema_server.sampling.models import Prompt, PromptEvent
@@ -52,7 +55,8 @@ def load(study: Study, cutoff: datetime, plan: Mapping[str, Any]) -> pd.DataFram
     ]
     frame = _typed(pd.DataFrame(rows, columns=[*_COLUMNS, *names]))
     frame = _with_clock_terms(frame)
-    return derive(_with_person_table(frame, study, cutoff), plan.get("columns", {}))
+    series = partial(series_values, study, cutoff=cutoff)
+    return derive(_with_person_table(frame, study, cutoff), plan.get("columns", {}), series)
 
 
 def as_csv(frame: pd.DataFrame) -> bytes:
@@ -203,11 +207,11 @@ def _with_clock_terms(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_person_table(frame: pd.DataFrame, study: Study, cutoff: datetime) -> pd.DataFrame:
-    table = PersonTable.objects.filter(study=study, imported_at__lte=cutoff).order_by("-number").first()
-    if table is None:
-        return frame
-    covariates = pd.DataFrame.from_dict(table.rows, orient="index")
-    return frame.join(covariates, on="person")
+    table = current_person_table(study, cutoff)
+    for name, (numeric, values) in typed_frame_columns(table.columns, table.rows).items() if table else ():
+        found = frame["person"].map(values)
+        frame[name] = found.astype(float) if numeric else found.astype(object).where(found.notna(), None)
+    return frame
 
 
 def _minutes(span: timedelta) -> float:
