@@ -202,8 +202,8 @@ def _with_clock_terms(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _with_person_table(frame: pd.DataFrame, study: Study, cutoff: datetime) -> pd.DataFrame:
     table = current_person_table(study, cutoff)
-    for name, (numeric, values) in typed_frame_columns(table.columns, table.rows).items() if table else ():
-        found = frame["person"].map(values)
+    for name, (numeric, by_person) in typed_frame_columns(table.columns, table.rows).items() if table else ():
+        found = frame["person"].map(by_person)
         frame[name] = found.astype(float) if numeric else found.astype(object).where(found.notna(), None)
     return frame
 
