@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -59,6 +59,18 @@ class ReadSeries:
     person: str
     time: str
     repeated: int
+
+    def report(self) -> dict[str, Any]:
+        """What is kept with the version: counts and row numbers, nobody's pseudonym."""
+        return {
+            "read": self.described,
+            "rows": self.rows,
+            "matched": len(self.people),
+            "unknown": len(self.unknown),
+            "unknown_rows": sorted(first for _, first in self.unknown.values())[:100],
+            "missing": self.missing,
+            "repeated_hour": self.repeated,
+        }
 
 
 @dataclass(slots=True)

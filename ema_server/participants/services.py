@@ -292,7 +292,7 @@ def import_series(*, study: Study, name: str, series: ReadSeries, source: str, a
         number=newest.number + 1 if newest else 1,
         columns=list(series.columns),
         source_digest=_keyed(source.encode()),
-        report=series_report(series),
+        report=series.report(),
         imported_by=actor,
     )
     with connection.cursor() as cursor:
@@ -306,19 +306,6 @@ def import_series(*, study: Study, name: str, series: ReadSeries, source: str, a
         changes={"name": name, "number": stored.number, "people": len(people)},
     )
     return stored
-
-
-def series_report(series: ReadSeries) -> dict[str, Any]:
-    """What is kept with the version: counts and row numbers, nobody's pseudonym."""
-    return {
-        "read": series.described,
-        "rows": series.rows,
-        "matched": len(series.people),
-        "unknown": len(series.unknown),
-        "unknown_rows": sorted(first for _, first in series.unknown.values())[:100],
-        "missing": series.missing,
-        "repeated_hour": series.repeated,
-    }
 
 
 _SERIES_ROW = """

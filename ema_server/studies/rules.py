@@ -49,6 +49,7 @@ PERMISSIONS = {
     "studies.change_identity": _has(Role.OWNER, Role.COORDINATOR),
     "studies.erase_participant": _has(Role.OWNER),
     "studies.manage_team": _has(Role.OWNER),
+    "studies.import_data": _has(Role.OWNER, Role.COORDINATOR, whole_study=True),
     "studies.view_audit": _has(Role.OWNER),
 }
 
