@@ -88,7 +88,9 @@ def preview_person_table(study: Study, table: ReadTable) -> Preview:
     match = person_table.matched(table, list(people.values_list("pseudonym", flat=True)))
     columns, rows = person_table.of_participants(table, match)
     newest = current_person_table(study)
-    changes = newest and person_table.changes(newest.number, (_columns(newest), newest.rows), (columns, rows))
+    changes = None
+    if newest is not None:
+        changes = person_table.changes(newest.number, (_columns(newest), newest.rows), (columns, rows))
     return Preview(table, match, columns, rows, changes)
 
 

@@ -109,4 +109,4 @@ def _choices(text: str, row: int) -> tuple[tuple[str, str], ...]:
 
 def _plain(text: str) -> str:
     """Labels may hold markup."""
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", text)).split())
+    return " ".join(html.unescape(re.sub(r"<[^<>]*>", " ", text)).split())

@@ -193,6 +193,10 @@ class _Clock:
 
     def __call__(self, row: int, text: str) -> int:
         moment = self._read(row, text)
+        if not 1900 <= moment.year <= 2200:
+            raise CsvFault(
+                "is out of reach; years from 1900 to 2200 are accepted.", row=row, column=self.column, value=text
+            )
         if moment.tzinfo is not None:
             return _microseconds(moment - EPOCH_UTC)
         if self.zone is None:

@@ -15,6 +15,7 @@ from ema_server.common.csv_rows import open_csv
 from ema_server.common.errors import DomainError
 from ema_server.participants import person_table, queries, redcap, services
 from ema_server.participants.models import Identity, Participant
+from ema_server.participants.person_columns import KINDS
 from ema_server.participants.person_table import Reading, ReadTable
 from ema_server.studies.pages import StudyPage
 
@@ -48,13 +49,13 @@ class PersonTableView(StudyPage):
     def get_context_data(self, **more: Any) -> dict[str, Any]:
         tables = list(self.study.person_tables.order_by("-number").defer("rows"))
         series = list(self.study.series.order_by("name", "-number"))
-        names = queries.names_of({each.imported_by for each in [*tables, *series]})
+        names = queries.names_of({each.imported_by for each in tables} | {each.imported_by for each in series})
         return super().get_context_data(
             versions=[(each, names[each.imported_by]) for each in tables],
             series=[(each, names[each.imported_by]) for each in series],
             people=self.study.participants.exclude(state=Participant.State.ERASED).count(),
             given=self.request.POST,
-            kinds=person_table.KINDS,
+            kinds=KINDS,
             **more,
         )
 

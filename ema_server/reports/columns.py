@@ -64,7 +64,7 @@ def _in_window(name: str, frame: pd.DataFrame, rule: Mapping[str, Any], source: 
     known = frame[moment].notna().to_numpy()
     at = frame[moment].astype("datetime64[us, UTC]").astype("int64").to_numpy()
     found = np.where(known & (take == "count"), 0.0, np.nan)
-    places = frame.groupby("person", sort=False).indices
+    places: dict[Any, Any] = dict(frame.groupby("person", sort=False).indices)
     for person, (times, values) in held.items():
         rows = places[person][known[places[person]]]
         first, last = (np.searchsorted(times, at[rows] + round(minutes * MINUTE), side="left") for minutes in window)

@@ -160,6 +160,7 @@ def test_levels_that_may_be_one_are_asked_about() -> None:
         ("id,x\nP1,jo@example.org\n", "'x' (row 2 holds an e-mail address"),
         ("id,x\nP1,+31 6 12345678\n", "'x' (row 2 holds an e-mail address or a telephone number)"),
         (f"id,x\nP1,{'word ' * 30}\n", "'x' (row 2 holds free text of 150 characters)"),
+        (f"id,x\nP1,{'x' * 900_000}\n", "'x' (row 2 holds free text of 900000 characters)"),
         ("id,day\nP1,3\n", "row 1, column 'day': the data have a column of their own of the name 'day'"),
         ("id,a b,a_b\nP1,3,4\n", "row 1: 2 columns would be named 'a_b'"),
         ("id,2\nP1,3\n", "row 1, column '2': cannot be a column's name"),

@@ -76,6 +76,7 @@ def test_clock_changes_are_told() -> None:
         ("person,when,n\nP1,2026-03-02T10:00Z,1\n", "Say --time with one of person, when, n"),
         ("person,time,n\nP1,2026-03-02T10:00Z,high\n", "row 2, column 'n': 'high' is not a number"),
         ("person,time,n\nP1,1772442000,1\n", "row 2, column 'time': '1772442000' is no date"),
+        ("person,time,n\nP1,0001-01-01T00:00+01:00,1\n", "is out of reach"),
         ("person,time,n\nP1,2026-03-02,1\n", "is no date and time"),
         ("person,time,n\n,2026-03-02T10:00Z,1\n", "row 2, column 'person': has no person"),
         ("person,time\nP1,2026-03-02T10:00Z\n", "there is no column of values"),

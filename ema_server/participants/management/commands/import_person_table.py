@@ -13,6 +13,7 @@ from django.core.management.base import CommandError
 from ema_server.common.csv_rows import open_csv
 from ema_server.common.errors import DomainError
 from ema_server.participants import person_table, queries, redcap, services
+from ema_server.participants.person_columns import KINDS
 from ema_server.participants.person_table import Reading, ReadTable
 from ema_server.studies.commands import StudyCommand
 from ema_server.studies.models import Study
@@ -29,9 +30,7 @@ class Command(StudyCommand):
         parser.add_argument("--dry-run", action="store_true", help="tell the same and store nothing")
         parser.add_argument("--person", metavar="COLUMN", help="the column of pseudonyms (default: the first)")
         parser.add_argument("--event", help="of several redcap_event_name, the one that holds the baseline")
-        parser.add_argument(
-            "--type", action="append", default=[], metavar="COLUMN=TYPE", help=", ".join(person_table.KINDS)
-        )
+        parser.add_argument("--type", action="append", default=[], metavar="COLUMN=TYPE", help=", ".join(KINDS))
         parser.add_argument(
             "--missing", action="append", default=[], metavar="WORD", help="a word that means missing too"
         )
