@@ -11,6 +11,7 @@ from ema_server.accounts import operators
 autodiscover_modules("admin")
 
 api: list[URLPattern | URLResolver] = [
+    path("", include("ema_server.participants.phone_urls")),
     path("", include("ema_server.sampling.urls")),
     path("", include("ema_server.responses.urls")),
     path("schema", SpectacularAPIView.as_view(authentication_classes=(), permission_classes=()), name="schema"),
@@ -23,6 +24,7 @@ urlpatterns = [
     path("", include("ema_server.accounts.urls")),
     path("", include("ema_server.studies.urls")),
     path("", include("ema_server.participants.urls")),
+    path("", include("ema_server.sampling.page_urls")),
     path("", include("ema_server.reports.urls")),
     path("", include("ema_server.erasure.urls")),
 ]

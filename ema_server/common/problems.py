@@ -46,7 +46,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> HttpResponse 
 
 def _problem_of(error: Exception) -> HttpResponse | None:
     if isinstance(error, DomainError):
-        return _with_patience(problem(error.status, error.code, "Not possible now", error.detail))
+        return _with_patience(problem(error.status, error.code, "Not possible now", error.detail, **error.more))
     if isinstance(error, RequestDataTooBig):
         return too_large()
     if isinstance(error, RecursionError):

@@ -15,9 +15,10 @@ from django.db.models import Count, Max, QuerySet
 from ema_server.accounts.models import User
 from ema_server.common.errors import DomainError
 from ema_server.participants import person_table
-from ema_server.participants.models import Participant, PersonTable, Series
+from ema_server.participants.models import PLACE, Consent, Participant, PersonTable, Series
 from ema_server.participants.person_table import Changes, Match, ReadTable, Rows
-from ema_server.studies.models import Membership, Study
+from ema_server.studies.models import ConsentText, Membership, Study
+from ema_server.studies.queries import consent_texts
 from ema_server.surveys import columns as survey_columns
 
 _POSTGRES_EPOCH = 946_684_800_000_000  # 2000-01-01 in microseconds since 1970
@@ -51,6 +52,9 @@ def current_person_table(study: Study, cutoff: datetime | None = None) -> Person
 def taken_names(study: Study) -> dict[str, str]:
     """The names that a person table's columns may not have, since the data have them, with what they are."""
     taken = dict.fromkeys(survey_columns.RESERVED, "a column of their own")
+    for name, field in PLACE.items():  # as long as nobody is in an arm, a column may say it
+        if not Participant.objects.filter(study=study).exclude(**{field: ""}).exists():
+            del taken[name]
     for version in study.survey_versions.all():
         for column in survey_columns.columns(version.survey):
             taken[column.name] = f"an item of the questionnaire {version.questionnaire}"
@@ -138,4 +142,36 @@ def series_values(
 
 def _sent(array: bytes | memoryview, of: np.dtype[Any]) -> np.ndarray:
     found: np.ndarray = np.frombuffer(array, of, offset=_ARRAY_HEAD)["of"]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentAsked:
+    """The study's current consent text, as one person stands to it."""
+
+    text: ConsentText
+    given: bool
+    anew: bool  # they agreed to an earlier one, or to none here, and must be asked again
+
+
+def consent_asked_of(participant: Participant) -> ConsentAsked | None:
+    """None where the study has no consent text."""
+    texts = list(consent_texts(participant.study))
+    if not texts:
+        return None
+    agreed = set(Consent.objects.filter(participant=participant).values_list("digest", flat=True))
+    newer = []
+    for text in texts:
+        if text.digest in agreed:
+            break
+        newer.append(text)
+    return ConsentAsked(texts[0], given=not newer, anew=any(text.must_consent_anew for text in newer))
+
+
+def consented_versions(study: Study) -> dict[int, int]:
+    """The newest version of the study's texts that each person agreed to, by their row; 0 for none of them."""
+    numbers = {text.digest: text.number for text in consent_texts(study)}
+    found: dict[int, int] = {}
+    for person, digest in Consent.objects.filter(participant__study=study).values_list("participant_id", "digest"):
+        found[person] = max(found.get(person, 0), numbers.get(digest, 0))
     return found

@@ -12,6 +12,7 @@ from django_scopes import scope
 from ema_server.accounts.models import User
 from ema_server.ledger.models import Job
 from ema_server.reports.models import AnalysisPlan, Report
+from ema_server.studies import states
 from ema_server.studies.models import Study
 from ema_server.studies.queries import studies_of as studies_of
 
@@ -47,7 +48,8 @@ def night_end(study: Study, night: Any) -> datetime:
 
 def studies_at_night() -> QuerySet[Study]:
     """Studies that collect and have a plan: each gets one job a night."""
-    return Study.objects.filter(state=Study.State.LIVE, analysis_plans__isnull=False).distinct()
+    collecting = [state for state in Study.State.values if states.allows(state, "nights")]
+    return Study.objects.filter(state__in=collecting, analysis_plans__isnull=False).distinct()
 
 
 def night_key(study: Study, night: date) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from hashlib import sha256
 
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django_scopes import scopes_disabled
 
 from ema_server.accounts.models import User
 from ema_server.accounts.queries import with_second_factor
 from ema_server.ledger.models import AuditEvent
-from ema_server.studies.models import Invitation, Membership, SamplingPlan, Study, SurveyVersion
+from ema_server.studies.models import ConsentText, Invitation, Membership, SamplingPlan, Study, SurveyVersion
 from ema_server.vault.sealing import CannotOpen
 from ema_server.vault.services import KeyDestroyed
 
@@ -110,6 +110,36 @@ def current_surveys(study: Study) -> list[SurveyVersion]:
 
 def current_sampling_plan(study: Study) -> SamplingPlan | None:
     return study.sampling_plans.order_by("-number").first()
+
+
+def consent_texts(study: Study) -> QuerySet[ConsentText]:
+    """Every version of what people agree to, newest first."""
+    return study.consent_texts.order_by("-number")
+
+
+def current_consent_text(study: Study) -> ConsentText | None:
+    return consent_texts(study).first()
+
+
+def studies_kept_too_long(today: date) -> QuerySet[Study]:
+    """Studies whose data should be gone by now."""
+    return Study.objects.filter(keep_until__lt=today).order_by("keep_until", "slug")
+
+
+def people_counts(study: Study) -> dict[str, int]:
+    """How many people there are, by state, and how many test participants beside them; the erased are not people here."""
+    there = study.participants.exclude(state="erased")
+    counts: dict[str, int] = {
+        row["state"]: row["n"]
+        for row in there.filter(test_person=False).order_by("state").values("state").annotate(n=Count("pk"))
+    }
+    return {"all": sum(counts.values()), "tests": there.filter(test_person=True).count(), **counts}
+
+
+def practice_rules(study: Study) -> list[str]:
+    """The rules of the current plan whose prompts are practice."""
+    plan = current_sampling_plan(study)
+    return [rule["key"] for rule in plan.document["rules"] if rule.get("practice")] if plan else []
 
 
 def team(study: Study) -> list[tuple[Membership, bool]]:

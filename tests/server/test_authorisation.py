@@ -57,10 +57,18 @@ STUDY_PAGES = {
     "people-data": page("owner", "coordinator"),
     "erase": page("owner", about="person"),
     "certificate": page("owner", about="erased"),
+    "withdraw": page("owner", "coordinator", "site", about="person"),
+    "setup": page("owner"),
     "audit": page("owner"),
     "team": page("owner"),
 }
-PHONE = {"sync", "submissions", "prompt-events", "device"}  # need a phone's credential, and know no other study by it
+PHONE = {
+    "sync",
+    "submissions",
+    "prompt-events",
+    "device",
+    "consents",
+}  # need a phone's credential, and know no other study by it
 OPEN = {"enrolments", "schema", "live", "ready", "metrics", "invitation"}  # need none, or check their own
 DOORS = {  # how somebody gets in, or back in
     "login", "account_login", "logout", "account_logout", "account_inactive", "account_reset_password",
