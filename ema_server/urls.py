@@ -7,6 +7,7 @@ from django.utils.module_loading import autodiscover_modules
 from drf_spectacular.views import SpectacularAPIView
 
 from ema_server.accounts import operators
+from ema_server.studies.questionnaire_views import SurveySchemaView
 
 autodiscover_modules("admin")
 
@@ -14,6 +15,7 @@ api: list[URLPattern | URLResolver] = [
     path("", include("ema_server.participants.phone_urls")),
     path("", include("ema_server.sampling.urls")),
     path("", include("ema_server.responses.urls")),
+    path("survey-schema", SurveySchemaView.as_view(), name="survey-schema"),
     path("schema", SpectacularAPIView.as_view(authentication_classes=(), permission_classes=()), name="schema"),
 ]
 

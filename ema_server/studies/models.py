@@ -172,6 +172,34 @@ class SurveyVersion(models.Model):
         return read_once(self.digest, self.document)
 
 
+class SurveyDraft(models.Model):
+    """One revision of a questionnaire that is being written, as it was typed. Revisions are added and never changed."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="survey_drafts")
+    questionnaire = models.SlugField()
+    number = models.PositiveIntegerField()
+    based_on = models.PositiveIntegerField(null=True, help_text="The revision that the editor had before them.")
+    aside = models.BooleanField(default=False, help_text="Somebody else had saved meanwhile: kept, and not the newest.")
+    text = models.TextField(help_text="JSON as typed, also where it is faulty.")
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the text")
+    source = models.CharField(max_length=200, help_text="typed, a file's name, or copy of version n")
+    lost = models.JSONField(default=list, help_text="What an import could not carry over.")
+    edited_by = models.ForeignKey("accounts.User", null=True, on_delete=models.SET_NULL, related_name="+")
+    edited_at = models.DateTimeField()
+
+    objects: ClassVar[models.Manager[SurveyDraft]] = ScopedManager(study="study")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["study", "questionnaire", "number"], name="one_draft_revision")]
+
+    def __str__(self) -> str:
+        return f"{self.questionnaire} draft {self.number}"
+
+    @property
+    def editor_name(self) -> str:
+        return str(self.edited_by) if self.edited_by else "the server"
+
+
 class SamplingPlan(models.Model):
     """Rules that become prompts. Immutable once used; a change is a new version."""
 

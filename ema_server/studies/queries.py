@@ -13,7 +13,18 @@ from django_scopes import scopes_disabled
 from ema_server.accounts.models import User
 from ema_server.accounts.queries import with_second_factor
 from ema_server.ledger.models import AuditEvent
-from ema_server.studies.models import ConsentText, Invitation, Membership, SamplingPlan, Study, SurveyVersion
+from ema_server.studies.models import (
+    ConsentText,
+    Invitation,
+    Membership,
+    SamplingPlan,
+    Study,
+    SurveyDraft,
+    SurveyVersion,
+)
+from ema_server.surveys.document import read
+from ema_server.surveys.texts import in_language
+from ema_server.surveys.typed import read_typed
 from ema_server.vault.sealing import CannotOpen
 from ema_server.vault.services import KeyDestroyed
 
@@ -106,6 +117,70 @@ def _reason_of(event: AuditEvent) -> str:
 def current_surveys(study: Study) -> list[SurveyVersion]:
     """The newest version of each questionnaire."""
     return list(study.survey_versions.order_by("questionnaire", "-number").distinct("questionnaire"))
+
+
+def survey_version(study: Study, questionnaire: str, number: int | None) -> SurveyVersion | None:
+    """A version by its number; the current one where none is asked for."""
+    versions = study.survey_versions.filter(questionnaire=questionnaire)
+    return (versions if number is None else versions.filter(number=number)).order_by("-number").first()
+
+
+def survey_draft(study: Study, questionnaire: str, number: int | None) -> SurveyDraft | None:
+    if number is None:
+        return None
+    drafts = study.survey_drafts.filter(questionnaire=questionnaire, number=number)
+    return drafts.select_related("edited_by").first()
+
+
+def revisions(study: Study, questionnaire: str, most: int) -> list[SurveyDraft]:
+    """The newest revisions of a draft, those on side lines among them, without their texts."""
+    drafts = study.survey_drafts.filter(questionnaire=questionnaire)
+    return list(drafts.select_related("edited_by").defer("text").order_by("-number")[:most])
+
+
+def has_questionnaire(study: Study, questionnaire: str) -> bool:
+    here = {"questionnaire": questionnaire}
+    return study.survey_drafts.filter(**here).exists() or study.survey_versions.filter(**here).exists()
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionnaireRow:
+    """One questionnaire in the list: what is in use, and what is being written."""
+
+    name: str
+    current: SurveyVersion | None
+    draft: SurveyDraft | None
+    title: str
+    items: int
+    languages: tuple[str, ...]
+    faults: int  # of the draft
+    in_use: bool  # the draft is the current version
+
+
+def questionnaires(study: Study) -> list[QuestionnaireRow]:
+    """Every questionnaire that has a version or a draft, by name."""
+    current = {version.questionnaire: version for version in current_surveys(study)}
+    main = study.survey_drafts.filter(aside=False).select_related("edited_by")
+    newest = {each.questionnaire: each for each in main.order_by("questionnaire", "-number").distinct("questionnaire")}
+    rows = []
+    for name in sorted({*current, *newest}):
+        version, draft = current.get(name), newest.get(name)
+        typed = read_typed(draft.text) if draft else None
+        document = version.document if version else (typed.document if typed and typed.sound else None)
+        survey = read(document) if document else None
+        rows.append(
+            QuestionnaireRow(
+                name=name,
+                current=version,
+                draft=draft,
+                title=in_language(survey.title, None, survey.languages) if survey else "",
+                items=sum(item.asks for item in survey.items) if survey else 0,
+                languages=survey.languages if survey else (),
+                faults=len(typed.faults) if typed else 0,
+                in_use=bool(version and typed and typed.document == version.document),
+            )
+        )
+    return rows
 
 
 def current_sampling_plan(study: Study) -> SamplingPlan | None:

@@ -18,6 +18,7 @@ from ema_server.ledger import audit, outbox
 from ema_server.ledger import services as ledger
 from ema_server.studies import states
 from ema_server.studies.models import ConsentText, Membership, SamplingPlan, Study, SurveyVersion, known_zone
+from ema_server.studies.publishing import guard_faults
 from ema_server.studies.sampling_rules import plan_faults
 from ema_server.studies.structure import PARTS, keys, structure_faults
 from ema_server.surveys.faults import faults
@@ -108,6 +109,9 @@ def publish_survey(
     newest = study.survey_versions.filter(questionnaire=questionnaire).order_by("-number").first()
     if newest and newest.digest == digest(document):
         return newest
+    held = guard_faults(study, questionnaire, newest.document, document) if newest else []
+    if held:
+        raise InvalidSurvey(" ".join(map(str, held)))
     version = SurveyVersion.objects.create(
         study=study,
         questionnaire=questionnaire,

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from ema_server.surveys import expressions
@@ -302,27 +303,20 @@ class _Reading:
         return sound
 
     def _cycles(self) -> None:
-        """Two items that wait for each other are named as what they are, beside the faults of each."""
-        told: set[str] = set()
-        for start in self.asks_about:
-            path, here = [start], start
-            while True:
-                following = next(
-                    (each for each in sorted(self.asks_about.get(here, ())) if each in self.asks_about), None
-                )
-                if following is None or following in told:
-                    break
-                if following in path:
-                    cycle = path[path.index(following) :]
-                    if len(cycle) > 1:
-                        place = self.items[self.positions[cycle[0]]][0]
-                        self._add(
-                            f"{place}.show_if", f"a circle: {' → '.join([*cycle, cycle[0]])}; each waits for the next."
-                        )
-                    told.update(cycle)
-                    break
-                path.append(following)
-                here = following
+        """Items that wait for each other are named as what they are, beside the faults of each."""
+        asks = {name: {each for each in asked if each != name} for name, asked in self.asks_about.items()}
+        while True:
+            try:
+                TopologicalSorter(asks).prepare()
+                return
+            except CycleError as error:
+                circle = error.args[1][::-1]  # each asks about the next
+            first = min(circle, key=lambda name: self.positions[name])
+            turned = [*circle[circle.index(first) : -1], *circle[: circle.index(first)], first]
+            place = self.items[self.positions[first]][0]
+            self._add(f"{place}.show_if", f"a circle: {' → '.join(turned)}; each waits for the next.")
+            for name in circle:
+                asks.pop(name, None)
 
     def _texts(self) -> None:
         """Every text is there in every language, and pipes in what is known by then."""
