@@ -137,7 +137,7 @@ def invite(
     held = Study.objects.select_for_update(no_key=True).get(pk=study.pk)
     states.require(held.state, "invite")
     faults = place_faults(held.structure, arm=arm, site=site, dyad=dyad, role=role)
-    if dyad and Participant.objects.filter(study=study, dyad=dyad, dyad_role=role).exists():
+    if dyad and not faults and Participant.objects.filter(study=study, dyad=dyad, dyad_role=role).exists():
         faults.append(f"role: dyad {dyad!r} has somebody who is {role} already.")
     if faults:
         raise InvalidPlace(" ".join(faults))
