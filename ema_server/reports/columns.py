@@ -9,13 +9,14 @@ A plan's `columns` maps a new name to one rule:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ema_server.common.errors import DomainError
+from ema_server.reports.variables import Variable
 
 
 class InvalidColumn(DomainError):
@@ -33,6 +34,18 @@ def derive(frame: pd.DataFrame, rules: Mapping[str, Mapping[str, Any]]) -> pd.Da
             )
         frame[name] = _days_since(frame, source) if "days_since" in rule else _phase(frame[source], rule)
     return frame
+
+
+def derived_variables(variables: Sequence[Variable], rules: Mapping[str, Mapping[str, Any]]) -> list[Variable]:
+    """The variables with one more for each rule, as `derive` adds columns."""
+    found = {each.name: each for each in variables}
+    for name, rule in rules.items():
+        if "days_since" in rule:
+            found[name] = Variable(name, "number", f"Days since {rule['days_since']}", unit="days", origin="derived")
+        else:
+            levels = tuple((label, label) for label in rule.get("labels", ()))
+            found[name] = Variable(name, "category", f"Phase of {rule.get('of')}", levels=levels, origin="derived")
+    return list(found.values())
 
 
 def _days_since(frame: pd.DataFrame, event: str) -> pd.Series:
