@@ -48,6 +48,8 @@ PERMISSIONS = {
     "studies.view_identity": _has(Role.OWNER, Role.COORDINATOR),
     "studies.change_identity": _has(Role.OWNER, Role.COORDINATOR),
     "studies.erase_participant": _has(Role.OWNER),
+    "studies.export_data": _has(Role.OWNER, Role.ANALYST),
+    "studies.export_text": _has(Role.OWNER),
     "studies.manage_team": _has(Role.OWNER),
     "studies.view_audit": _has(Role.OWNER),
 }

@@ -57,6 +57,8 @@ STUDY_PAGES = {
     "erase": page("owner", about="person"),
     "certificate": page("owner", about="erased"),
     "audit": page("owner"),
+    "data": page("owner", "analyst"),
+    "codebook": page("owner", "analyst"),
     "team": page("owner"),
 }
 PHONE = {"sync", "submissions", "prompt-events", "device"}  # need a phone's credential, and know no other study by it
