@@ -50,6 +50,10 @@ class Delivery:
         self.weight = what.weight
 
     @property
+    def content_type(self) -> str:
+        return files.TYPES[Export.Format(self.export.format)]
+
+    @property
     def name(self) -> str:
         day = self._state.cutoff.strftime("%Y-%m-%d")
         return f"{self._study.slug}-{self.export.shape}-{day}{files.ENDINGS[Export.Format(self.export.format)]}"

@@ -58,6 +58,12 @@ def held(study: Study, *, now: datetime) -> Held:
     )
 
 
+def sealed(study: Study) -> bool:
+    """Whether the study's estimates are shown to nobody yet."""
+    plan = current_plan(study)
+    return plan is not None and plan.document.get("mode", "conduct") in {"conduct", "masked"}
+
+
 def history(study: Study) -> QuerySet[Export]:
     """What left, newest first."""
     return study.exports.select_related("by")[:SHOWN]

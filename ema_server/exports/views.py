@@ -1,4 +1,8 @@
-"""The page of a study's data: what is there, taking it along, who took it; and the codebook to read."""
+"""The page of a study's data: what is there, taking it along, who took it; and the codebook to read.
+
+What reads the data is imported where it is used: pandas and its company are 90 MB and a second that a web process does
+without until somebody exports.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,7 @@ from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 
 from ema_server.common import clock
 from ema_server.common.errors import DomainError
-from ema_server.exports import codebook, files, queries
-from ema_server.exports.contents import contents
-from ema_server.exports.delivery import Delivery
+from ema_server.exports import queries
 from ema_server.exports.models import Export
 from ema_server.reports.queries import latest_report
 from ema_server.studies.pages import StudyPage
@@ -34,7 +36,7 @@ class DataView(StudyPage):
         return super().get_context_data(
             held=queries.held(self.study, now=now),
             report=report,
-            sealed=report is not None and report.results.get("mode") == "conduct",
+            sealed=queries.sealed(self.study),
             shapes=Export.Shape.choices,
             formats=Export.Format.choices,
             may_text=self._may_text,
@@ -46,6 +48,8 @@ class DataView(StudyPage):
         with_text = request.POST.get("with_text") == "yes"
         if with_text and not self._may_text:
             raise PermissionDenied
+        from ema_server.exports.delivery import Delivery
+
         now = clock.now()
         try:
             delivery = Delivery(
@@ -63,7 +67,7 @@ class DataView(StudyPage):
             )
         return StreamingHttpResponse(
             iter(delivery),
-            content_type=files.TYPES[Export.Format(delivery.export.format)],
+            content_type=delivery.content_type,
             headers={"Content-Disposition": f'attachment; filename="{delivery.name}"'},
         )
 
@@ -79,6 +83,9 @@ class CodebookView(StudyPage):
     template_name = "exports/codebook.html"
 
     def get_context_data(self, **more: Any) -> dict[str, Any]:
+        from ema_server.exports import codebook
+        from ema_server.exports.contents import contents
+
         shape = Export.Shape.ANSWERS if self.request.GET.get("shape") == "answers" else Export.Shape.PROMPTS
         state = queries.state_of(self.study, now=clock.now())
         book = codebook.as_dict(contents(self.study, shape=shape, cutoff=state.cutoff, plan=state.plan))

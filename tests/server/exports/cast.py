@@ -9,10 +9,7 @@ from ema_server.studies.models import Study
 from ema_server.studies.services import publish_survey
 from tests.world import FakePhone, live_study
 
-LONG = (
-    "How much did what happened since the last prompt weigh on you, counting all of it, also what you would rather not tell? "
-    * 2
-)
+LONG = "How much did what happened since the last prompt weigh on you, counting all of it, also what you forgot? — " * 3
 SURVEY: dict[str, Any] = {
     "title": {"en": "Right now", "ar": "الآن"},
     "languages": ["en", "ar"],
@@ -20,7 +17,7 @@ SURVEY: dict[str, Any] = {
     "items": [
         {"name": "support", "type": "slider", "range": [-50, 100], "text": {"en": "Support?", "ar": "هل تشعر بالدعم؟"},
          "labels": {"-50": {"en": "none", "ar": "لا شيء"}, "100": {"en": "very much", "ar": "كثير جدا"}}},
-        {"name": "stress", "type": "slider", "range": [0, 100], "text": {"en": "Stress?", "ar": "هل أنت متوتر؟"}},
+        {"name": "stress", "type": "slider", "range": [0, 100], "text": {"en": "Stress? " + "هل أنت متوتر؟ " * 20, "ar": "هل أنت متوتر؟"}},
         {"name": "calm", "type": "likert", "range": [1, 7], "required": False, "text": {"en": LONG, "ar": "هادئ؟"},
          "labels": {"1": {"en": "not at all", "ar": "أبدا"}, "7": {"en": "very", "ar": "جدا"}}},
         {"name": "tense", "type": "likert", "range": [1, 7], "required": False, "text": {"en": "Tense?", "ar": "مشدود؟"}},

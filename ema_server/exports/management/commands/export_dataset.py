@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 from argparse import ArgumentParser
-from datetime import datetime, time, timedelta
+from datetime import datetime, time
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -142,5 +142,5 @@ def _moment(text: str | None, study: Study) -> datetime | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=ZoneInfo(study.zone))
     if len(text) == 10:
-        moment = datetime.combine(moment.date() + timedelta(days=1), time(0), ZoneInfo(study.zone))
+        moment = datetime.combine(moment.date(), time.max, ZoneInfo(study.zone))
     return moment
