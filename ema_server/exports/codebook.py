@@ -73,10 +73,17 @@ def readable(book: dict[str, Any]) -> list[dict[str, Any]]:
                 for language, text in column["texts"].items()
                 if text != column["label"]
             ],
-            "range": f"{column['low']:g} to {column['high']:g}" if None not in (column["low"], column["high"]) else "",
+            "range": _range(column),
+            "own_codes": all(str(level["value"]) == f"{level.get('spss', 0):g}" for level in column["levels"]),
         }
         for column in book["columns"]
     ]
+
+
+def _range(column: dict[str, Any]) -> str:
+    if column["kind"] == "yesno" or column["low"] is None or column["high"] is None:
+        return ""
+    return f"{column['low']:g} to {column['high']:g}"
 
 
 def _column(variable: Variable, tally: Tally | None) -> dict[str, Any]:

@@ -142,7 +142,9 @@ def _coded(piece: pd.DataFrame, variables: Sequence[Variable], spelt: Mapping[st
         elif each.kind == "date":
             coded[spelling.name] = pd.to_datetime(column, format="%Y-%m-%d").dt.date
         elif each.kind == "text":
-            coded[spelling.name] = column.fillna("").map(lambda text: _cut(text, WIDEST, "")).astype("str")
+            texts = column.fillna("").astype(object)  # which pyreadstat goes through faster than what Arrow holds
+            fits = texts.str.len().max() * 4 <= WIDEST if len(texts) else True
+            coded[spelling.name] = texts if fits else texts.map(lambda text: _cut(text, WIDEST, ""))
         else:
             coded[spelling.name] = column.astype("float64").to_numpy() if each.kind != "local" else column
     return pd.DataFrame(coded).reset_index(drop=True)
