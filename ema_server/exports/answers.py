@@ -26,8 +26,9 @@ from ema_server.reports.dataset import Micros, Person, PromptRow, parts, read_ev
 from ema_server.reports.fates import STATUSES, Fate, Sent, fate
 from ema_server.reports.variables import Variable, empty, typed
 from ema_server.responses.models import Submission
+from ema_server.sampling.queries import questionnaires_of_events
 from ema_server.studies.models import Study
-from ema_server.surveys.answers import answer_in_words, counted
+from ema_server.surveys.answers import answer_in_words, counted, facts_asked
 from ema_server.surveys.document import Item, Survey
 from ema_server.surveys.kinds import minutes_of
 from ema_server.vault.fields import Seal
@@ -36,6 +37,7 @@ from ema_server.vault.services import KeyDestroyed, holding_keys
 SUBMISSIONS = 3_000  # about so many at a time
 
 WHY = {
+    "event": "reports an event, by the person's own doing",
     "no_prompt": "answers no prompt",
     "not_due": "came before its prompt was due",
     "unfinished": "the questionnaire was broken off",
@@ -65,7 +67,7 @@ VARIABLES = [
     _of("utc_offset_minutes", "number", "Offset of the phone's clock from UTC", unit="minutes"),
     _of("complete", "flag", "Whether the questionnaire was finished"),
     _of("status", "category", "What became of the prompt",
-        levels=(*STATUSES.items(), ("no_prompt", "there was no prompt"), ("not_due", "the prompt was not due yet"))),
+        levels=(*STATUSES.items(), ("event", "an event that the person reported"), ("no_prompt", "there was no prompt"), ("not_due", "the prompt was not due yet"))),
     _of("practice", "flag", "A prompt to practise with; never counted"),
     _of("test_person", "flag", "A person who tries the app out; never counted"),
     _of("item", "text", "Item"),
@@ -121,9 +123,11 @@ def chunks(
     """The rows of these people in parts; at least one part, which may be empty."""
     versions = {each.pk: each for each in study.survey_versions.all()}
     words = _Words({pk: each.survey for pk, each in versions.items()})
+    events = questionnaires_of_events(study)
+    of_events = {pk for pk, each in versions.items() if each.questionnaire in events}
     for part in parts(persons, SUBMISSIONS):
         with holding_keys():
-            rows = _read(study, cutoff, plan, part, words, with_text=with_text)
+            rows = _read(study, cutoff, plan, part, words, of_events, with_text=with_text)
         yield _frame(rows, versions) if rows.cells else empty(VARIABLES)
 
 
@@ -133,6 +137,7 @@ def _read(
     plan: Mapping[str, Any],
     persons: Sequence[Person],
     words: _Words,
+    of_events: set[int],
     *,
     with_text: bool,
 ) -> _Rows:
@@ -155,10 +160,12 @@ def _read(
         became = fates.get(whole.sent.prompt)
         who = rows.people[whole.person]
         why = _why_not(whole, prompt_row, became, who)
+        if why == "no_prompt" and whole.sent.version in of_events:
+            why = "event"
         answers = msgspec.json.decode(whole.sent.answers)
         if whole.sealed is not None and with_text:
             answers |= _opened(whole, who.key, study)
-        cells = words.cells(whole.sent.version, answers, why)
+        cells = words.cells(whole.sent.version, answers, prompt_row, why)
         if cells:
             rows.submissions.append((whole, prompt_row, became.status if became else str(why)))
             rows.counts.append(len(cells))
@@ -222,13 +229,14 @@ class _Words:
 
     def __init__(self, surveys: Mapping[int, Survey]) -> None:
         self._surveys = surveys
+        self._conditional = {pk for pk, survey in surveys.items() if facts_asked(survey)}
         self._known: dict[tuple[int, str, Any], tuple[str, float, str]] = {}
 
     def cells(
-        self, version: int, answers: Mapping[str, Any], why: str | None
+        self, version: int, answers: Mapping[str, Any], prompt: PromptRow | None, why: str | None
     ) -> list[tuple[str, str, float, str, bool, str | None]]:
         survey = self._surveys[version]
-        shown = counted(survey, answers)
+        shown = counted(survey, answers, prompt.facts if prompt and version in self._conditional else {})
         found = []
         for item in survey.items:
             value = answers.get(item.name)

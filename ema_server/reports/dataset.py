@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import pandas as pd
-from django.db.models import BigIntegerField, Count, F, Func, TextField
+from django.db.models import BigIntegerField, Count, Exists, F, Func, OuterRef, QuerySet, TextField
 from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Cast
 
@@ -27,11 +27,15 @@ from ema_server.reports.csv_file import as_csv as as_csv
 from ema_server.reports.fates import STATUSES, Fate, Sent, fate, minutes
 from ema_server.reports.variables import Variable, empty, typed
 from ema_server.responses.models import Submission
+from ema_server.sampling import queries
 from ema_server.sampling.models import Prompt, PromptEvent
 from ema_server.studies.models import Study
 
 ROWS = 20_000  # about so many at a time
 COUNTED_EVENTS = ("expired", "cancelled", "reissued")
+PLACE = {"wave": "wave", "site": "participant__site", "arm": "participant__arm", "dyad": "participant__dyad",
+         "role": "participant__dyad_role"}  # fmt: skip
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NOTHING = np.iinfo(np.int64).min  # numpy's "not a time"
 
 
@@ -88,7 +92,11 @@ def read_source(study: Study, cutoff: datetime, plan: Mapping[str, Any]) -> Sour
     persons = _persons(study, cutoff)
     asked = asked_columns(study, questionnaire=plan.get("questionnaire"))
     people, covariates = _people(study, cutoff, [person.pseudonym for person in persons])
-    variables = [*PROMPT, *asked.variables, *CLOCK, *covariates]
+    own = [name for name in PLACE if name in people.columns and _is_given(study, cutoff, persons, PLACE[name])]
+    people, covariates = people.drop(columns=own), [each for each in covariates if each.name not in own]
+    # A baseline column named like a place stands for it where the study has none of its own.
+    places = [each for each in PLACES if each.name not in people.columns]
+    variables = [*PROMPT, *places, *asked.variables, *CLOCK, *covariates]
     return Source(study, cutoff, plan, persons, asked, people, derived_variables(variables, plan.get("columns", {})))
 
 
@@ -113,6 +121,7 @@ def read_frame(source: Source, persons: Sequence[Person]) -> pd.DataFrame:
         return empty(source.variables)
     frame = pd.DataFrame(_columns(source, prompts, persons))
     frame = _with_clock_terms(frame)
+    frame = frame.drop(columns=[name for name in PLACE if name in source.people.columns])
     frame = frame.join(source.people, on="person")
     return typed(derive(frame, source.plan.get("columns", {})), source.variables)
 
@@ -140,19 +149,49 @@ class PromptRow(NamedTuple):
     expires: int
     practice: bool
     test_person: bool
+    wave: str
+    site: str
+    arm: str
+    dyad: str
+    role: str
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What expressions may ask of it (`@day`, `@arm` …), as `sampling.queries.facts_of` says it."""
+        local = EPOCH + timedelta(microseconds=self.local)
+        return {
+            "day": self.day,
+            "prompt": self.slot,
+            "wave": self.wave,
+            "weekday": local.isoweekday(),
+            "hour": local.hour + local.minute / 60 + local.second / 3600,
+            "practice": self.practice,
+            "arm": self.arm,
+            "site": self.site,
+            "role": self.role,
+        }
+
+
+def due(study: Study, cutoff: datetime) -> QuerySet[Prompt]:
+    """The prompts that were due at the cutoff. What was taken back before anybody was asked is none, unless it was answered."""
+    return Prompt.objects.filter(study=study, scheduled_at__lte=cutoff).exclude(
+        queries.not_asked(study, cutoff=cutoff) & ~Exists(Submission.objects.filter(prompt=OuterRef("pk")))
+    )
 
 
 def read_prompts(study: Study, cutoff: datetime, persons: Sequence[Person]) -> list[PromptRow]:
     """The prompts of some persons that were due at the cutoff, by person and time."""
-    found = Prompt.objects.filter(
-        study=study, participant__in=[person.pk for person in persons], scheduled_at__lte=cutoff
-    ).order_by("participant__pseudonym", "scheduled_at", "rule")
+    found = (
+        due(study, cutoff)
+        .filter(participant__in=[person.pk for person in persons])
+        .order_by("participant__pseudonym", "scheduled_at", "rule")
+    )
     return [
         PromptRow._make(row)
         for row in found.values_list(
             "participant_id", "id", "questionnaire", "day", "slot", Micros("scheduled_at"),
             Micros(F("local_date") + F("local_time")), "zone", "utc_offset_minutes", Micros("expires_at"), "practice",
-            "participant__test_person",
+            "participant__test_person", *PLACE.values(),
         )
     ]  # fmt: skip
 
@@ -191,13 +230,20 @@ def read_events(study: Study, cutoff: datetime, persons: Sequence[Person]) -> di
 def _persons(study: Study, cutoff: datetime) -> list[Person]:
     """Who has rows, in their order. Whoever asked to be erased is read no more, even before it is done."""
     found = (
-        Prompt.objects.filter(study=study, scheduled_at__lte=cutoff, participant__enrolled_at__lte=cutoff)
+        due(study, cutoff)
+        .filter(participant__enrolled_at__lte=cutoff)
         .exclude(participant__state=Participant.State.ERASED)
         .values_list("participant_id", "participant__pseudonym")
         .annotate(Count("id"))
         .order_by("participant__pseudonym")
     )
     return [Person._make(row) for row in found]
+
+
+def _is_given(study: Study, cutoff: datetime, persons: Sequence[Person], field: str) -> bool:
+    """Whether any row has something there."""
+    there = due(study, cutoff).filter(participant__in=[person.pk for person in persons])
+    return there.exclude(**{field: ""}).exists()
 
 
 def _columns(source: Source, prompts: Sequence[PromptRow], persons: Sequence[Person]) -> dict[str, Any]:
@@ -215,7 +261,7 @@ def _columns(source: Source, prompts: Sequence[PromptRow], persons: Sequence[Per
         fates.append(became)
         held.append(0 if became.used else sum(_given(each) for each in here))
         if became.used and became.answer:
-            items.put(place, became.answer.version, msgspec.json.decode(became.answer.answers))
+            items.put(place, became.answer.version, msgspec.json.decode(became.answer.answers), prompt)
     return {
         "person": [names[prompt.person] for prompt in prompts],
         "questionnaire": [prompt.questionnaire for prompt in prompts],
@@ -241,6 +287,7 @@ def _columns(source: Source, prompts: Sequence[PromptRow], persons: Sequence[Per
         "repeats": [max(sum(each.complete for each in sent.get(prompt.id, nothing)) - 1, 0) for prompt in prompts],
         "practice": [prompt.practice for prompt in prompts],
         "test_person": [prompt.test_person for prompt in prompts],
+        **{name: [getattr(prompt, name) for prompt in prompts] for name in PLACE},
         **items.columns,
     }
 
@@ -316,6 +363,13 @@ PROMPT = (
     _own("repeats", "whole", "Further finished answers to the same prompt, which do not count"),
     _own("practice", "flag", "A prompt to practise with; never counted"),
     _own("test_person", "flag", "A person who tries the app out; never counted"),
+)
+PLACES = (
+    _own("wave", "text", "Wave of the study"),
+    _own("site", "text", "Site of the person"),
+    _own("arm", "text", "Arm of the person"),
+    _own("dyad", "text", "Dyad of the person"),
+    _own("role", "text", "Role of the person in the dyad"),
 )
 CLOCK = (
     _own("weekend", "whole", "Saturday or Sunday, by the person's own calendar", levels=((0, "no"), (1, "yes"))),

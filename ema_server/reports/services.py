@@ -54,6 +54,24 @@ def publish_plan(*, study: Study, document: dict[str, Any], actor: str = "server
     return plan
 
 
+@transaction.atomic
+def lock_plan(*, plan: AnalysisPlan, now: datetime, actor: str = "server", reason: str = "") -> AnalysisPlan:
+    """Fix what will be fitted: no later version of a questionnaire may take away or redefine what this plan uses."""
+    held = AnalysisPlan.objects.select_for_update(no_key=True).get(pk=plan.pk)
+    if held.locked_at is None:
+        held.locked_at = now
+        held.save(update_fields=["locked_at"])
+        audit.record(
+            action="analysis_plan.locked",
+            actor=actor,
+            study_id=held.study_id,
+            about=f"analysis_plan:{held.number}",
+            changes={"digest": held.digest},
+            reason=reason,
+        )
+    return held
+
+
 def ask_for_night(*, study: Study, night: date, again: bool = False) -> Job:
     """Write down that this study's night is to be analysed. Once asked, it happens, whatever crashes."""
     if queries.current_plan(study) is None:

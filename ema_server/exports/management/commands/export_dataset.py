@@ -23,7 +23,7 @@ from ema_server.common.whole_file import whole_file
 from ema_server.exports import files, queries
 from ema_server.exports.delivery import Delivery
 from ema_server.exports.models import Export
-from ema_server.reports.management.commands._study import StudyCommand
+from ema_server.studies.commands import StudyCommand
 from ema_server.studies.models import Study
 
 
