@@ -68,7 +68,7 @@ def _run(shape: str, format: str, database: str) -> None:
             os.environ,
             file_actions=[(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_WRONLY, 0) for fd in (1,)],
         )
-        slowest, waiting, peak = 0.0, 0, 0
+        slowest, waiting, peak = 0.0, 0, 0.0
         while True:
             pid, status, used = os.wait4(child, os.WNOHANG)
             if pid:

@@ -34,7 +34,7 @@ from ema_server.surveys.kinds import minutes_of
 from ema_server.vault.fields import Seal
 from ema_server.vault.services import KeyDestroyed, holding_keys
 
-SUBMISSIONS = 3_000  # about so many at a time
+SUBMISSIONS = 2_000  # about so many at a time
 
 WHY = {
     "event": "reports an event, by the person's own doing",
@@ -180,7 +180,7 @@ def _submissions(study: Study, cutoff: datetime, persons: Sequence[Person], *, w
     )
     order = {person.pk: place for place, person in enumerate(persons)}
     read = [
-        Whole(Sent._make(row[:7]), *row[7:10], row[10] if with_text else None)
+        Whole(Sent._make(row[:7]), row[7], row[8], row[9], row[10] if with_text else None)
         for row in found.values_list(
             "id", "prompt_id", "complete", Micros("answered_at"), Micros("received_at"), "survey_version_id",
             Cast(KeyTransform("answers", "payload"), TextField()), "participant_id", "client_id", "utc_offset_minutes",

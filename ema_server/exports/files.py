@@ -94,7 +94,7 @@ class _Archive:
 
     def __init__(self, contents: Contents) -> None:
         self._sink = Sink()
-        self._zip = ZipFile(self._sink, "w")  # type: ignore[call-overload]  # a file that can only be written to will do
+        self._zip = ZipFile(self._sink, "w")
         self._moment = contents.cutoff.timetuple()[:6]
         self.sums: dict[str, str] = {}
 

@@ -26,7 +26,7 @@ _TYPES: dict[str, pa.DataType] = {
 
 
 COMPRESSION = "zstd"
-PIECE = 20_000  # rows read back at once
+PIECE = 10_000  # rows read back at once
 
 
 class Sink:

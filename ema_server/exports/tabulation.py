@@ -33,7 +33,8 @@ class Tally:
         if variable.kind == "category":
             self.levels.update({str(value): int(n) for value, n in there.value_counts().items()})
         elif variable.kind in {"flag", "yesno"}:
-            self.levels.update({str(int(value)): int(n) for value, n in there.value_counts().items()})
+            yes = int((there == 1).sum())
+            self.levels.update({"0": len(there) - yes, "1": yes})
         elif variable.kind != "text":
             least, greatest = there.min(), there.max()
             self.least = least if self.least is None else min(self.least, least)

@@ -7,6 +7,7 @@ what is missing is empty. A text that a spreadsheet would run as a formula gets 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def _texts(column: pd.Series) -> list[str]:
     if kind == "M":
         return _times(column)
     if kind == "b":
-        return np.where(column.to_numpy(), "1", "0").tolist()
+        return ["1" if value else "0" for value in column.tolist()]
     if kind == "i":
         return [str(value) for value in column.tolist()]
     if kind == "f":
@@ -48,13 +49,11 @@ def _texts(column: pd.Series) -> list[str]:
     return _each_once(column, lambda value: _cell(str(value)))
 
 
-def _each_once(column: pd.Series, spelt: Any) -> list[str]:
+def _each_once(column: pd.Series, spelt: Callable[[Any], str]) -> list[str]:
     """Every distinct value is spelt once: columns repeat themselves."""
     codes, values = pd.factorize(column)
-    texts = np.array(
-        [*(spelt(value) for value in values.tolist()), ""], dtype=object
-    )  # the last, −1, is what is missing
-    return texts[codes].tolist()
+    texts = [*(spelt(value) for value in values.tolist()), ""]  # the last, −1, is what is missing
+    return [texts[code] for code in codes.tolist()]
 
 
 def _times(column: pd.Series) -> list[str]:
@@ -63,4 +62,4 @@ def _times(column: pd.Series) -> list[str]:
     texts = np.datetime_as_string(naive.to_numpy("datetime64[us]"), unit="s" if zone is None else "us").astype(object)
     texts += "" if zone is None else "Z"
     texts[column.isna().to_numpy()] = ""
-    return texts.tolist()
+    return list(texts)

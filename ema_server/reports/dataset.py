@@ -31,7 +31,7 @@ from ema_server.sampling import queries
 from ema_server.sampling.models import Prompt, PromptEvent
 from ema_server.studies.models import Study
 
-ROWS = 20_000  # about so many at a time
+ROWS = 10_000  # about so many at a time
 COUNTED_EVENTS = ("expired", "cancelled", "reissued")
 PLACE = {"wave": "wave", "site": "participant__site", "arm": "participant__arm", "dyad": "participant__dyad",
          "role": "participant__dyad_role"}  # fmt: skip

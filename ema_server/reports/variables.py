@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -35,7 +35,7 @@ class Variable:
     note: str = ""
 
 
-DTYPES: Mapping[Kind, str] = {
+DTYPES: Mapping[Kind, Any] = {
     "text": "str",
     "category": "str",
     "number": "float64",

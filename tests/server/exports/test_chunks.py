@@ -13,6 +13,8 @@ from django.db import connection
 
 from ema_server.common import clock
 from ema_server.common.snapshot import snapshot
+from ema_server.participants.models import Participant
+from ema_server.participants.services import import_person_table
 from ema_server.reports import dataset
 from ema_server.responses.models import Submission
 from tests.server.exports.cast import crowded_study
@@ -110,3 +112,28 @@ def test_a_snapshot_takes_no_lock_that_a_writer_meets_and_cannot_write() -> None
             cursor.execute("SHOW transaction_read_only")
             assert cursor.fetchone() == ("on",)
     assert modes == {"AccessShareLock"}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("rows", [1, 10_000])
+def test_places_are_columns_and_a_baseline_column_stands_in_for_one_that_nobody_has(rows: int) -> None:
+    study, _ = crowded_study()
+    Participant.objects.filter(pseudonym="P2").update(arm="treated")
+    import_person_table(study=study, rows={name: {"arm": "table", "site": "Leiden"} for name in ("P1", "P2")})
+    parts = list(dataset.chunks(study, clock.now(), PLAN, rows=rows))
+    frame = pd.concat(parts, ignore_index=True).drop_duplicates("person").set_index("person")
+    assert frame["arm"].to_dict() == {"=P3": "", "P1": "", "P2": "treated"}
+    assert frame["site"].fillna("").to_dict() == {"=P3": "", "P1": "Leiden", "P2": "Leiden"}
+    assert len({tuple(part.columns) for part in parts}) == 1
+
+
+@pytest.mark.django_db
+def test_a_condition_on_the_day_decides_what_counts() -> None:
+    study = live_study(survey={"title": "T", "items": [
+        {"name": "x", "type": "likert", "range": [1, 5], "text": "X?"},
+        {"name": "later", "type": "likert", "range": [1, 5], "text": "Later?", "show_if": "@day >= 2", "required": False},
+    ]})  # fmt: skip
+    phone = FakePhone(study).enrolled()
+    phone.submit(phone.item(0, answers={"x": 1, "later": 2}), phone.item(4, answers={"x": 1, "later": 3}))
+    frame = dataset.load(study, clock.now(), PLAN)
+    assert frame[frame["used"]]["later"].fillna(0).tolist() == [0, 3]
