@@ -28,7 +28,7 @@ from ema_server.reports.variables import Variable, empty, typed
 from ema_server.responses.models import Submission
 from ema_server.sampling.queries import questionnaires_of_events
 from ema_server.studies.models import Study
-from ema_server.surveys.answers import answer_in_words, counted, facts_asked
+from ema_server.surveys.answers import answer_in_words, counted
 from ema_server.surveys.document import Item, Survey
 from ema_server.surveys.kinds import minutes_of
 from ema_server.vault.fields import Seal
@@ -229,14 +229,13 @@ class _Words:
 
     def __init__(self, surveys: Mapping[int, Survey]) -> None:
         self._surveys = surveys
-        self._conditional = {pk for pk, survey in surveys.items() if facts_asked(survey)}
         self._known: dict[tuple[int, str, Any], tuple[str, float, str]] = {}
 
     def cells(
         self, version: int, answers: Mapping[str, Any], prompt: PromptRow | None, why: str | None
     ) -> list[tuple[str, str, float, str, bool, str | None]]:
         survey = self._surveys[version]
-        shown = counted(survey, answers, prompt.facts if prompt and version in self._conditional else {})
+        shown = counted(survey, answers, prompt.facts if prompt and survey.facts else {})
         found = []
         for item in survey.items:
             value = answers.get(item.name)

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 from ema_server.reports.variables import Kind, Variable
 from ema_server.studies.models import Study
-from ema_server.surveys.answers import facts_asked
 from ema_server.surveys.columns import Column, columns, values
 from ema_server.surveys.document import Survey
 from ema_server.surveys.texts import Text
@@ -41,7 +40,6 @@ class Cells:
 
     def __init__(self, asked: Asked, rows: int) -> None:
         self._surveys = asked.surveys
-        self._conditional = {pk for pk, survey in asked.surveys.items() if facts_asked(survey)}
         self._numbers = {each.name for each in asked.variables if each.kind in {"number", "yesno"}}
         self.columns: dict[str, list[Any]] = {
             each.name: [math.nan if each.name in self._numbers else None] * rows for each in asked.variables
@@ -50,7 +48,7 @@ class Cells:
     def put(self, row: int, version: int, answers: Mapping[str, Any], prompt: HasFacts) -> None:
         """One version's answers, as far as they count; the prompt's facts are asked for where a condition needs them."""
         survey = self._surveys[version]
-        facts = prompt.facts if version in self._conditional else {}
+        facts = prompt.facts if survey.facts else {}
         for name, value in values(survey, answers, facts).items():
             column = self.columns.get(name)
             if column is not None:

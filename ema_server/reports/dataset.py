@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,12 +21,15 @@ from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Cast
 
 from ema_server.common.snapshot import snapshot
-from ema_server.participants.models import Participant, PersonTable
+from ema_server.participants.models import Participant
+from ema_server.participants.person_columns import TableColumn
+from ema_server.participants.person_table import from_rows, typed_frame_columns
+from ema_server.participants.queries import current_person_table, series_values
 from ema_server.reports.asked import Asked, asked_columns
 from ema_server.reports.columns import derive, derived_variables
 from ema_server.reports.csv_file import as_csv as as_csv
 from ema_server.reports.fates import STATUSES, Fate, Sent, fate, minutes
-from ema_server.reports.variables import Variable, empty, typed
+from ema_server.reports.variables import Kind, Variable, empty, typed
 from ema_server.responses.models import Submission
 from ema_server.sampling import queries
 from ema_server.sampling.models import Prompt, PromptEvent
@@ -123,7 +127,8 @@ def read_frame(source: Source, persons: Sequence[Person]) -> pd.DataFrame:
     frame = _with_clock_terms(frame)
     frame = frame.drop(columns=[name for name in PLACE if name in source.people.columns])
     frame = frame.join(source.people, on="person")
-    return typed(derive(frame, source.plan.get("columns", {})), source.variables)
+    series = partial(series_values, source.study, cutoff=source.cutoff)
+    return typed(derive(frame, source.plan.get("columns", {}), series), source.variables)
 
 
 def data_hash(frame: pd.DataFrame) -> str:
@@ -315,28 +320,31 @@ def _with_clock_terms(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _people(study: Study, cutoff: datetime, persons: list[str]) -> tuple[pd.DataFrame, list[Variable]]:
-    """The newest person table's columns for these people. Their types are those of everybody together, so that a part of
-    the people has them too."""
-    table = PersonTable.objects.filter(study=study, imported_at__lte=cutoff).order_by("-number").first()
-    if table is None:
-        return pd.DataFrame(index=pd.Index(persons, dtype="str")), []
-    people = pd.DataFrame.from_dict(table.rows, orient="index").reindex(persons)
-    variables = [_covariate(str(name), people[name]) for name in people.columns]
-    people.columns = [each.name for each in variables]
-    return typed(people, variables), variables
+    """The newest person table's columns for these people."""
+    table = current_person_table(study, cutoff)
+    columns = [TableColumn.of(each) for each in table.columns] or list(from_rows(table.rows).columns) if table else []
+    variables = []
+    people: dict[str, pd.Series] = {}
+    for name, (_, by_person) in typed_frame_columns(table.columns, table.rows).items() if table else ():
+        column = next(each for each in columns if each.name == name)
+        people[name] = pd.Series([by_person.get(person) for person in persons], index=persons, dtype=object)
+        variables.append(_covariate(column, people[name]))
+    return typed(pd.DataFrame(people, index=pd.Index(persons, dtype="str")), variables), variables
 
 
-def _covariate(name: str, values: pd.Series) -> Variable:
-    there = values.dropna()
-    if values.dtype.kind in "iu":
-        return Variable(name, "whole", name, origin="person")
-    if values.dtype.kind == "b":
-        return Variable(name, "flag", name, origin="person")
-    if values.dtype.kind == "f":
-        return Variable(name, "number", name, origin="person")
-    if len(there) and all(isinstance(value, bool) for value in there):
-        return Variable(name, "yesno", name, origin="person")
-    return Variable(name, "text", name, origin="person")
+def _covariate(column: TableColumn, values: pd.Series) -> Variable:
+    kinds: Mapping[str, Kind] = {
+        "number": "number",
+        "integer": "number",
+        "yesno": "yesno",
+        "category": "category",
+        "date": "date",
+    }
+    kind = kinds.get(column.type, "text")
+    levels = dict(column.levels)
+    if kind == "category":
+        levels |= {value: value for value in sorted(set(values.dropna()) - set(levels))}
+    return Variable(column.name, kind, column.label or column.name, levels=tuple(levels.items()), origin="person")
 
 
 def _own(name: str, kind: Any, label: str, **more: Any) -> Variable:

@@ -118,8 +118,8 @@ def test_a_snapshot_takes_no_lock_that_a_writer_meets_and_cannot_write() -> None
 @pytest.mark.parametrize("rows", [1, 10_000])
 def test_places_are_columns_and_a_baseline_column_stands_in_for_one_that_nobody_has(rows: int) -> None:
     study, _ = crowded_study()
-    Participant.objects.filter(pseudonym="P2").update(arm="treated")
     import_person_table(study=study, rows={name: {"arm": "table", "site": "Leiden"} for name in ("P1", "P2")})
+    Participant.objects.filter(pseudonym="P2").update(arm="treated")
     parts = list(dataset.chunks(study, clock.now(), PLAN, rows=rows))
     frame = pd.concat(parts, ignore_index=True).drop_duplicates("person").set_index("person")
     assert frame["arm"].to_dict() == {"=P3": "", "P1": "", "P2": "treated"}
