@@ -14,8 +14,9 @@ from ema_server.participants.models import Participant, PersonTable
 from ema_server.reports.columns import derive
 from ema_server.responses.models import Submission
 from ema_server.sampling.models import Prompt, PromptEvent
-from ema_server.studies import items
 from ema_server.studies.models import Study
+from ema_server.surveys.columns import Column, columns, values
+from ema_server.surveys.document import Survey
 
 USED = ("answered", "late")
 SUBMISSION_FIELDS = ("id", "prompt_id", "payload", "complete", "answered_at", "received_at", "survey_version_id")
@@ -43,14 +44,11 @@ def load(study: Study, cutoff: datetime, plan: Mapping[str, Any]) -> pd.DataFram
     )
     answers = _answers_by_prompt(study, cutoff)
     events = _events_by_prompt(study, cutoff)
-    documents = {version.pk: version.document for version in study.survey_versions.all()}
+    surveys = {version.pk: version.survey for version in study.survey_versions.all()}
     late = plan.get("late_cutoff_minutes")
-    names = _numeric_items(study, questionnaire=plan.get("questionnaire"))
-    rows = [
-        _row(dict(zip(PROMPT_FIELDS, prompt, strict=True)), answers, events, documents, late, names)
-        for prompt in prompts
-    ]
-    frame = _typed(pd.DataFrame(rows, columns=[*_COLUMNS, *names]))
+    asked = asked_columns(study, questionnaire=plan.get("questionnaire"))
+    rows = [_row(dict(zip(PROMPT_FIELDS, prompt, strict=True)), answers, events, surveys, late) for prompt in prompts]
+    frame = _typed(pd.DataFrame(rows, columns=[*_COLUMNS, *asked]), asked)
     frame = _with_clock_terms(frame)
     return derive(_with_person_table(frame, study, cutoff), plan.get("columns", {}))
 
@@ -81,9 +79,8 @@ def _row(
     prompt: dict[str, Any],
     answers: Mapping[Any, list[dict[str, Any]]],
     events: Mapping[Any, dict[str, int]],
-    documents: Mapping[int, Mapping[str, Any]],
+    surveys: Mapping[int, Survey],
     late_cutoff: float | None,
-    names: list[str],
 ) -> dict[str, Any]:
     """One prompt and what became of it."""
     sent = answers.get(prompt["id"], [])
@@ -117,11 +114,7 @@ def _row(
         "test_person": prompt["participant__test_person"],
     }
     if used and answer:
-        asked = {item["name"]: item for item in documents[answer["survey_version_id"]]["items"]}
-        for name in names:
-            row[name] = (
-                items.numeric_value(asked[name], answer["payload"]["answers"].get(name)) if name in asked else np.nan
-            )
+        row.update(values(surveys[answer["survey_version_id"]], answer["payload"]["answers"]))
     return row
 
 
@@ -169,16 +162,17 @@ def _events_by_prompt(study: Study, cutoff: datetime) -> dict[Any, dict[str, int
     return found
 
 
-def _numeric_items(study: Study, *, questionnaire: str | None) -> list[str]:
-    """The analysable items of the plan's questionnaire over all its versions, in the order in which they are asked."""
-    names: dict[str, None] = {}
+def asked_columns(study: Study, *, questionnaire: str | None) -> dict[str, Column]:
+    """The columns of the plan's questionnaire over all its versions, in the order in which they are asked; where versions
+    differ in a column, the newest one describes it."""
+    found: dict[str, Column] = {}
     for version in study.survey_versions.order_by("questionnaire", "number"):
         if questionnaire in (None, version.questionnaire):
-            names.update({item["name"]: None for item in version.document["items"] if item["type"] in items.NUMERIC})
-    return list(names)
+            found.update({column.name: column for column in columns(version.survey)})
+    return found
 
 
-def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+def _typed(frame: pd.DataFrame, asked: Mapping[str, Column]) -> pd.DataFrame:
     for name in ("scheduled_at", "expires_at", "answered_at", "received_at"):
         frame[name] = pd.to_datetime(frame[name], utc=True).astype("datetime64[us, UTC]")
     frame["scheduled_local"] = pd.to_datetime(frame["scheduled_local"]).astype("datetime64[us]")
@@ -186,8 +180,8 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
         frame[name] = frame[name].astype(bool)
     for name in ("day", "slot", "utc_offset_minutes", "held_items", "reissues", "repeats"):
         frame[name] = frame[name].astype("int64")
-    for name in [name for name in frame.columns if name not in _COLUMNS]:
-        frame[name] = frame[name].astype(float)
+    for name, column in asked.items():
+        frame[name] = frame[name].astype(str if column.kind in {"category", "date"} else float)
     return frame
 
 

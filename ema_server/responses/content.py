@@ -1,7 +1,8 @@
 """What of a submission may lie open, and what must be sealed: pure rules, and the way back.
 
-Open: what the server itself gave out (ids, versions), checked times and zones, and answers that are numbers, yes or no, or
-one of the offered options. Everything else that a phone sent, free text above all, can say who somebody is.
+Open: what the server itself gave out (ids, versions, names of items), checked times and zones, and answers that are numbers, yes
+or no, dates and times, or offered options. Everything else that a phone sent, free text above all, can say who somebody is; so
+can an item that the questionnaire calls sensitive.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ from collections.abc import Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
-OPEN = ("client_id", "prompt", "questionnaire", "survey_version", "answered_at", "started_at", "complete")
+from ema_server.surveys.document import Survey
+
+OPEN = ("client_id", "prompt", "questionnaire", "survey_version", "answered_at", "started_at", "complete", "shown")
 
 
-def split(payload: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+def split(payload: Mapping[str, Any], survey: Survey) -> tuple[dict[str, Any], str | None]:
     """The open part and the JSON of the part to seal (None where there is nothing), from a payload that was checked."""
-    texts = {item["name"] for item in document["items"] if item["type"] == "text"}
     shown = {name: payload[name] for name in OPEN if name in payload}
     if "zone" in payload and _is_zone(payload["zone"]):
         shown["zone"] = payload["zone"]
     hidden = {name: value for name, value in payload.items() if name not in shown and name != "answers"}
-    words = {name: value for name, value in payload["answers"].items() if name in texts and value is not None}
+    words = {
+        name: value for name, value in payload["answers"].items() if value is not None and survey.by_name[name].sealed
+    }
     shown["answers"] = {name: value for name, value in payload["answers"].items() if name not in words}
     if words:
         hidden["answers"] = words

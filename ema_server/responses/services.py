@@ -21,8 +21,8 @@ from ema_server.participants.services import hold
 from ema_server.responses.content import split
 from ema_server.responses.models import Conflict, Quarantined, Submission, Upload
 from ema_server.sampling.models import Prompt
-from ema_server.studies import items
 from ema_server.studies.models import Study, SurveyVersion
+from ema_server.surveys import answers
 from ema_server.vault.fields import Seal
 from ema_server.vault.sealing import keyed_digest
 from ema_server.vault.services import holding_keys, owner_key
@@ -33,7 +33,8 @@ MAX_DEPTH = 20  # what is stored must be readable in a process with a deeper sta
 
 
 class SubmissionIn(msgspec.Struct, frozen=True):
-    """One filled-in questionnaire. `client_id` is the phone's own UUID, kept through every retry."""
+    """One filled-in questionnaire. `client_id` is the phone's own UUID, kept through every retry; `shown` are the items'
+    names in the order in which they were shown, where a page has a random one."""
 
     client_id: UUID
     questionnaire: str
@@ -44,6 +45,7 @@ class SubmissionIn(msgspec.Struct, frozen=True):
     started_at: str | None = None
     zone: str | None = None
     complete: bool = True
+    shown: list[str] | None = None
 
 
 class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -146,7 +148,9 @@ def _judge(raw: bytes, *, device: Device, surveys: dict[tuple[str, int], SurveyV
             return refuse(
                 "malformed_time", f"{name}: {text[:40]!r} is no time with an offset, like 2026-03-02T09:30:00+01:00."
             )
-    faults = items.answer_faults(survey.document, item.answers, complete=item.complete)
+    faults = answers.faults(survey.survey, item.answers, complete=item.complete)
+    if item.shown is not None:
+        faults += answers.order_faults(survey.survey, item.shown)
     if faults:
         return refuse("invalid_answer", " ".join(faults)[:1000])
     return _Accepted(item, payload, digest_of_item, survey)
@@ -161,7 +165,7 @@ def _keep_conflict(each: _Accepted, *, submission_id: int, now: datetime) -> Non
     if Conflict.objects.filter(submission_id=submission_id, digest=each.digest).exists():
         return
     submission = Submission.objects.select_related("participant").get(pk=submission_id)
-    shown, hidden = split(each.payload, each.survey.document)
+    shown, hidden = split(each.payload, each.survey.survey)
     Conflict.objects.bulk_create(
         [Conflict(submission=submission, digest=each.digest, payload=shown, sealed=hidden, received_at=now)],
         ignore_conflicts=True,
@@ -215,7 +219,7 @@ def _insert_new(accepted: Sequence[_Accepted], *, device: Device, now: datetime)
     for each in accepted:
         moment = parse_phone_time(each.item.answered_at)
         believed = moment is not None and believable(moment, study_start=device.study.starts_on, now=now)
-        shown, hidden = split(each.payload, each.survey.document)
+        shown, hidden = split(each.payload, each.survey.survey)
         rows.append(
             {
                 "client_id": str(each.item.client_id),

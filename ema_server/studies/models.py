@@ -12,6 +12,8 @@ from django.db import models
 from django.db.models.functions import Lower
 from django_scopes import ScopedManager
 
+from ema_server.surveys.document import Survey, read_once
+
 
 def new_secret() -> bytes:
     return secrets.token_bytes(32)
@@ -150,6 +152,11 @@ class SurveyVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.questionnaire} v{self.number}"
+
+    @property
+    def survey(self) -> Survey:
+        """The document as values."""
+        return read_once(self.digest, self.document)
 
 
 class SamplingPlan(models.Model):

@@ -12,8 +12,8 @@ from ema_server.accounts.models import User
 from ema_server.common.canonical import digest
 from ema_server.common.errors import DomainError
 from ema_server.ledger import audit
-from ema_server.studies import items
 from ema_server.studies.models import Membership, SamplingPlan, Study, SurveyVersion
+from ema_server.surveys.faults import faults
 
 
 class InvalidSurvey(DomainError):
@@ -65,9 +65,9 @@ def publish_survey(
     *, study: Study, questionnaire: str, document: dict[str, Any], actor: str = "server"
 ) -> SurveyVersion:
     """Make the next version of a questionnaire; the same document again is the version that is there."""
-    faults = items.document_faults(document)
-    if faults:
-        raise InvalidSurvey(" ".join(faults))
+    found = faults(document)
+    if found:
+        raise InvalidSurvey(" ".join(map(str, found)))
     Study.objects.select_for_update(no_key=True).get(pk=study.pk)
     newest = study.survey_versions.filter(questionnaire=questionnaire).order_by("-number").first()
     if newest and newest.digest == digest(document):

@@ -202,3 +202,26 @@ def test_sixteen_threads_with_one_id_store_it_once() -> None:
         got = sorted(status for result in pool.map(send, range(16)) for status in result)
     assert got == ["duplicate"] * 15 + ["stored"]
     assert Submission.objects.count() == 1
+
+
+def test_the_order_in_which_items_were_shown_is_stored_and_a_sensitive_answer_is_sealed() -> None:
+    survey = {
+        "title": "Right now",
+        "pages": [{"key": "mood", "order": "random"}],
+        "items": [
+            {"name": "support", "type": "slider", "range": [0, 100], "text": "Support?", "page": "mood"},
+            {"name": "stress", "type": "slider", "range": [0, 100], "text": "Stress?", "page": "mood"},
+            {"name": "weight", "type": "number", "text": "Weight?", "sensitive": True, "show_if": "stress > 20"},
+        ],
+    }
+    phone = FakePhone(live_study(survey=survey)).enrolled()
+    answers = {"support": 60, "stress": 30, "weight": 71.5}
+    assert statuses(phone.submit(phone.item(answers=answers, shown=["stress", "support", "weight"]))) == ["stored"]
+    stored = Submission.objects.get()
+    assert stored.payload["shown"] == ["stress", "support", "weight"]
+    assert "weight" not in stored.payload["answers"]
+    assert json.loads(stored.sealed or "")["answers"] == {"weight": 71.5}
+    (refused,) = phone.submit(phone.item(answers=answers, shown=["stress", "mood"]))
+    assert (refused["code"], "no item 'mood'" in refused["detail"]) == ("invalid_answer", True)
+    (refused,) = phone.submit(phone.item(answers={"support": 60, "stress": 30}))
+    assert refused["detail"] == "weight: an answer is required."
