@@ -79,12 +79,12 @@ def learn(
     *,
     form: str,
     candidates: list[int],
-    steady: bool,
+    steady: list[int],
     first_day: date,
     each: Callable[[int], None] = lambda rows: None,
 ) -> Learned:
     """Read everything once. `candidates` are the columns that may hold answers, `form` the questionnaire of rows that
-    name none; `steady` asks which columns never differ within a person."""
+    name none; `steady` the columns of which is asked whether they ever differ within a person."""
     reading = _Learning(table, mapping, clock, findings, form, candidates, steady)
     for nth, cells in enumerate(table.rows()):
         reading.row(nth, cells)
@@ -101,7 +101,7 @@ def learn(
 
 class _Learning:
     def __init__(
-        self, table: Table, mapping: Map, clock: Clock, findings: Findings, form: str, candidates: list[int], steady: bool
+        self, table: Table, mapping: Map, clock: Clock, findings: Findings, form: str, candidates: list[int], steady: list[int]
     ) -> None:
         self.table, self.map, self.clock, self.findings = table, mapping, clock, findings
         self.found = Learned()
@@ -125,7 +125,7 @@ class _Learning:
         self._raw: list[tuple[str, int, int]] = []  # cell, first row, how many rows
         self._forms: dict[str, int] = {}
         self._zones: dict[str, int] = {}
-        self._firsts: list[tuple[int, dict[int, str]]] = [(place, {}) for place in candidates] if steady else []
+        self._firsts: list[tuple[int, dict[int, str]]] = [(place, {}) for place in steady]
 
     def row(self, nth: int, cells: list[str]) -> None:
         found = self.found

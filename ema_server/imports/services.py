@@ -60,6 +60,10 @@ class Unplaced(DomainError):
     code = "unplaced"
     status = 400
 
+    def __init__(self, detail: str, counts: Counts) -> None:
+        super().__init__(detail)
+        self.counts = counts
+
 
 class FileChanged(DomainError):
     code = "file_changed"
@@ -137,7 +141,7 @@ def _import(
         rows = judge(plan, findings, counts, believable=_believable(study, now), each=each)
         _store(rows, plan, study, sampling, versions, people, now, findings)
         if findings.blocking:
-            raise Unplaced("\n".join(f"{f.kind}, {f.column}: {f.places[0]}" for f in findings.blocking))
+            raise Unplaced("\n".join(f"{f.kind}, {f.column}: {f.places[0]}" for f in findings.blocking), counts)
         if plan.table.digest() != digest:
             raise FileChanged("The file was changed while it was imported. Nothing was stored; run it again.")
         _person_table(study, plan, people, actor)
