@@ -40,6 +40,7 @@ class Findings:
 
     def __init__(self, allowed: Collection[str] = ()) -> None:
         self.allowed = frozenset(allowed)
+        self.stopped = False  # something was found that may not be left out
         self._found: dict[tuple[str, str], Finding] = {}
 
     def add(self, kind: str, column: str, where: str, why: str, value: str | None = None) -> None:
@@ -47,6 +48,7 @@ class Findings:
         if finding is None:
             finding = self._found[kind, column] = Finding(kind, column)
         finding.count += 1
+        self.stopped = self.stopped or kind not in self.allowed
         if len(finding.places) < SHOWN:
             shown = "" if value is None else f"{shortened(value)!r} "
             finding.places.append(f"{where}: {shown}{why}" if where else f"{shown}{why}")

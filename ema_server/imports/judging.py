@@ -32,7 +32,7 @@ class Placed:
     person: int
     form: int
     rule: str
-    wave: int | None
+    wave: str
     day: int
     slot: int
     scheduled: int
@@ -87,6 +87,11 @@ class Plan:
     forms: list[Form]
     person_table: list[str]
     notes: list[str] = field(default_factory=list)
+
+    def rule(self, form: int, wave: int) -> str:
+        """The name under which a questionnaire's prompts stand in the ledger: one for each wave, whose days may begin anew."""
+        name = self.forms[form].name
+        return name if wave < 0 else f"{name}-{wave + 1}"
 
     @property
     def has_clock(self) -> bool:
@@ -403,9 +408,8 @@ class _Judging:
         counts.reissued += again
         counts.answers += len(answers)
         wave = learned.wave[nth]
-        rule = self.rules[number] if wave < 0 else f"{self.rules[number]}-w{wave}"
         return Placed(
-            nth, learned.person[nth], number, rule, None if wave < 0 else wave, learned.day[nth], learned.slot[nth],
+            nth, learned.person[nth], number, self.plan.rule(number, wave), learned.waves[wave] if wave >= 0 else "", learned.day[nth], learned.slot[nth],
             scheduled, expires, offset, zone, practice, again, state,
             answers if answers or complete else None, complete, ended,
             started[0] if started else None,
@@ -496,6 +500,8 @@ class _Judging:
         """Whether a finished questionnaire lacks what it requires, by the rules by which phones' answers are judged."""
         learned = self.learned
         facts = {"day": learned.day[nth], "prompt": learned.slot[nth]}
+        if learned.wave[nth] >= 0:
+            facts["wave"] = learned.waves[learned.wave[nth]]
         found = rules.faults(self.plan.forms[number].survey, answers, complete=True, facts=facts)
         for fault in found:
             name, _, why = fault.partition(": ")

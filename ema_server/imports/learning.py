@@ -42,6 +42,7 @@ class Learned:
     persons: list[Person] = field(default_factory=list)
     forms: list[str] = field(default_factory=list)
     zones: list[str] = field(default_factory=list)
+    waves: list[str] = field(default_factory=list)
     cells: dict[int, Cells] = field(default_factory=dict)  # by column
     filled: dict[int, set[int]] = field(default_factory=dict)  # form → columns that hold anything in it
     steady: set[int] = field(default_factory=set)  # columns that never differ within a person
@@ -140,7 +141,7 @@ class _Learning:
         found.offset.append(offset)
         found.zone.append(zone)
         at = self.at
-        found.wave.append(self._whole(nth, cells, "wave", -1, 32_000) if "wave" in at else -1)
+        found.wave.append(self._wave(cells[at["wave"]].strip()) if "wave" in at else -1)
         found.day.append(self._whole(nth, cells, "day", -1, 100_000) if "day" in at else -1)
         found.slot.append(self._whole(nth, cells, "slot", -1, 32_000) if "slot" in at else -1)
         found.named.append(_number(cells[at["prompt"]].strip(), self.missing) if "prompt" in at else 0)
@@ -319,6 +320,13 @@ class _Learning:
             number = self._zones[zone] = len(self._zones)
             self.found.zones.append(zone)
         return number
+
+    def _wave(self, text: str) -> int:
+        if not text or text in self.missing:
+            return -1
+        if text not in self.found.waves:
+            self.found.waves.append(text)
+        return self.found.waves.index(text)
 
     def _whole(self, nth: int, cells: list[str], name: str, absent: int, most: int) -> int:
         text = cells[self.at[name]].strip()

@@ -6,6 +6,8 @@ import hashlib
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,7 +28,7 @@ from ema_server.imports.times import EPOCH, MINUTE
 from ema_server.ledger import audit
 from ema_server.participants.models import Device, Participant
 from ema_server.participants.services import digest_of_secret, import_person_table
-from ema_server.reports.services import publish_plan
+from ema_server.reports.plans import publish_plan
 from ema_server.responses.content import split
 from ema_server.responses.models import Submission
 from ema_server.studies.models import SamplingPlan, Study, SurveyVersion
@@ -36,13 +38,13 @@ from ema_server.vault.router import KEYS
 from ema_server.vault.sealing import keyed_digest
 from ema_server.vault.services import check_store, discard_keys, holding_keys, make_keys, owner_key, server_key
 
-CHUNK = 20_000  # rows between two writes; each holds some kilobytes in memory
+CHUNK = 10_000  # rows between two writes; each holds some kilobytes in memory
 NULL = "\\N"
 LONGEST_TEXT = 40  # of a phone's time as it was written
 
 _PROMPTS = (
     "COPY sampling_prompt (id, study_id, participant_id, plan_id, rule, questionnaire, day, slot, scheduled_at, expires_at, "
-    "local_date, local_time, utc_offset_minutes, zone, practice{more}) FROM STDIN"
+    "local_date, local_time, utc_offset_minutes, zone, practice) FROM STDIN"
 )
 _EVENTS = (
     "COPY sampling_promptevent (study_id, prompt_id, device_id, client_id, kind, reason, phone_at, phone_text, received_at) "
@@ -218,7 +220,7 @@ def _sampling(plan: Plan) -> dict[str, Any]:
         "note": "Prompts were imported with a finished study; none is planned by these rules.",
         "rules": [
             {
-                "key": plan.forms[form].name if wave < 0 else f"{plan.forms[form].name}-w{wave}",
+                "key": plan.rule(form, wave),
                 "questionnaire": plan.forms[form].name,
                 "open_minutes": minutes,
                 "times": [],
@@ -326,14 +328,15 @@ def _store(
     writer = _Writer(plan, study, sampling, versions, people, now)
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    for row in rows:
-        if findings.blocking:
-            writer.forget()  # nothing of it will stay; what follows is read to name all that is wrong
-            continue
-        writer.take(row)
-        if len(writer.submissions) >= CHUNK or len(writer.prompts) >= CHUNK:
-            writer.flush()
-    writer.flush()
+    with ThreadPoolExecutor(1) as pool:  # the next rows are read while the database stores these
+        coming = pool.submit(copy_context().run, writer.chunk, rows, findings)
+        while chunk := coming.result():
+            coming = pool.submit(copy_context().run, writer.chunk, rows, findings)
+            with connection.cursor() as cursor:
+                for statement, lines in zip((_PROMPTS, _EVENTS, _SUBMISSIONS), chunk, strict=True):
+                    if lines:
+                        with cursor.copy(statement) as copy:
+                            copy.write(lines)
 
 
 class _Writer:
@@ -364,6 +367,21 @@ class _Writer:
         self.sealed = [any(item.sealed for item in survey.items) for survey in self.surveys]
         self.field = Submission._meta.get_field("sealed")
 
+    def chunk(self, rows: Iterator[Placed], findings: Findings) -> tuple[str, str, str] | None:
+        """The next rows, as the three tables take them; None after the last. Once something has no place nothing will stay:
+        then the rest is only read, to name all that is wrong."""
+        self.prompts, self.events, self.submissions = [], [], []
+        for row in rows:
+            if findings.stopped:
+                continue
+            self.take(row)
+            if row.nth % CHUNK == CHUNK - 1:
+                break
+        else:
+            if not (self.prompts or self.events or self.submissions):
+                return None
+        return "".join(self.prompts), "".join(self.events), "".join(self.submissions)
+
     def take(self, row: Placed) -> None:
         person = self.people[row.person]
         assert person is not None
@@ -389,21 +407,6 @@ class _Writer:
             self._event(row, row.state, row.ended, prompt, f"{what}{again}", device)
         if row.answers is not None and (row.answers or row.complete):
             self._submission(row, person, prompt, questionnaire, f"answer|{what}{again}", device)
-
-    def flush(self) -> None:
-        with connection.cursor() as cursor:
-            for statement, lines in (
-                (_PROMPTS.format(more=""), self.prompts),
-                (_EVENTS, self.events),
-                (_SUBMISSIONS, self.submissions),
-            ):
-                if lines:
-                    with cursor.copy(statement) as copy:
-                        copy.write("".join(lines))
-        self.forget()
-
-    def forget(self) -> None:
-        self.prompts, self.events, self.submissions = [], [], []
 
     def _event(
         self, row: Placed, kind: str, at: tuple[str, int, int] | None, prompt: str, what: str, device: int

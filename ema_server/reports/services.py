@@ -14,15 +14,15 @@ from django_scopes import scope
 import analysis.kernels
 import analysis.report
 from ema_server.common import clock
-from ema_server.common.canonical import digest
 from ema_server.common.errors import DomainError
 from ema_server.common.version import code_version
-from ema_server.ledger import audit, outbox
+from ema_server.ledger import outbox
 from ema_server.ledger import services as ledger
 from ema_server.ledger.models import Job
 from ema_server.participants.models import Participant
 from ema_server.reports import dataset, queries
-from ema_server.reports.models import AnalysisPlan, Report
+from ema_server.reports.models import Report
+from ema_server.reports.plans import publish_plan as publish_plan
 from ema_server.responses.queries import upload_counts
 from ema_server.studies.models import Study
 
@@ -32,26 +32,6 @@ CATCH_UP_NIGHTS = 14
 
 class NoAnalysisPlan(DomainError):
     code = "no_analysis_plan"
-
-
-@transaction.atomic
-def publish_plan(*, study: Study, document: dict[str, Any], actor: str = "server") -> AnalysisPlan:
-    """A new version of what the nights fit; the same document again is the version that is there."""
-    Study.objects.select_for_update(no_key=True).get(pk=study.pk)
-    newest = queries.current_plan(study)
-    if newest and newest.digest == digest(document):
-        return newest
-    plan = AnalysisPlan.objects.create(
-        study=study, number=newest.number + 1 if newest else 1, document=document, digest=digest(document)
-    )
-    audit.record(
-        action="analysis_plan.published",
-        actor=actor,
-        study_id=study.pk,
-        about=f"analysis_plan:{plan.number}",
-        changes={"digest": plan.digest},
-    )
-    return plan
 
 
 def ask_for_night(*, study: Study, night: date, again: bool = False) -> Job:
