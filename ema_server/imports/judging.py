@@ -124,12 +124,12 @@ def decide(
         forms.append(form)
     plan = Plan(table, mapping, clock, learned, forms, person_table, list(learned.notes))
     empty = []
-    aside = mapping.used | used | set(person_table) | {item.label_from for item in where.values() if item.label_from}
-    aside |= {item.column for item in where.values()} if not surveys else set()
+    aside = mapping.used | used | set(person_table)
+    aside |= {name for item in (mapping.items or {}).values() for name in (item.column, item.prefer, item.label_from) if name}
     for column in header:
         if column in aside:
             continue
-        if column in header and not any(header.index(column) in filled for filled in learned.filled.values()):
+        if not any(header.index(column) in filled for filled in learned.filled.values()):
             empty.append(column)
         else:
             findings.add(

@@ -27,7 +27,7 @@ agree_multipleChoice_index;Do you agree?;multipleChoice;int;0;0;0
 agree_multipleChoice_string;Do you agree?;multipleChoice;string;0;0;0
 agree_multipleChoice_likert;Do you agree?;multipleChoice;int;0;0;0
 end_basic;Thank you;basic;basic;0;0;0
-event_yesno;Did anything happen?;yesno;int;0;0;0
+happened_yesno;Did anything happen?;yesno;int;0;0;0
 done_multipleChoice_index;What did you do?;multipleChoice;intList;0;0;0
 done_multipleChoice_string;What did you do?;multipleChoice;stringList;0;0;0
 done_multipleChoice_likert;What did you do?;multipleChoice;intList;0;0;0
@@ -39,7 +39,7 @@ HEAD = (
     "questionListName;questionListLabel;fromProtocolName;timeStampScheduled;timeStampSent;timeStampStart;timeStampStop;"
     "originalTimeStampSent;timeZoneOffset;deltaUTC;calm_sliderNegPos;place_multipleChoice_index;place_multipleChoice_string;"
     "place_multipleChoice_likert;agree_multipleChoice_index;agree_multipleChoice_string;agree_multipleChoice_likert;end_basic;"
-    "event_yesno;done_multipleChoice_index;done_multipleChoice_string;done_multipleChoice_likert;what_open;apps_appUsage_usage"
+    "happened_yesno;done_multipleChoice_index;done_multipleChoice_string;done_multipleChoice_likert;what_open;apps_appUsage_usage"
 )
 WHO = '700001;!aaaa@bbbb;"!aaaa bbbb";Secret Name;SN;bbbb'
 T = 1_713_513_600  # 2024-04-19 08:00 on the participant's own clock
@@ -89,7 +89,7 @@ def test_answers_are_what_their_questions_are(files: list[Path]) -> None:
     surveys = {version.questionnaire: version.survey for version in study.survey_versions.all()}
     assert {item.name: item.type for item in surveys["main"].items} == {"calm": "slider", "place": "choice", "agree": "likert"}
     assert {item.name: item.type for item in surveys["evening-list"].items} == {
-        "event": "yesno", "done": "choices", "what": "text",
+        "happened": "yesno", "done": "choices", "what": "text",
     }  # fmt: skip
     assert surveys["main"].by_name["calm"].text == "How calm are you?"
     assert [(o.value, o.label) for o in surveys["main"].by_name["place"].options] == [(1, "Work"), (4, "Friend's place")]
@@ -99,7 +99,7 @@ def test_answers_are_what_their_questions_are(files: list[Path]) -> None:
     assert answers == [
         {"calm": 40, "place": 1, "agree": 2},
         {"calm": 77},
-        {"event": True, "done": [1, 3], "what": 'Met "A", then\nhome'},
+        {"happened": True, "done": [1, 3], "what": 'Met "A", then\nhome'},
         {"calm": 10, "place": 4, "agree": 7},
     ]
     assert "Not carried over, since no item type holds them: apps_appUsage_usage." in said
@@ -124,6 +124,7 @@ def test_another_zone_keeps_the_wall_clock(files: list[Path]) -> None:
 
 
 def test_the_meta_data_are_needed_and_a_spreadsheets_copy_is_refused(tmp_path: Path, files: list[Path]) -> None:
+    researcher()
     with pytest.raises(CommandError, match="m-Path's export is two files"):
         run(files[0], format="mpath")
     saved = written(tmp_path, "\n".join(f"\"{line.replace(chr(34), chr(34) * 2)}\"" for line in BASIC.splitlines()), "saved.csv")
