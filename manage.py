@@ -7,7 +7,9 @@ import sys
 if sys.version_info < (3, 11):  # noqa: UP036 (an older Python gets a sentence, not a trace)
     sys.exit(f"EMA server needs Python 3.11 or newer; this is {sys.version.split()[0]} ({sys.executable}).")
 
-WITHOUT_SERVERS = {"help", "--help", "-h", "version", "--version", "check", "spectacular"}
+WITHOUT_SERVERS = {
+    "help", "--help", "-h", "version", "--version", "check", "check_survey", "convert_survey", "spectacular",
+}  # fmt: skip
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from time import perf_counter
 
 from rich.console import Console
 
-from bench import beginning, beyond, fits, inference, machine, states, table
+from bench import beginning, beyond, fits, inference, machine, states, surveys, table
 from bench.data import CACHE
 from bench.engines import EngineError, r_versions
 from bench.result import Result
@@ -47,6 +47,7 @@ def workloads(quick: bool) -> dict[str, Callable[[], Result]]:
         "d-100k": beyond.serial_100k,
         "f-insteval": lambda: beyond.crossed(quick),
         **({} if quick else {"three-levels-1m": beyond.three_levels}),
+        "survey-60": lambda: surveys.survey_60(quick),
     }
 
 

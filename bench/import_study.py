@@ -50,7 +50,12 @@ def main() -> int:
         with attach(var) as urls:
             env = {**os.environ, "EMA_VAR": str(var), "DATABASE_URL": urls.database, "BROKER_URL": urls.broker}
             _manage(env, "upgrade")
-            _manage(env, "shell", "-c", "from ema_server.accounts.models import User; User.objects.create_user('r@example.org', 'x')")
+            _manage(
+                env,
+                "shell",
+                "-c",
+                "from ema_server.accounts.models import User; User.objects.create_user('r@example.org', 'x')",
+            )
             busy = os.getloadavg()[0]
             seconds, peak = _timed(env, "import_study", str(file), "--slug", "bench", "--zone", "Europe/Amsterdam")
     megabytes = peak / 1024

@@ -7,12 +7,15 @@ from django.utils.module_loading import autodiscover_modules
 from drf_spectacular.views import SpectacularAPIView
 
 from ema_server.accounts import operators
+from ema_server.studies.questionnaire_views import SurveySchemaView
 
 autodiscover_modules("admin")
 
 api: list[URLPattern | URLResolver] = [
+    path("", include("ema_server.participants.phone_urls")),
     path("", include("ema_server.sampling.urls")),
     path("", include("ema_server.responses.urls")),
+    path("survey-schema", SurveySchemaView.as_view(), name="survey-schema"),
     path("schema", SpectacularAPIView.as_view(authentication_classes=(), permission_classes=()), name="schema"),
 ]
 
@@ -23,6 +26,7 @@ urlpatterns = [
     path("", include("ema_server.accounts.urls")),
     path("", include("ema_server.studies.urls")),
     path("", include("ema_server.participants.urls")),
+    path("", include("ema_server.sampling.page_urls")),
     path("", include("ema_server.reports.urls")),
     path("", include("ema_server.erasure.urls")),
 ]

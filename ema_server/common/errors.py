@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class DomainError(Exception):
     """A rule of the study forbids this (409). `code` is stable: phones and scripts switch on it."""
@@ -12,3 +14,4 @@ class DomainError(Exception):
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.more: dict[str, Any] = {}  # members of the problem document besides the usual ones

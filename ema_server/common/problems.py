@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -19,6 +20,7 @@ from ema_server.common.outage import is_outage
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 10
+LONG = 200  # characters that nobody wants to type a second time: they are given back, to copy
 
 
 def problem(status: int, code: str, title: str, detail: str, **more: Any) -> JsonResponse:
@@ -46,7 +48,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> HttpResponse 
 
 def _problem_of(error: Exception) -> HttpResponse | None:
     if isinstance(error, DomainError):
-        return _with_patience(problem(error.status, error.code, "Not possible now", error.detail))
+        return _with_patience(problem(error.status, error.code, "Not possible now", error.detail, **error.more))
     if isinstance(error, RequestDataTooBig):
         return too_large()
     if isinstance(error, RecursionError):
@@ -125,6 +127,11 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
         "csrf_failed",
         "This form has expired",
         "Nothing was changed. Go back, load the page again and repeat.",
+        typed=[
+            text
+            for name, text in request.POST.items()
+            if isinstance(text, str) and len(text) >= LONG and "password" not in name
+        ],
     )
 
 
@@ -142,11 +149,13 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return _answer(request, 500, "server_error", "This is our fault", "It was noted. Please try again later.")
 
 
-def _answer(request: HttpRequest, status: int, code: str, title: str, detail: str) -> HttpResponse:
+def _answer(
+    request: HttpRequest, status: int, code: str, title: str, detail: str, *, typed: Sequence[str] = ()
+) -> HttpResponse:
     if _for_a_program(request):
         return problem(status, code, title, detail)
     # Without the request: a page about an outage must not ask the database who is logged in.
-    page = render_to_string("problem.html", {"status": status, "title": title, "detail": detail})
+    page = render_to_string("problem.html", {"status": status, "title": title, "detail": detail, "typed": typed})
     return HttpResponse(page, status=status)
 
 

@@ -38,7 +38,15 @@ def purge(participant: Participant) -> dict[str, int]:
     removed["baseline rows"] = _leave_person_tables(participant)
     removed["reports rewritten"] = _leave_reports(participant)
     Participant.objects.filter(pk=pk).update(
-        state=Participant.State.ERASED, zone="", site="", first_day=None, last_day=None, enrolled_at=None
+        state=Participant.State.ERASED,
+        zone="",
+        site="",
+        arm="",
+        dyad="",
+        dyad_role="",
+        first_day=None,
+        last_day=None,
+        enrolled_at=None,
     )
     return removed
 

@@ -51,12 +51,13 @@ def analysis_plan(plan: Plan, *, outcome: str, predictor: str) -> dict[str, Any]
                 "role": "primary",
                 "formula": f"{outcome} ~ {' + '.join(terms)} + (1 {'' if yes_or_no else f'+ within({predictor}) '}| person)",
                 **(
-                    {"family": "binomial"}
-                    if yes_or_no
-                    else {"family": "gaussian", "reml": True, "df": "satterthwaite"}
+                    {"family": "binomial"} if yes_or_no else {"family": "gaussian", "reml": True, "df": "satterthwaite"}
                 ),
                 "outcome": _variable(found[outcome]),
-                "predictor": {**_variable(found[predictor]), "ambient": form.survey.by_name[found[predictor].item].ambient},
+                "predictor": {
+                    **_variable(found[predictor]),
+                    "ambient": form.survey.by_name[found[predictor].item].ambient,
+                },
             }
         ],
     }
@@ -67,7 +68,12 @@ def _numbers(survey: Survey) -> Mapping[str, Column]:
 
 
 def _variable(column: Column) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": column.name, "label": _said(column), "unit": column.unit or "points", "axis": _said(column)}
+    found: dict[str, Any] = {
+        "name": column.name,
+        "label": _said(column),
+        "unit": column.unit or "points",
+        "axis": _said(column),
+    }
     if column.low is not None and column.high is not None:
         found["range"] = [column.low, column.high]
     return found
@@ -80,7 +86,8 @@ def _said(column: Column) -> str:
 def _prompts_a_day(plan: Plan, form: str) -> int:
     """The most common number of the last prompt of a day."""
     number = next(n for n, each in enumerate(plan.forms) if each.name == form)
-    learned, last = plan.learned, {}
+    learned = plan.learned
+    last: dict[tuple[int, int], int] = {}
     for nth, placed in enumerate(learned.placed):
         if placed and learned.form[nth] == number:
             key = (learned.person[nth], learned.day[nth])

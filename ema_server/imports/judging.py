@@ -103,14 +103,21 @@ class InvalidSurveyFile(Exception):
 
 
 def decide(
-    table: Table, mapping: Map, clock: Clock, learned: Learned, surveys: Mapping[str, Mapping[str, Any]], findings: Findings
+    table: Table,
+    mapping: Map,
+    clock: Clock,
+    learned: Learned,
+    surveys: Mapping[str, Mapping[str, Any]],
+    findings: Findings,
 ) -> Plan:
     """The questionnaires: given ones with their columns found, the others inferred from what the columns hold."""
     header = table.header
     person_table = list(
         mapping.person_table
         if mapping.person_table is not None
-        else [header[place] for place in sorted(learned.steady)] if mapping.items is None else []
+        else [header[place] for place in sorted(learned.steady)]
+        if mapping.items is None
+        else []
     )
     where = _item_cells(table, mapping, learned, set(person_table), surveys)
     forms, used = [], set()
@@ -119,13 +126,17 @@ def decide(
         if name in surveys:
             form = _given(name, surveys[name], where, header)
         else:
-            form = _inferred(name, [cell for cell in where.items() if _filled(cell[1], header, filled)], header, learned)
+            form = _inferred(
+                name, [cell for cell in where.items() if _filled(cell[1], header, filled)], header, learned
+            )
         used |= {header[column.place] for column in form.columns}
         forms.append(form)
     plan = Plan(table, mapping, clock, learned, forms, person_table, list(learned.notes))
     empty = []
     aside = mapping.used | used | set(person_table)
-    aside |= {name for item in (mapping.items or {}).values() for name in (item.column, item.prefer, item.label_from) if name}
+    aside |= {
+        name for item in (mapping.items or {}).values() for name in (item.column, item.prefer, item.label_from) if name
+    }
     for column in header:
         if column in aside:
             continue
@@ -153,7 +164,9 @@ def _item_cells(
         cells = dict(mapping.items)
         for name, cell in cells.items():
             if cell.prefer and learned.cells[table.header.index(cell.prefer)].filled:
-                cells[name] = ItemCell(cell.prefer, None, cell.label_from, cell.words, None, False, {"type": "likert", **cell.facts})
+                cells[name] = ItemCell(
+                    cell.prefer, None, cell.label_from, cell.words, None, False, {"type": "likert", **cell.facts}
+                )
         return cells
     known = {item["name"] for document in surveys.values() for item in document.get("items", [])}
     found: dict[str, ItemCell] = {}
@@ -185,7 +198,9 @@ def _inferred(name: str, cells: list[tuple[str, ItemCell]], header: list[str], l
         columns.append((place, cell, how))
     document = {"schema": "ema-survey/1", "title": name, "items": items}
     if not items:
-        document["items"] = [{"name": "nothing", "type": "information", "text": "The file holds no answers to this questionnaire."}]
+        document["items"] = [
+            {"name": "nothing", "type": "information", "text": "The file holds no answers to this questionnaire."}
+        ]
     faults = document_faults(document)
     if faults:
         raise InvalidSurveyFile("\n".join(f"{name}: {fault}" for fault in faults))
@@ -289,7 +304,11 @@ class _Cells:
             return self._number(text)
         if kind in {"yesno", "media"}:
             found = FLAG_WORDS.get(text.lower())
-            return found if found is not None else _BadCell('is neither yes nor no; say what it means under "words" in the map.')
+            return (
+                found
+                if found is not None
+                else _BadCell('is neither yes nor no; say what it means under "words" in the map.')
+            )
         if kind == "choice":
             return self._option(text)
         if kind == "choices":
@@ -357,7 +376,11 @@ class _Judging:
         self.minutes_at = self.at.get("open_minutes")
         fixed = mapping.cells.get("open_minutes")
         self.open = int(float(fixed.value) * MINUTE) if fixed and fixed.value is not None else DAY
-        self.words = {str(word).strip().lower(): state for word, state in (mapping.cells["status"].words or {}).items()} if "status" in mapping.cells else {}
+        self.words = (
+            {str(word).strip().lower(): state for word, state in (mapping.cells["status"].words or {}).items()}
+            if "status" in mapping.cells
+            else {}
+        )
         self.test = [person.test_person for person in plan.learned.persons]
         self._states: dict[str, str | None] = {}
         self._by_item = [Counter[str]() for _ in plan.forms]
@@ -417,9 +440,7 @@ class _Judging:
             whole,
         )  # fmt: skip
 
-    def _state(
-        self, nth: int, cells: list[str], answers: Mapping[str, Any], ended: Any, started: Any
-    ) -> str | None:
+    def _state(self, nth: int, cells: list[str], answers: Mapping[str, Any], ended: Any, started: Any) -> str | None:
         text = cells[self.status_at] if self.status_at is not None else ""
         if text:
             known = self._states.get(text, text)
@@ -451,7 +472,9 @@ class _Judging:
             return None
         try:
             learned = self.learned
-            offset = learned.offset[nth] if self.plan.map.when.offset_from or self.plan.map.when.offset_seconds else None
+            offset = (
+                learned.offset[nth] if self.plan.map.when.offset_from or self.plan.map.when.offset_seconds else None
+            )
             utc, minutes = self.clock.read(text, zone, offset)
         except (TimeFault, OverflowError) as fault:
             why = fault.args[0] if isinstance(fault, TimeFault) else "is no time."
@@ -506,6 +529,9 @@ class _Judging:
         for fault in found:
             name, _, why = fault.partition(": ")
             self.findings.add(
-                "answers", name, self.plan.table.where(nth), f'{why} Say "required": false in the questionnaire where it was optional.'
+                "answers",
+                name,
+                self.plan.table.where(nth),
+                f'{why} Say "required": false in the questionnaire where it was optional.',
             )
         return bool(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from hashlib import blake2b
@@ -20,6 +20,7 @@ from ema_server.imports.tables import Table
 from ema_server.imports.times import DAY, EPOCH, MINUTE, Clock, TimeFault, written_offset
 
 LONGEST_PERSON = 40
+MOST_LABELS = 1_000
 EVERY = 2_000  # rows between two notes of progress
 FIRST_HOUR, LAST_HOUR = 9, 21  # between them lie the prompts of a file that knows no clock
 OLDEST, NEWEST = -(10**15), 32_503_680_000_000_000  # 1938 to 3000: what lies outside was no study
@@ -102,7 +103,14 @@ def learn(
 
 class _Learning:
     def __init__(
-        self, table: Table, mapping: Map, clock: Clock, findings: Findings, form: str, candidates: list[int], steady: list[int]
+        self,
+        table: Table,
+        mapping: Map,
+        clock: Clock,
+        findings: Findings,
+        form: str,
+        candidates: list[int],
+        steady: list[int],
     ) -> None:
         self.table, self.map, self.clock, self.findings = table, mapping, clock, findings
         self.found = Learned()
@@ -161,9 +169,8 @@ class _Learning:
                     seen.first(text)
         for place_of, other in self.pairs:
             text = cells[place_of]
-            if text and text not in found.labels[place_of]:
-                if len(found.labels[place_of]) < 1_000:
-                    found.labels[place_of][text] = cells[other]
+            if text and text not in found.labels[place_of] and len(found.labels[place_of]) < MOST_LABELS:
+                found.labels[place_of][text] = cells[other]
         if self._firsts and person >= 0:
             self._firsts = [
                 (place_of, values)
@@ -377,7 +384,11 @@ def _invent_times(found: Learned, zone: str, first_day: date) -> None:
     slot = np.where(slot < 0, counted, slot)
     most = max(int(slot.max(initial=1)), 1)
     step = (LAST_HOUR - FIRST_HOUR) * 60 // most
-    wall = ((first_day - EPOCH.date()).days + np.maximum(day, 0) - 1) * 1440 + FIRST_HOUR * 60 + (np.maximum(slot, 1) - 1) * step
+    wall = (
+        ((first_day - EPOCH.date()).days + np.maximum(day, 0) - 1) * 1440
+        + FIRST_HOUR * 60
+        + (np.maximum(slot, 1) - 1) * step
+    )
     clock = Clock("iso", zone, {})
     offsets = {int(each): clock.offset_at(zone, int(each) * MINUTE) for each in np.unique(wall)}
     offset = np.array([offsets[int(each)] for each in wall], dtype=np.int64)
@@ -461,5 +472,3 @@ def _place(found: Learned, mapping: Map, table: Table, findings: Findings) -> No
     repeated[rows[again]] = 1
     found.again = bytearray(repeated.tobytes())
     found.placed = bytearray(placed.tobytes())
-
-

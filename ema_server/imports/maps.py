@@ -102,7 +102,7 @@ class _Reading:
         self.faults: list[str] = []
         self.header = list(header)
         if not isinstance(document, Mapping):
-            self.faults.append("map: a JSON object is needed, like {\"person\": \"id\", \"scheduled_at\": \"time\"}.")
+            self.faults.append('map: a JSON object is needed, like {"person": "id", "scheduled_at": "time"}.')
             return
         for key in document:
             if key not in FIELDS and key not in OTHERS:
@@ -213,7 +213,9 @@ class _Reading:
         if given is None:
             return None
         if not isinstance(given, Mapping):
-            self.faults.append('items: an object from an item\'s name to its column is needed, like {"stress": "STRESS_1"}.')
+            self.faults.append(
+                'items: an object from an item\'s name to its column is needed, like {"stress": "STRESS_1"}.'
+            )
             return None
         found = {}
         for name, where in given.items():

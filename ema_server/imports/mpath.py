@@ -61,7 +61,9 @@ def mapped(header: Sequence[str], meta: Sequence[dict[str, str]], *, file: Path)
             else:
                 items[name_for(_stem(row), items)] = item
     taken = {value for item in items.values() for key in ("column", "prefer", "label_from") if (value := item.get(key))}
-    unknown = [name for name in header if name not in by_column and name not in {*NEEDED, *WHO, *MACHINERY, "timeZoneOffset"}]
+    unknown = [
+        name for name in header if name not in by_column and name not in {*NEEDED, *WHO, *MACHINERY, "timeZoneOffset"}
+    ]
     changed = sorted({_stem(row) for row in meta if any(row.get(name) in {"1", "TRUE"} for name in _mixed(row))})
     shown = [name for name in left if by_column[name]["typeQuestion"] not in {"basic"} and name not in taken]
     if shown:
@@ -133,7 +135,12 @@ def _mixed(row: dict[str, str]) -> list[str]:
 
 def _words(text: str) -> str:
     """A question without its markup."""
-    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]*>", " ", text))).strip()[:2000].replace("{", "(").replace("}", ")")
+    return (
+        re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]*>", " ", text)))
+        .strip()[:2000]
+        .replace("{", "(")
+        .replace("}", ")")
+    )
 
 
 def _not_by_excel(path: Path) -> None:

@@ -87,9 +87,8 @@ def _opened(reading: Reading) -> tuple[Table, dict[str, Any], list[str]]:
     """The table, the map's document, and what has to be said about the files."""
     if not isinstance(reading.map, Mapping):
         raise InvalidMap('map: a JSON object is needed, like {"person": "id", "scheduled_at": "time"}.')
-    how = {"encoding": reading.encoding, "delimiter": reading.delimiter}
     if reading.format == "long":
-        return Table(reading.files, **how), dict(reading.map), []
+        return Table(reading.files, encoding=reading.encoding, delimiter=reading.delimiter), dict(reading.map), []
     metas = [path for path in reading.files if mpath.is_meta(path)]
     answers = [path for path in reading.files if path not in metas]
     if len(metas) != 1 or not answers:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -20,7 +20,7 @@ from django_scopes import scope
 from ema_server.accounts.models import User
 from ema_server.common.canonical import canonical_json
 from ema_server.common.errors import DomainError
-from ema_server.common.phone_time import believable
+from ema_server.common.phone_time import believable_span
 from ema_server.imports.findings import Findings
 from ema_server.imports.judging import Counts, Placed, Plan, judge
 from ema_server.imports.models import FinishedStudyImport
@@ -44,7 +44,7 @@ LONGEST_TEXT = 40  # of a phone's time as it was written
 
 _PROMPTS = (
     "COPY sampling_prompt (id, study_id, participant_id, plan_id, rule, questionnaire, day, slot, scheduled_at, expires_at, "
-    "local_date, local_time, utc_offset_minutes, zone, practice) FROM STDIN"
+    "local_date, local_time, utc_offset_minutes, zone, practice, wave) FROM STDIN"
 )
 _EVENTS = (
     "COPY sampling_promptevent (study_id, prompt_id, device_id, client_id, kind, reason, phone_at, phone_text, received_at) "
@@ -140,7 +140,7 @@ def _import(
         keys += [person.key_id for person in people]
         make_keys(owners=keys)
         counts = Counts()
-        rows = judge(plan, findings, counts, believable=_believable(study, now), each=each)
+        rows = judge(plan, findings, counts, believable=_believable(first, now), each=each)
         _store(rows, plan, study, sampling, versions, people, now, findings)
         if findings.blocking:
             raise Unplaced("\n".join(f"{f.kind}, {f.column}: {f.places[0]}" for f in findings.blocking), counts)
@@ -149,12 +149,12 @@ def _import(
         _person_table(study, plan, people, actor)
         if facts.plan is not None:
             publish_plan(study=study, document=dict(facts.plan), actor=actor)
-        _note(study, facts, plan, findings, counts, digest, actor)
+        _keep_report(study, facts, plan, findings, counts, digest, actor)
         lock_data(study=study, now=now, actor=actor, reason="a finished study was imported")
     return study, counts
 
 
-def _note(
+def _keep_report(
     study: Study, facts: Facts, plan: Plan, findings: Findings, counts: Counts, digest: str, actor: str
 ) -> FinishedStudyImport:
     row = FinishedStudyImport.objects.create(
@@ -203,7 +203,7 @@ def dry_run(
     """Everything that an import does except storing."""
     counts = Counts()
     first, _ = plan.learned.days
-    for _ in judge(plan, findings, counts, believable=_between(first, now), each=each):
+    for _ in judge(plan, findings, counts, believable=_believable(first, now), each=each):
         pass
     return counts
 
@@ -292,22 +292,10 @@ def _typed(text: str) -> str | float | None:
     return int(number) if number.is_integer() and abs(number) < 1e15 else number
 
 
-def _believable(study: Study, now: datetime) -> Callable[[int], bool]:
-    return _between(study.starts_on, now)
-
-
-def _between(first: Any, now: datetime) -> Callable[[int], bool]:
+def _believable(first: date, now: datetime) -> Callable[[int], bool]:
     """`common.phone_time.believable`, for moments in microseconds."""
-    low, high = _bounds(first, now)
+    low, high = ((end - EPOCH) // timedelta(microseconds=1) for end in believable_span(study_start=first, now=now))
     return lambda moment: low <= moment <= high
-
-
-def _bounds(first: Any, now: datetime) -> tuple[int, int]:
-    year = timedelta(days=366)
-    start = datetime(first.year, first.month, first.day, tzinfo=EPOCH.tzinfo) - year
-    assert believable(start, study_start=first, now=now) and believable(now + year, study_start=first, now=now)
-    micro = timedelta(microseconds=1)
-    return (start - EPOCH) // micro, (now + year - EPOCH) // micro
 
 
 # Storing
@@ -394,7 +382,7 @@ class _Writer:
             self.prompts.append(
                 f"{prompt}\t{study}\t{person.pk}\t{self.sampling.pk}\t{row.rule}\t{questionnaire}\t{row.day}\t{row.slot}\t"
                 f"{_utc(row.scheduled)}\t{_utc(row.expires)}\t{local[:10]}\t{local[11:-6]}\t{row.offset}\t{row.zone}\t"
-                f"{'t' if row.practice else 'f'}\n"
+                f"{'t' if row.practice else 'f'}\t{_copied(row.wave)}\n"
             )
             again = ""
         else:

@@ -21,7 +21,9 @@ def show(console: Console, plan: Plan, findings: Findings, counts: Counts, *, im
     """Everything that was found, in the order in which one asks for it."""
     first, last = plan.learned.days
     persons = {person for person, placed in zip(plan.learned.person, plan.learned.placed, strict=True) if placed}
-    span = f"{first.isoformat()} to {last.isoformat()}" if plan.has_clock else f"{(last - first).days + 1} days, no clock"
+    span = (
+        f"{first.isoformat()} to {last.isoformat()}" if plan.has_clock else f"{(last - first).days + 1} days, no clock"
+    )
     console.print(
         f"\n[bold]{'Imported' if imported else 'Dry run'}[/bold]  {counts.rows:,} rows · {len(persons):,} people · {span} · "
         f"{escape(plan.table.described)}"
@@ -30,7 +32,10 @@ def show(console: Console, plan: Plan, findings: Findings, counts: Counts, *, im
     for form in plan.forms:
         _items(console, plan, form.name, form.columns, given=form.given)
     if plan.person_table:
-        console.print(f"\n[bold]Person table[/bold]  {escape(', '.join(plan.person_table))}\n  the same on all rows of a person", soft_wrap=True)
+        console.print(
+            f"\n[bold]Person table[/bold]  {escape(', '.join(plan.person_table))}\n  the same on all rows of a person",
+            soft_wrap=True,
+        )
     if plan.notes:
         console.print("\n[bold]Notes[/bold]")
         for note in _notes(plan, counts):
@@ -42,9 +47,7 @@ def show(console: Console, plan: Plan, findings: Findings, counts: Counts, *, im
     _unplaced(console, findings)
 
 
-def next_steps(
-    console: Console, slug: str, findings: Findings, *, imported: bool, planned: bool, plan: Plan
-) -> None:
+def next_steps(console: Console, slug: str, findings: Findings, *, imported: bool, planned: bool, plan: Plan) -> None:
     console.print("\n[bold]Next[/bold]")
     if imported and planned:
         console.print(f"  manage.py run_night --study {slug}\n  manage.py latest_report {slug}", soft_wrap=True)
@@ -93,7 +96,13 @@ def _items(console: Console, plan: Plan, name: str, columns: tuple[Column, ...],
         item, header = column.item, plan.table.header[column.place]
         shown = item.name if item.name == header else f"{item.name} ← {header}"
         cells = plan.learned.cells.get(column.place)
-        table.add_row(escape(shown), item.type, escape(_accepts(column)), escape(column.inferred or "given"), f"{cells.filled:,}" if cells else "")
+        table.add_row(
+            escape(shown),
+            item.type,
+            escape(_accepts(column)),
+            escape(column.inferred or "given"),
+            f"{cells.filled:,}" if cells else "",
+        )
     console.print(f"\n[bold]{escape(name)}[/bold]  {'as given' if given else 'inferred; --survey gives another'}")
     console.print(table)
 
@@ -111,12 +120,16 @@ def _accepts(column: Column) -> str:
 def _notes(plan: Plan, counts: Counts) -> list[str]:
     notes = list(plan.notes)
     if counts.undated:
-        notes.append(f"{counts.undated:,} answers by a clock that cannot be believed (long before or after the study): they count, without a time.")
+        notes.append(
+            f"{counts.undated:,} answers by a clock that cannot be believed (long before or after the study): they count, without a time."
+        )
     if counts.unheld:
         notes.append(f"{counts.unheld:,} rows are said to be answered and hold no answer.")
     says = {"expires_at", "open_minutes"} & set(plan.map.cells)
     if not says:
-        notes.append("No column says how long a prompt was open, so an answer within a day is in time; --open-minutes says it.")
+        notes.append(
+            "No column says how long a prompt was open, so an answer within a day is in time; --open-minutes says it."
+        )
     return notes
 
 
@@ -127,7 +140,10 @@ def _unplaced(console: Console, findings: Findings) -> None:
     console.print("\n[bold]Without a place[/bold]")
     for finding in findings:
         left = f"left out: {KINDS[finding.kind]}" if finding.kind in findings.allowed else "stops the import"
-        console.print(f"  [yellow]{finding.kind}[/yellow] in {escape(repr(finding.column))}, {finding.count:,} times ({left})", soft_wrap=True)
+        console.print(
+            f"  [yellow]{finding.kind}[/yellow] in {escape(repr(finding.column))}, {finding.count:,} times ({left})",
+            soft_wrap=True,
+        )
         for place in finding.places:
             console.print(f"    {escape(place)}", soft_wrap=True)
         if finding.count > len(finding.places):

@@ -34,10 +34,15 @@ class Table:
                     other = next((name for name in rows.header if name not in self.header), None)
                     missing = next((name for name in self.header if name not in rows.header), None)
                     what = (
-                        f"has the column {other!r}" if other else f"has no column {missing!r}" if missing
+                        f"has the column {other!r}"
+                        if other
+                        else f"has no column {missing!r}"
+                        if missing
                         else "has its columns in another order"
                     )
-                    raise CsvFault(f"{path.name} {what}; files of one import have the same columns as {self.paths[0].name}.")
+                    raise CsvFault(
+                        f"{path.name} {what}; files of one import have the same columns as {self.paths[0].name}."
+                    )
 
     @property
     def size(self) -> int:
@@ -67,9 +72,7 @@ class Table:
 
     def where(self, nth: int) -> str:
         """The row as a spreadsheet shows it, with the file's name where there are several."""
-        place, shift = next(
-            (place, shift) for start, place, shift in reversed(self._numbers_of) if start <= nth
-        )
+        place, shift = next((place, shift) for start, place, shift in reversed(self._numbers_of) if start <= nth)
         row = f"row {nth + shift}"
         return row if len(self.paths) == 1 else f"{self.paths[place].name} {row}"
 

@@ -99,7 +99,7 @@ class Clock:
         seconds = float(text)
         if seconds > 32_503_680_000:
             raise TimeFault("is after the year 3000; are these milliseconds? Seconds since 1970 are read.")
-        moment = int(round(seconds * 1_000_000))
+        moment = round(seconds * 1_000_000)
         if self.style == "unix":
             return moment, self.offset_at(zone, moment) if offset is None else offset
         if offset is None:
@@ -150,7 +150,9 @@ def _no_iso(text: str) -> str:
     if _DAY_ALONE.fullmatch(text):
         return "is a day without a time; where no clock time is known, give 'day' (and 'slot') instead."
     if re.match(r"\d{1,2}[./-]\d{1,2}[./-]\d{4}", text):
-        return 'is not written like 2026-03-09 14:05; for day first say "style": "dmy" in the map, for month first "mdy".'
+        return (
+            'is not written like 2026-03-09 14:05; for day first say "style": "dmy" in the map, for month first "mdy".'
+        )
     if _NUMBER.fullmatch(text):
         return 'is not written like 2026-03-09 14:05; for seconds since 1970 say "style": "unix" in the map.'
     return "is no time; 2026-03-09 14:05 is accepted, with an offset (+01:00, Z) or without."

@@ -27,6 +27,9 @@ class Participant(models.Model):
         default=uuid.uuid4, db_default=RandomUUID(), unique=True, editable=False, help_text="Names this person's key."
     )
     site = models.CharField(max_length=40, blank=True, default="", db_default="")
+    arm = models.CharField(max_length=40, blank=True, default="", db_default="")
+    dyad = models.CharField(max_length=40, blank=True, default="", db_default="", help_text="Who belong together.")
+    dyad_role = models.CharField(max_length=40, blank=True, default="", db_default="")
     state = models.CharField(max_length=10, choices=State, default=State.INVITED)
     zone = models.CharField(max_length=64, validators=[known_zone], blank=True, default="")
     first_day = models.DateField(null=True, blank=True, help_text="Planned by the researcher, or the day of enrolment.")
@@ -94,6 +97,9 @@ class Consent(models.Model):
 
     participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="consents")
     version = models.CharField(max_length=40)
+    digest = models.CharField(
+        max_length=64, blank=True, default="", db_default="", help_text="Of the text; empty where the study has none."
+    )
     given_at = models.DateTimeField(help_text="By the phone's clock.")
     received_at = models.DateTimeField()
 

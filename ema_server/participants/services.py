@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -17,13 +19,18 @@ from ema_server.common.canonical import canonical_json, digest
 from ema_server.common.errors import DomainError
 from ema_server.ledger import audit
 from ema_server.participants.models import Consent, Device, EnrolmentCode, Identity, Participant, PersonTable
-from ema_server.studies.models import Study
+from ema_server.studies import states
+from ema_server.studies.models import ConsentText, Study
+from ema_server.studies.queries import current_consent_text
+from ema_server.studies.structure import place_faults
 from ema_server.vault.sealing import keyed_digest
 from ema_server.vault.services import server_key
 
 CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # no 0 O 1 I: people read codes aloud
 CODE_LENGTH = 10  # 50 bits, single use, short-lived
 CODE_LIFETIME = timedelta(days=30)
+PLACE = {"arm": "arm", "site": "site", "dyad": "dyad", "role": "dyad_role"}  # where somebody is: its word, its field
+SHOWN_FAULTS = 20
 
 
 class CodeNotValid(DomainError):
@@ -32,8 +39,25 @@ class CodeNotValid(DomainError):
     code = "code_not_valid"
 
 
-class StudyClosed(DomainError):
-    code = "study_closed"
+class ConsentOutdated(DomainError):
+    """The phone showed another text than the one that holds; `more` carries the one that does, to be shown."""
+
+    code = "consent_outdated"
+
+    def __init__(self, sent: str, text: ConsentText) -> None:
+        super().__init__(
+            f"consent.version: {sent!r} is not the current version, which is {text.version!r}. Show its text, and ask anew."
+        )
+        self.more = {"consent": {"version": text.version, "digest": text.digest, "texts": text.texts}}
+
+
+class InvalidPlace(DomainError):
+    code = "invalid_place"
+    status = 400
+
+
+class PseudonymTaken(DomainError):
+    code = "pseudonym_taken"
 
 
 class InvalidIdentity(DomainError):
@@ -76,21 +100,49 @@ def invite(
     now: datetime,
     actor: str = "server",
     site: str = "",
+    arm: str = "",
+    dyad: str = "",
+    role: str = "",
     first_day: date | None = None,
     last_day: date | None = None,
     test_person: bool = False,
 ) -> tuple[Participant, str]:
-    """Expect one person and make the single-use code that lets their phone in."""
+    """Expect one person and make the single-use code that lets their phone in. Arm, site and role (in a dyad) are such as
+    the study's structure names."""
+    held = Study.objects.select_for_update(no_key=True).get(pk=study.pk)
+    states.require(held.state, "invite")
+    faults = place_faults(held.structure, arm=arm, site=site, dyad=dyad, role=role)
+    if dyad and Participant.objects.filter(study=study, dyad=dyad, dyad_role=role).exists():
+        faults.append(f"role: dyad {dyad!r} has somebody who is {role} already.")
+    if faults:
+        raise InvalidPlace(" ".join(faults))
+    if Participant.objects.filter(study=study, pseudonym=pseudonym).exists():
+        raise PseudonymTaken(f"pseudonym: {pseudonym!r} is in this study already; choose another.")
     participant = Participant.objects.create(
-        study=study, pseudonym=pseudonym, site=site, first_day=first_day, last_day=last_day, test_person=test_person
+        study=study,
+        pseudonym=pseudonym,
+        site=site,
+        arm=arm,
+        dyad=dyad,
+        dyad_role=role,
+        first_day=first_day,
+        last_day=last_day,
+        test_person=test_person,
     )
-    audit.record(action="participant.invited", actor=actor, study_id=study.pk, about=participant.audit_name)
+    audit.record(
+        action="participant.invited",
+        actor=actor,
+        study_id=study.pk,
+        about=participant.audit_name,
+        changes={name: value for name, value in _place_of(participant).items() if value},
+    )
     return participant, _new_code(study=study, participant=participant, max_uses=1, now=now)
 
 
 @transaction.atomic
 def open_study_code(*, study: Study, max_uses: int, now: datetime, actor: str = "server") -> str:
     """A code that anybody may use, for a poster or a class: each use makes a new participant."""
+    states.require(study.state, "invite")
     audit.record(
         action="study_code.opened",
         actor=actor,
@@ -171,22 +223,28 @@ def _enrol(
     row: EnrolmentCode, *, zone: str, version: str, consented_at: datetime, device: dict[str, str], now: datetime
 ) -> Enrolment:
     study = row.study
-    if study.state != Study.State.LIVE:
-        raise StudyClosed(f"The study is {study.state}; it takes no new phones.")
+    states.require(study.state, "enrol_test" if row.participant and row.participant.test_person else "enrol")
+    text = _text_agreed_to(study, version)
     if row.participant is None:
         participant = _next_participant(study)
     else:  # held and read anew: an erasure that was asked for meanwhile is not overwritten
         participant = Participant.objects.select_for_update().get(pk=row.participant.pk)
     today = now.astimezone(ZoneInfo(zone)).date()
     if participant.state in {Participant.State.WITHDRAWN, Participant.State.ERASED}:
-        raise StudyClosed("This person has left the study; a new invitation is needed.")
+        raise states.StudyClosed("This person has left the study; a new invitation is needed.")
     participant.zone = participant.zone or zone  # a second phone keeps the ledger; its zone comes by PUT device
     participant.first_day = participant.first_day or min(max(today, study.starts_on), study.ends_on)
     participant.last_day = participant.last_day or study.ends_on
     participant.state = Participant.State.ACTIVE
     participant.enrolled_at = participant.enrolled_at or now
     participant.save()
-    Consent.objects.create(participant=participant, version=version, given_at=consented_at, received_at=now)
+    Consent.objects.create(
+        participant=participant,
+        version=version,
+        digest=text.digest if text else "",
+        given_at=consented_at,
+        received_at=now,
+    )
     token = secrets.token_urlsafe(32)
     credential = Device.objects.create(
         participant=participant, token_digest=digest_of_secret(token), zone=zone, created_at=now, **device
@@ -195,6 +253,82 @@ def _enrol(
         action="participant.enrolled", actor=credential.audit_name, study_id=study.pk, about=participant.audit_name
     )
     return Enrolment(participant=participant, device=credential, token=token)
+
+
+@transaction.atomic
+def give_consent(*, device: Device, version: str, consented_at: datetime, now: datetime) -> tuple[Consent, bool]:
+    """Keep that somebody agreed to the current text; returns whether that is news. Sent twice it is kept once."""
+    participant = hold(device.participant)
+    text = _text_agreed_to(participant.study, version)
+    facts = {"participant": participant, "version": version, "digest": text.digest if text else ""}
+    known = Consent.objects.filter(**facts).order_by("pk").first()
+    if known is not None:
+        return known, False
+    consent = Consent.objects.create(**facts, given_at=consented_at, received_at=now)
+    audit.record(
+        action="participant.consented",
+        actor=device.audit_name,
+        study_id=participant.study_id,
+        about=participant.audit_name,
+        changes={"version": version, "digest": consent.digest},
+    )
+    return consent, True
+
+
+def _text_agreed_to(study: Study, version: str) -> ConsentText | None:
+    """The current text, which this version must name; None where the study has no text here."""
+    text = current_consent_text(study)
+    if text is not None and version != text.version:
+        raise ConsentOutdated(version, text)
+    return text
+
+
+@transaction.atomic
+def place_participants(*, study: Study, rows: Mapping[str, Mapping[str, str]], actor: str) -> int:
+    """Put people, by pseudonym, into an `arm`, `site`, `dyad` and `role`: all or nobody. What a row leaves out stays.
+    Returns how many were moved."""
+    held = Study.objects.select_for_update(no_key=True).get(pk=study.pk)
+    states.require(held.state, "structure")
+    everybody = Participant.objects.select_for_update(no_key=True).filter(study=study).order_by("pk")
+    people = {person.pseudonym: person for person in everybody if person.state != Participant.State.ERASED}
+    faults, moved = [], []
+    for pseudonym, row in rows.items():
+        unknown = row.keys() - PLACE.keys()
+        if unknown:
+            faults.append(f"{pseudonym}: {min(unknown)}: is unknown; there are {', '.join(PLACE)}.")
+        elif pseudonym not in people:
+            faults.append(f"{pseudonym}: nobody here has this pseudonym.")
+        else:
+            person = people[pseudonym]
+            before = _place_of(person)
+            for name, value in row.items():
+                setattr(person, PLACE[name], value)
+            if _place_of(person) != before:
+                moved.append(person)
+                faults += [f"{pseudonym}: {fault}" for fault in place_faults(held.structure, **_place_of(person))]
+    taken = Counter((person.dyad, person.dyad_role) for person in people.values() if person.dyad)
+    faults += [
+        f"{person.pseudonym}: role: dyad {person.dyad!r} would have {taken[person.dyad, person.dyad_role]} people who "
+        f"are {person.dyad_role}."
+        for person in moved
+        if taken[person.dyad, person.dyad_role] > 1
+    ]
+    if faults:
+        more = f" And {len(faults) - SHOWN_FAULTS} more." if len(faults) > SHOWN_FAULTS else ""
+        raise InvalidPlace(" ".join(faults[:SHOWN_FAULTS]) + more + " Nobody was moved.")
+    Participant.objects.bulk_update(moved, list(PLACE.values()))
+    audit.record(
+        action="participants.placed",
+        actor=actor,
+        study_id=study.pk,
+        about=f"study:{study.pk}",
+        changes={"people": len(moved), **{name: sum(name in row for row in rows.values()) for name in PLACE}},
+    )
+    return len(moved)
+
+
+def _place_of(person: Participant) -> dict[str, str]:
+    return {name: getattr(person, field) for name, field in PLACE.items()}
 
 
 def hold(participant: Participant) -> Participant:
@@ -219,6 +353,7 @@ def import_person_table(
     *, study: Study, rows: dict[str, dict[str, Any]], actor: str = "server", reason: str = ""
 ) -> PersonTable:
     """A new version of the baseline covariates, by pseudonym."""
+    states.require(study.state, "person_data")
     people = Participant.objects.select_for_update(no_key=True).filter(study=study, pseudonym__in=list(rows))
     erased = [person.pseudonym for person in people.order_by("pk") if person.state == Participant.State.ERASED]
     if erased:
@@ -244,6 +379,14 @@ def _audited_digest(rows: dict[str, dict[str, Any]]) -> str:
     return keyed_digest(canonical_json(rows), key=server_key("person tables"))
 
 
+@transaction.atomic
+def add_test_person(*, study: Study, now: datetime, actor: str, site: str = "") -> tuple[Participant, str]:
+    """Somebody who tries the app out: TEST1, TEST2 …; never counted. Returns the code that lets their phone in."""
+    Study.objects.select_for_update(no_key=True).get(pk=study.pk)
+    pseudonym = _free_pseudonym(study, "TEST{}")
+    return invite(study=study, pseudonym=pseudonym, now=now, actor=actor, site=site, test_person=True)
+
+
 def _new_code(*, study: Study, participant: Participant | None, max_uses: int, now: datetime) -> str:
     code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
     EnrolmentCode.objects.create(
@@ -259,6 +402,9 @@ def _new_code(*, study: Study, participant: Participant | None, max_uses: int, n
 def _next_participant(study: Study) -> Participant:
     """P001, P002 … in order of enrolment; the study's row is locked so that two phones get two numbers."""
     Study.objects.select_for_update(no_key=True).get(pk=study.pk)
+    return Participant.objects.create(study=study, pseudonym=_free_pseudonym(study, "P{:03d}"))
+
+
+def _free_pseudonym(study: Study, pattern: str) -> str:
     taken = set(study.participants.values_list("pseudonym", flat=True))
-    number = next(n for n in range(1, len(taken) + 2) if f"P{n:03d}" not in taken)
-    return Participant.objects.create(study=study, pseudonym=f"P{number:03d}")
+    return next(name for n in range(1, len(taken) + 2) if (name := pattern.format(n)) not in taken)

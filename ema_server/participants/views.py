@@ -9,20 +9,52 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 
+from ema_server.common import clock
 from ema_server.common.errors import DomainError
 from ema_server.participants import queries, services
 from ema_server.participants.models import Identity, Participant
+from ema_server.studies import states
 from ema_server.studies.pages import StudyPage
+from ema_server.studies.queries import current_consent_text
 
 
 class ParticipantsView(StudyPage):
-    """Everybody whom this member may see."""
+    """Everybody whom this member may see, and the way to try the app out: test participants."""
 
     permission = "studies.view_participants"
     template_name = "participants/participants.html"
 
     def get_context_data(self, **more: Any) -> dict[str, Any]:
-        return super().get_context_data(participants=queries.participants_for(self.member), **more)
+        people = queries.participants_for(self.member)
+        shown = [person for person in people if not (person.test_person and person.state == Participant.State.ERASED)]
+        text, agreed = current_consent_text(self.study), queries.consented_versions(self.study)
+        return super().get_context_data(
+            participants=[(person, agreed.get(person.pk, 0)) for person in shown],
+            people=sum(not person.test_person for person in shown),
+            tests=sum(person.test_person for person in shown),
+            consent_text=text,
+            not_agreed=sum(
+                text is not None
+                and person.state == Participant.State.ACTIVE
+                and not person.test_person
+                and agreed.get(person.pk, 0) < text.number
+                for person in shown
+            ),
+            no_tests=states.refusal(self.study.state, "enrol_test"),
+            structure=self.study.structure,
+            **more,
+        )
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if not self.researcher.has_perm("studies.add_participants", self.study):
+            raise PermissionDenied
+        try:
+            person, code = services.add_test_person(
+                study=self.study, now=clock.now(), actor=self.researcher.audit_name, site=self.member.site
+            )
+        except DomainError as error:
+            return self.render_to_response(self.get_context_data(fault=error.detail), status=error.status)
+        return self.render_to_response(self.get_context_data(added=person, code=code))
 
 
 class PersonPage(StudyPage):
@@ -43,7 +75,9 @@ class ParticipantView(PersonPage):
     template_name = "participants/participant.html"
 
     def get_context_data(self, **more: Any) -> dict[str, Any]:
-        return super().get_context_data(participant=self.participant, **more)
+        participant = self.participant
+        asked = queries.consent_asked_of(participant)
+        return super().get_context_data(participant=participant, consent=asked, **more)
 
 
 class IdentityView(PersonPage):

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from django.db.models import Exists, OuterRef
 
 from ema_server.participants.models import Participant, PersonTable
 from ema_server.reports.columns import derive
 from ema_server.responses.models import Submission
+from ema_server.sampling import queries
 from ema_server.sampling.models import Prompt, PromptEvent
 from ema_server.studies.models import Study
 from ema_server.surveys.columns import Column, columns, values
@@ -22,8 +24,11 @@ USED = ("answered", "late")
 SUBMISSION_FIELDS = ("id", "prompt_id", "payload", "complete", "answered_at", "received_at", "survey_version_id")
 PROMPT_FIELDS = (
     "participant__pseudonym", "questionnaire", "day", "slot", "scheduled_at", "local_date", "local_time", "zone",
-    "utc_offset_minutes", "expires_at", "practice", "participant__test_person", "id",
+    "utc_offset_minutes", "expires_at", "practice", "participant__test_person", "id", "wave", "participant__site",
+    "participant__arm", "participant__dyad", "participant__dyad_role",
 )  # fmt: skip
+PLACE = {"wave": "wave", "site": "participant__site", "arm": "participant__arm", "dyad": "participant__dyad",
+         "role": "participant__dyad_role"}  # fmt: skip
 
 
 def load(study: Study, cutoff: datetime, plan: Mapping[str, Any]) -> pd.DataFrame:
@@ -39,6 +44,7 @@ def load(study: Study, cutoff: datetime, plan: Mapping[str, Any]) -> pd.DataFram
         .exclude(
             participant__state=Participant.State.ERASED
         )  # asked to be erased: read no more, even before it is done
+        .exclude(queries.not_asked(study, cutoff=cutoff) & ~Exists(Submission.objects.filter(prompt=OuterRef("pk"))))
         .order_by("participant__pseudonym", "scheduled_at", "rule")
         .values_list(*PROMPT_FIELDS)
     )
@@ -71,7 +77,7 @@ def data_hash(frame: pd.DataFrame) -> str:
 _COLUMNS = (
     "person", "questionnaire", "day", "slot", "scheduled_at", "scheduled_local", "zone", "utc_offset_minutes",
     "expires_at", "answered_at", "received_at", "latency_minutes", "status", "used", "held_items", "reissues",
-    "repeats", "practice", "test_person",
+    "repeats", "practice", "test_person", *PLACE,
 )  # fmt: skip
 
 
@@ -112,6 +118,7 @@ def _row(
         "repeats": max(len(finished) - 1, 0),
         "practice": prompt["practice"],
         "test_person": prompt["participant__test_person"],
+        **{column: prompt[field] for column, field in PLACE.items()},
     }
     if used and answer:
         row.update(values(surveys[answer["survey_version_id"]], answer["payload"]["answers"]))
@@ -201,6 +208,9 @@ def _with_person_table(frame: pd.DataFrame, study: Study, cutoff: datetime) -> p
     if table is None:
         return frame
     covariates = pd.DataFrame.from_dict(table.rows, orient="index")
+    # A baseline column named like a place stands for it where the study has none of its own.
+    frame = frame.drop(columns=[name for name in PLACE if name in covariates and not frame[name].any()])
+    covariates = covariates.drop(columns=[name for name in PLACE if name in covariates and name in frame])
     return frame.join(covariates, on="person")
 
 

@@ -18,6 +18,7 @@ class AnalysisPlan(models.Model):
     document = models.JSONField()
     digest = models.CharField(max_length=64)
     created_at = models.DateTimeField(auto_now_add=True)
+    locked_at = models.DateTimeField(null=True, blank=True, help_text="From then on what it uses keeps its meaning.")
 
     objects: ClassVar[models.Manager[AnalysisPlan]] = ScopedManager(study="study")
 

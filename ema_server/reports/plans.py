@@ -1,7 +1,8 @@
-"""What the nights fit: publishing it, without the engine that will fit it."""
+"""What the nights fit: publishing and locking it, without the engine that will fit it."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -31,3 +32,21 @@ def publish_plan(*, study: Study, document: dict[str, Any], actor: str = "server
         changes={"digest": plan.digest},
     )
     return plan
+
+
+@transaction.atomic
+def lock_plan(*, plan: AnalysisPlan, now: datetime, actor: str = "server", reason: str = "") -> AnalysisPlan:
+    """Fix what will be fitted: no later version of a questionnaire may take away or redefine what this plan uses."""
+    held = AnalysisPlan.objects.select_for_update(no_key=True).get(pk=plan.pk)
+    if held.locked_at is None:
+        held.locked_at = now
+        held.save(update_fields=["locked_at"])
+        audit.record(
+            action="analysis_plan.locked",
+            actor=actor,
+            study_id=held.study_id,
+            about=f"analysis_plan:{held.number}",
+            changes={"digest": held.digest},
+            reason=reason,
+        )
+    return held

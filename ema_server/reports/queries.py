@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,10 +13,13 @@ from django_scopes import scope
 from ema_server.accounts.models import User
 from ema_server.ledger.models import Job
 from ema_server.reports.models import AnalysisPlan, Report
+from ema_server.studies import states
 from ema_server.studies.models import Study
 from ema_server.studies.queries import studies_of as studies_of
 
 NIGHT = "night"  # the kind of its jobs
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PROSE = {"title", "label", "axis", "unit", "role", "key", "note", "notes", "family", "df", "labels"}
 
 
 def latest_report(study: Study) -> Report | None:
@@ -29,6 +33,28 @@ def report_of(study: Study, run_id: int) -> Report | None:
 
 def current_plan(study: Study) -> AnalysisPlan | None:
     return study.analysis_plans.order_by("-number").first()
+
+
+def locked_columns(study: Study, questionnaire: str) -> dict[str, str]:
+    """The names that locked plans for this questionnaire use, each with the plan that uses it.
+
+    A plan's formulas are not parsed here: every word in them may be a column, and whoever asks knows which are.
+    """
+    found: dict[str, str] = {}
+    for plan in study.analysis_plans.filter(locked_at__isnull=False).order_by("number"):
+        if plan.document.get("questionnaire", questionnaire) == questionnaire:
+            words = _words_in([plan.document.get("models"), plan.document.get("columns"), plan.document.get("rows")])
+            found |= dict.fromkeys(words, f"analysis plan v{plan.number}")
+    return found
+
+
+def _words_in(value: Any) -> set[str]:
+    if isinstance(value, str):
+        return set(_WORD.findall(value))
+    if isinstance(value, dict):
+        # What a plan says to people (titles, labels) names no column.
+        return {word for key, each in value.items() if key not in _PROSE for word in {key, *_words_in(each)}}
+    return {word for each in value for word in _words_in(each)} if isinstance(value, list) else set()
 
 
 def studies_with_reports(user: User) -> list[tuple[Study, Report | None]]:
@@ -47,7 +73,8 @@ def night_end(study: Study, night: Any) -> datetime:
 
 def studies_at_night() -> QuerySet[Study]:
     """Studies that collect and have a plan: each gets one job a night."""
-    return Study.objects.filter(state=Study.State.LIVE, analysis_plans__isnull=False).distinct()
+    collecting = [state for state in Study.State.values if states.allows(state, "nights")]
+    return Study.objects.filter(state__in=collecting, analysis_plans__isnull=False).distinct()
 
 
 def night_key(study: Study, night: date) -> str:

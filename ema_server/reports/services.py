@@ -22,6 +22,7 @@ from ema_server.ledger.models import Job
 from ema_server.participants.models import Participant
 from ema_server.reports import dataset, queries
 from ema_server.reports.models import Report
+from ema_server.reports.plans import lock_plan as lock_plan
 from ema_server.reports.plans import publish_plan as publish_plan
 from ema_server.responses.queries import upload_counts
 from ema_server.studies.models import Study

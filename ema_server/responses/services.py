@@ -21,6 +21,7 @@ from ema_server.participants.services import hold
 from ema_server.responses.content import split
 from ema_server.responses.models import Conflict, Quarantined, Submission, Upload
 from ema_server.sampling.models import Prompt
+from ema_server.studies import states
 from ema_server.studies.models import Study, SurveyVersion
 from ema_server.surveys import answers
 from ema_server.vault.fields import Seal
@@ -87,7 +88,7 @@ def _record(*, device: Device, raw_items: Sequence[bytes], now: datetime) -> lis
     study = hold(device.participant).study
     surveys = _surveys_of(study)
     judged = [_judge(raw, device=device, surveys=surveys) for raw in raw_items]
-    if study.state == Study.State.LOCKED:
+    if not states.allows(study.state, "answers"):
         judged = _without_news(judged, study=study)
     judged, inserted = _store(judged, device=device, now=now)
     refused = [each for each in judged if isinstance(each, _Refused)]

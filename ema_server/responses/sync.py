@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+from django.db.models import Q
 
 from ema_server.participants.models import Device
+from ema_server.participants.queries import ConsentAsked, consent_asked_of
+from ema_server.sampling.queries import event_buttons, rules_asked_on_withdrawal
+from ema_server.studies import states
 from ema_server.studies.queries import current_surveys
 
 HORIZON = timedelta(days=14)
@@ -25,6 +30,30 @@ class PromptOut(msgspec.Struct, frozen=True):
     expires_at: str
     local: str
     zone: str
+    practice: bool
+    wave: str
+
+
+class EventOut(msgspec.Struct, frozen=True):
+    """A button that the app shows on these days; what it sends names no prompt."""
+
+    rule: str
+    questionnaire: str
+    survey_version: int
+    first_day: str
+    last_day: str
+    weekdays: tuple[int, ...]
+    practice: bool
+
+
+class ConsentOut(msgspec.Struct, frozen=True):
+    """What people agree to now, and whether this person did. Show it again where `must_consent_anew`."""
+
+    version: str
+    digest: str
+    texts: dict[str, str]
+    given: bool
+    must_consent_anew: bool
 
 
 class SurveyOut(msgspec.Struct, frozen=True):
@@ -38,6 +67,8 @@ class SyncContent(msgspec.Struct, frozen=True):
 
     surveys: list[SurveyOut]
     prompts: list[PromptOut]
+    events: list[EventOut]
+    consent: ConsentOut | None
     messages: list[dict[str, Any]]
 
 
@@ -48,15 +79,20 @@ class SyncOut(SyncContent, frozen=True, kw_only=True):
 def sync_content(device: Device, *, now: datetime) -> SyncContent:
     """The study's questionnaires, and this person's prompts that have no outcome yet, up to two weeks ahead.
 
-    A phone that was away is told of the past too: it may hold answers that nobody has seen.
+    A phone that was away is told of the past too: it may hold answers that nobody has seen. Of a study that is paused or
+    has ended it is told nothing of what lies ahead.
     """
-    surveys = current_surveys(device.study)
+    person, study = device.participant, device.study
+    surveys = current_surveys(study)
     versions = {survey.questionnaire: survey.number for survey in surveys}
+    asks = states.allows(study.state, "prompt")
+    told = Q(scheduled_at__lte=now + HORIZON)
+    if not asks:
+        told &= Q(scheduled_at__lt=study.quiet_since or now) | Q(rule__in=rules_asked_on_withdrawal(study))
     prompts = (
-        device.participant.prompts.filter(scheduled_at__lte=now + HORIZON, submission__isnull=True)
-        .exclude(events__kind__in=OUTCOMES)
-        .order_by("scheduled_at")
+        person.prompts.filter(told, submission__isnull=True).exclude(events__kind__in=OUTCOMES).order_by("scheduled_at")
     )
+    buttons = event_buttons(person) if asks and person.state == person.State.ACTIVE else []
     return SyncContent(
         surveys=[SurveyOut(survey.questionnaire, survey.number, survey.document) for survey in surveys],
         prompts=[
@@ -70,12 +106,27 @@ def sync_content(device: Device, *, now: datetime) -> SyncContent:
                 expires_at=prompt.expires_at.isoformat(),
                 local=f"{prompt.local_date}T{prompt.local_time}",
                 zone=prompt.zone,
+                practice=prompt.practice,
+                wave=prompt.wave,
             )
             for prompt in prompts
             if prompt.questionnaire in versions
         ],
+        events=[
+            EventOut(survey_version=versions[button.questionnaire], **asdict(button))
+            for button in buttons
+            if button.questionnaire in versions
+        ],
+        consent=_consent(consent_asked_of(person)),
         messages=[],
     )
+
+
+def _consent(asked: ConsentAsked | None) -> ConsentOut | None:
+    if asked is None:
+        return None
+    text = asked.text
+    return ConsentOut(text.version, text.digest, text.texts, asked.given, asked.anew)
 
 
 def etag_of(content: SyncContent) -> str:

@@ -31,6 +31,7 @@ class Prompt(models.Model):
     utc_offset_minutes = models.SmallIntegerField()
     zone = models.CharField(max_length=64)
     practice = models.BooleanField(default=False)
+    wave = models.CharField(max_length=40, blank=True, default="", db_default="")
 
     objects: ClassVar[models.Manager[Prompt]] = ScopedManager(study="study")
 

@@ -1,7 +1,6 @@
 """From rules to prompt times: values in, values out, and the same values for ever.
 
-A rule is `{"key", "questionnaire", "open_minutes", …}` with either `"times": ["12:00", …]` (fixed) or
-`"windows": [["09:00", "10:30"], …]` (one uniformly random moment in each).
+What a plan may say is in `studies/sampling_rules.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +14,10 @@ from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from ema_server.studies.sampling_rules import spans, wave_of
+
+ONCE_AT = "09:00"  # of a one-off survey that names a day and no time
+
 
 @dataclass(frozen=True, slots=True)
 class Draw:
@@ -26,6 +29,8 @@ class Draw:
     slot: int
     opens: datetime
     closes: datetime
+    wave: str = ""
+    practice: bool = False
 
 
 def draw_prompts(
@@ -38,14 +43,48 @@ def draw_prompts(
     last_day: date,
     zone: ZoneInfo,
 ) -> Iterator[Draw]:
-    """Every prompt of one person from the first to the last day, day by day."""
-    for offset in range((last_day - first_day).days + 1):
-        local_day = first_day + timedelta(days=offset)
+    """Every prompt of one person that follows from their days, from the first to the last, day by day."""
+    days = (last_day - first_day).days + 1
+    for day in range(1, days + 1):
+        local_day = first_day + timedelta(days=day - 1)
         for rule in document["rules"]:
-            rng = seeded(secret, person=person, local_day=local_day, rule=rule["key"], version=version)
-            length = timedelta(minutes=rule["open_minutes"])
-            for slot, opens in enumerate(_moments(rule, local_day, zone, rng), start=1):
-                yield Draw(rule["key"], rule["questionnaire"], offset + 1, slot, opens, opens + length)
+            if _holds(document, rule, day=day, days=days, local_day=local_day):
+                rng = seeded(secret, person=person, local_day=local_day, rule=rule["key"], version=version)
+                for slot, opens in enumerate(_moments(rule, local_day, zone, rng), start=1):
+                    yield _draw(document, rule, day=day, slot=slot, opens=opens)
+
+
+def draw_once(
+    document: Mapping[str, Any], when: str, *, now: datetime, first_day: date, zone: ZoneInfo
+) -> Iterator[Draw]:
+    """The one-off surveys of an `"enrolment"` or a `"withdrawal"` that happens now: at once, or at the next `at`."""
+    today = now.astimezone(zone).date()
+    for rule in document["rules"]:
+        if rule.get("once") == when:
+            opens = now.replace(microsecond=0)
+            if "at" in rule:
+                wall = time.fromisoformat(rule["at"])
+                opens = next(
+                    moment for ahead in (0, 1) if (moment := as_utc(today + timedelta(days=ahead), wall, zone)) >= now
+                )
+            day = (opens.astimezone(zone).date() - first_day).days + 1
+            yield _draw(document, rule, day=max(day, 0), slot=1, opens=opens)
+
+
+def _holds(document: Mapping[str, Any], rule: Mapping[str, Any], *, day: int, days: int, local_day: date) -> bool:
+    """Whether a rule asks on this day."""
+    once = rule.get("once")
+    if once is not None:
+        return day == days if once == "end" else isinstance(once, Mapping) and day == once["day"]
+    if "weekdays" in rule and local_day.isoweekday() not in rule["weekdays"]:
+        return False
+    return any(low <= day and (high is None or day <= high) for low, high in spans(document, rule))
+
+
+def _draw(document: Mapping[str, Any], rule: Mapping[str, Any], *, day: int, slot: int, opens: datetime) -> Draw:
+    closes = opens + timedelta(minutes=rule["open_minutes"])
+    wave, practice = wave_of(document, day), bool(rule.get("practice"))
+    return Draw(rule["key"], rule["questionnaire"], day, slot, opens, closes, wave, practice)
 
 
 def seeded(secret: bytes, *, person: str, local_day: date, rule: str, version: int) -> Random:
@@ -55,6 +94,8 @@ def seeded(secret: bytes, *, person: str, local_day: date, rule: str, version: i
 
 
 def _moments(rule: Mapping[str, Any], day: date, zone: ZoneInfo, rng: Random) -> Iterator[datetime]:
+    if "once" in rule:
+        yield as_utc(day, time.fromisoformat(rule.get("at", ONCE_AT)), zone)
     for text in rule.get("times", ()):
         yield as_utc(day, time.fromisoformat(text), zone)
     for opens_at, closes_at in rule.get("windows", ()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -10,15 +10,21 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from django.db import transaction
+from django.db.models import QuerySet
 from django_scopes import scope
 
+from ema_server.common import clock
 from ema_server.common.errors import DomainError
 from ema_server.common.phone_time import believable, parse_phone_time
+from ema_server.ledger import audit
+from ema_server.ledger.models import Job
 from ema_server.participants.models import Device, Participant
-from ema_server.participants.services import Enrolment, StudyClosed, enrol_participant, hold, update_device
+from ema_server.participants.services import Enrolment, enrol_participant, hold, update_device
 from ema_server.sampling.models import Prompt, PromptEvent
-from ema_server.sampling.plan import Draw, as_utc, draw_prompts
-from ema_server.studies.models import Study
+from ema_server.sampling.plan import Draw, as_utc, draw_once, draw_prompts
+from ema_server.sampling.queries import rules_asked_on_withdrawal
+from ema_server.studies import states
+from ema_server.studies.models import SamplingPlan, Study
 from ema_server.studies.queries import current_sampling_plan
 from ema_server.vault.services import holding_keys
 
@@ -32,6 +38,10 @@ MAX_NOTE = 500
 
 class NoPlan(DomainError):
     code = "no_sampling_plan"
+
+
+class NotToWithdraw(DomainError):
+    code = "not_to_withdraw"
 
 
 class EventIn(msgspec.Struct, frozen=True):
@@ -71,37 +81,103 @@ def plan_prompts(*, participant: Participant) -> int:
     plan = current_sampling_plan(study)
     if plan is None or participant.first_day is None or participant.last_day is None:
         raise NoPlan("The study has no sampling plan yet.")
-    draws = draw_prompts(
-        plan.document,
-        secret=bytes(study.secret),
-        person=participant.pseudonym,
-        version=plan.number,
-        first_day=participant.first_day,
-        last_day=participant.last_day,
-        zone=ZoneInfo(participant.zone),
+    zone = ZoneInfo(participant.zone)
+    draws = list(
+        draw_prompts(
+            plan.document,
+            secret=bytes(study.secret),
+            person=participant.pseudonym,
+            version=plan.number,
+            first_day=participant.first_day,
+            last_day=participant.last_day,
+            zone=zone,
+        )
     )
-    rows = [
+    if participant.enrolled_at is not None:
+        draws += draw_once(
+            plan.document, "enrolment", now=participant.enrolled_at, first_day=participant.first_day, zone=zone
+        )
+    return len(Prompt.objects.bulk_create(_rows(draws, participant=participant, plan=plan)))
+
+
+@transaction.atomic
+def withdraw_participant(*, participant: Participant, now: datetime, actor: str, reason: str = "") -> int:
+    """Somebody leaves: what still lay ahead of them is called off, what the plan asks on withdrawal is asked now, and
+    nothing that they gave is touched. Their phone may still sync and answer. Returns how many prompts were called off."""
+    person = hold(participant)
+    if person.state == Participant.State.WITHDRAWN:
+        raise NotToWithdraw(f"{person.pseudonym} has withdrawn already.")
+    ahead = person.prompts.filter(expires_at__gt=now)
+    called_off = _call_off(ahead, reason="the person withdrew", now=now)
+    plan = current_sampling_plan(person.study)
+    if plan is not None and person.first_day is not None and states.allows(person.study.state, "answers"):
+        zone = ZoneInfo(person.zone)
+        draws = draw_once(plan.document, "withdrawal", now=now, first_day=person.first_day, zone=zone)
+        Prompt.objects.bulk_create(_rows(draws, participant=person, plan=plan), ignore_conflicts=True)
+    before, person.state = person.state, Participant.State.WITHDRAWN
+    person.save(update_fields=["state"])
+    audit.record(
+        action="participant.withdrawn",
+        actor=actor,
+        study_id=person.study_id,
+        about=person.audit_name,
+        changes={"state": [str(before), "withdrawn"], "prompts_called_off": called_off},
+        reason=reason.strip(),
+        person=person.key_id,
+    )
+    return called_off
+
+
+def call_off_silence(job: Job) -> None:
+    """What the outbox calls when a study goes on or is locked: prompts that fell while it asked nothing are no misses."""
+    study = Study.objects.filter(pk=job.payload["study"]).first()
+    if study is None:
+        return
+    since, until = job.payload["since"], job.payload["until"]
+    with scope(study=study):
+        fell = Prompt.objects.filter(study=study, scheduled_at__gte=datetime.fromisoformat(since))
+        if until is not None:
+            fell = fell.filter(scheduled_at__lt=datetime.fromisoformat(until))
+        asked = fell.exclude(rule__in=rules_asked_on_withdrawal(study))
+        _call_off(asked, reason=f"the study was {job.payload['why']}", now=clock.now())
+
+
+def _call_off(prompts: QuerySet[Prompt], *, reason: str, now: datetime) -> int:
+    """Cancel what has neither an answer nor an outcome. Whoever answers it all the same has answered."""
+    ids = prompts.filter(submission__isnull=True).exclude(events__kind__in=OUTCOMES).values_list("pk", "study_id")
+    events = [
+        PromptEvent(
+            study_id=study_id, prompt_id=pk, kind=PromptEvent.Kind.CANCELLED, reason=reason[:200], received_at=now
+        )
+        for pk, study_id in ids
+    ]
+    return len(PromptEvent.objects.bulk_create(events, batch_size=2000))
+
+
+def _rows(draws: Iterable[Draw], *, participant: Participant, plan: SamplingPlan) -> list[Prompt]:
+    zone = ZoneInfo(participant.zone)
+    return [
         Prompt(
-            study=study,
+            study_id=participant.study_id,
             participant=participant,
             plan=plan,
             rule=draw.rule,
             questionnaire=draw.questionnaire,
             day=draw.day,
             slot=draw.slot,
-            **_clock(draw, ZoneInfo(participant.zone)),
+            wave=draw.wave,
+            practice=draw.practice,
+            **_clock(draw, zone),
         )
         for draw in draws
     ]
-    return len(Prompt.objects.bulk_create(rows))
 
 
 @transaction.atomic
 def change_device(*, device: Device, facts: dict[str, str], zone_since: datetime | None, now: datetime) -> int:
     """Keep the phone's facts; if its zone changed, later prompts move to the same wall time there. Returns how many."""
     study = hold(device.participant).study
-    if study.state == Study.State.LOCKED:
-        raise StudyClosed("The data of this study are locked; no prompt moves any more.")
+    states.require(study.state, "answers")  # of a locked study no prompt moves any more
     update_device(device=device, facts=facts)
     participant = device.participant
     zone = facts.get("zone", participant.zone)
@@ -195,8 +271,8 @@ def _refusal(
         )
     if held is not None:
         return refuse("id_taken", "id: another event is stored under it; use a fresh UUID.")
-    if study.state == Study.State.LOCKED:
-        return refuse("study_locked", "The data of this study are locked.")
+    if not states.allows(study.state, "answers"):
+        return refuse("study_locked", f"The data of this study are {study.state}.")
     return None
 
 

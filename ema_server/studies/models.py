@@ -19,6 +19,10 @@ def new_secret() -> bytes:
     return secrets.token_bytes(32)
 
 
+def no_structure() -> dict[str, list[dict[str, str]]]:
+    return {"arms": [], "sites": [], "roles": []}
+
+
 def known_zone(name: str) -> None:
     try:
         ZoneInfo(name)
@@ -53,6 +57,11 @@ class Study(models.Model):
     require_mfa = models.BooleanField(
         default=False, db_default=False, help_text="Its pages open to sessions with a second factor alone."
     )
+    structure = models.JSONField(
+        default=no_structure, db_default=no_structure(), help_text="Arms, sites, roles in a dyad: studies/structure.py."
+    )
+    quiet_since = models.DateTimeField(null=True, blank=True, help_text="Paused or ended: since when it asks nothing.")
+    keep_until = models.DateField(null=True, blank=True, help_text="Until when the data are kept.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -69,6 +78,10 @@ class Study(models.Model):
     @property
     def simulated(self) -> bool:
         return self.simulated_truth is not None
+
+    @property
+    def days(self) -> int:
+        return (self.ends_on - self.starts_on).days + 1
 
 
 class Membership(models.Model):
@@ -159,6 +172,34 @@ class SurveyVersion(models.Model):
         return read_once(self.digest, self.document)
 
 
+class SurveyDraft(models.Model):
+    """One revision of a questionnaire that is being written, as it was typed. Revisions are added and never changed."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="survey_drafts")
+    questionnaire = models.SlugField()
+    number = models.PositiveIntegerField()
+    based_on = models.PositiveIntegerField(null=True, help_text="The revision that the editor had before them.")
+    aside = models.BooleanField(default=False, help_text="Somebody else had saved meanwhile: kept, and not the newest.")
+    text = models.TextField(help_text="JSON as typed, also where it is faulty.")
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the text")
+    source = models.CharField(max_length=200, help_text="typed, a file's name, or copy of version n")
+    lost = models.JSONField(default=list, help_text="What an import could not carry over.")
+    edited_by = models.ForeignKey("accounts.User", null=True, on_delete=models.SET_NULL, related_name="+")
+    edited_at = models.DateTimeField()
+
+    objects: ClassVar[models.Manager[SurveyDraft]] = ScopedManager(study="study")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["study", "questionnaire", "number"], name="one_draft_revision")]
+
+    def __str__(self) -> str:
+        return f"{self.questionnaire} draft {self.number}"
+
+    @property
+    def editor_name(self) -> str:
+        return str(self.edited_by) if self.edited_by else "the server"
+
+
 class SamplingPlan(models.Model):
     """Rules that become prompts. Immutable once used; a change is a new version."""
 
@@ -175,3 +216,29 @@ class SamplingPlan(models.Model):
 
     def __str__(self) -> str:
         return f"sampling plan v{self.number}"
+
+
+class ConsentText(models.Model):
+    """What people agree to, in each language. Never edited: publishing makes a new version."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="consent_texts")
+    number = models.PositiveIntegerField()
+    texts = models.JSONField(help_text='{"en": "I agree …", "nl": "…"}')
+    digest = models.CharField(max_length=64)
+    must_consent_anew = models.BooleanField(
+        default=False, help_text="Whoever agreed to an earlier version is asked again."
+    )
+    published_at = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[models.Manager[ConsentText]] = ScopedManager(study="study")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["study", "number"], name="one_consent_text_version")]
+
+    def __str__(self) -> str:
+        return f"consent text v{self.number}"
+
+    @property
+    def version(self) -> str:
+        """As phones name it."""
+        return str(self.number)

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from hashlib import sha256
 
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django_scopes import scopes_disabled
 
 from ema_server.accounts.models import User
 from ema_server.accounts.queries import with_second_factor
 from ema_server.ledger.models import AuditEvent
-from ema_server.studies.models import Invitation, Membership, SamplingPlan, Study, SurveyVersion
+from ema_server.studies.models import (
+    ConsentText,
+    Invitation,
+    Membership,
+    SamplingPlan,
+    Study,
+    SurveyDraft,
+    SurveyVersion,
+)
+from ema_server.surveys.document import read
+from ema_server.surveys.texts import in_language
+from ema_server.surveys.typed import read_typed
 from ema_server.vault.sealing import CannotOpen
 from ema_server.vault.services import KeyDestroyed
 
@@ -108,8 +119,102 @@ def current_surveys(study: Study) -> list[SurveyVersion]:
     return list(study.survey_versions.order_by("questionnaire", "-number").distinct("questionnaire"))
 
 
+def survey_version(study: Study, questionnaire: str, number: int | None) -> SurveyVersion | None:
+    """A version by its number; the current one where none is asked for."""
+    versions = study.survey_versions.filter(questionnaire=questionnaire)
+    return (versions if number is None else versions.filter(number=number)).order_by("-number").first()
+
+
+def survey_draft(study: Study, questionnaire: str, number: int | None) -> SurveyDraft | None:
+    if number is None:
+        return None
+    drafts = study.survey_drafts.filter(questionnaire=questionnaire, number=number)
+    return drafts.select_related("edited_by").first()
+
+
+def revisions(study: Study, questionnaire: str, most: int) -> list[SurveyDraft]:
+    """The newest revisions of a draft, those on side lines among them, without their texts."""
+    drafts = study.survey_drafts.filter(questionnaire=questionnaire)
+    return list(drafts.select_related("edited_by").defer("text").order_by("-number")[:most])
+
+
+def has_questionnaire(study: Study, questionnaire: str) -> bool:
+    here = {"questionnaire": questionnaire}
+    return study.survey_drafts.filter(**here).exists() or study.survey_versions.filter(**here).exists()
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionnaireRow:
+    """One questionnaire in the list: what is in use, and what is being written."""
+
+    name: str
+    current: SurveyVersion | None
+    draft: SurveyDraft | None
+    title: str
+    items: int
+    languages: tuple[str, ...]
+    faults: int  # of the draft
+    in_use: bool  # the draft is the current version
+
+
+def questionnaires(study: Study) -> list[QuestionnaireRow]:
+    """Every questionnaire that has a version or a draft, by name."""
+    current = {version.questionnaire: version for version in current_surveys(study)}
+    main = study.survey_drafts.filter(aside=False).select_related("edited_by")
+    newest = {each.questionnaire: each for each in main.order_by("questionnaire", "-number").distinct("questionnaire")}
+    rows = []
+    for name in sorted({*current, *newest}):
+        version, draft = current.get(name), newest.get(name)
+        typed = read_typed(draft.text) if draft else None
+        document = version.document if version else (typed.document if typed and typed.sound else None)
+        survey = read(document) if document else None
+        rows.append(
+            QuestionnaireRow(
+                name=name,
+                current=version,
+                draft=draft,
+                title=in_language(survey.title, None, survey.languages) if survey else "",
+                items=sum(item.asks for item in survey.items) if survey else 0,
+                languages=survey.languages if survey else (),
+                faults=len(typed.faults) if typed else 0,
+                in_use=bool(version and typed and typed.document == version.document),
+            )
+        )
+    return rows
+
+
 def current_sampling_plan(study: Study) -> SamplingPlan | None:
     return study.sampling_plans.order_by("-number").first()
+
+
+def consent_texts(study: Study) -> QuerySet[ConsentText]:
+    """Every version of what people agree to, newest first."""
+    return study.consent_texts.order_by("-number")
+
+
+def current_consent_text(study: Study) -> ConsentText | None:
+    return consent_texts(study).first()
+
+
+def studies_kept_too_long(today: date) -> QuerySet[Study]:
+    """Studies whose data should be gone by now."""
+    return Study.objects.filter(keep_until__lt=today).order_by("keep_until", "slug")
+
+
+def people_counts(study: Study) -> dict[str, int]:
+    """How many people there are, by state, and how many test participants beside them; the erased are not people here."""
+    there = study.participants.exclude(state="erased")
+    counts: dict[str, int] = {
+        row["state"]: row["n"]
+        for row in there.filter(test_person=False).order_by("state").values("state").annotate(n=Count("pk"))
+    }
+    return {"all": sum(counts.values()), "tests": there.filter(test_person=True).count(), **counts}
+
+
+def practice_rules(study: Study) -> list[str]:
+    """The rules of the current plan whose prompts are practice."""
+    plan = current_sampling_plan(study)
+    return [rule["key"] for rule in plan.document["rules"] if rule.get("practice")] if plan else []
 
 
 def team(study: Study) -> list[tuple[Membership, bool]]:

@@ -44,10 +44,14 @@ def _has(*roles: str, whole_study: bool = False) -> Any:
 PERMISSIONS = {
     "studies.view_study": _has(Role.OWNER, Role.ANALYST, Role.COORDINATOR, Role.VIEWER),
     "studies.view_report": _has(Role.OWNER, Role.ANALYST, Role.COORDINATOR, Role.VIEWER, whole_study=True),
+    "studies.edit_surveys": _has(Role.OWNER, Role.COORDINATOR, whole_study=True),
     "studies.view_participants": _has(Role.OWNER, Role.COORDINATOR),
     "studies.view_identity": _has(Role.OWNER, Role.COORDINATOR),
     "studies.change_identity": _has(Role.OWNER, Role.COORDINATOR),
+    "studies.add_participants": _has(Role.OWNER, Role.COORDINATOR),
+    "studies.withdraw_participant": _has(Role.OWNER, Role.COORDINATOR),
     "studies.erase_participant": _has(Role.OWNER),
+    "studies.manage_study": _has(Role.OWNER),
     "studies.manage_team": _has(Role.OWNER),
     "studies.view_audit": _has(Role.OWNER),
 }

@@ -147,7 +147,7 @@ def _item(given: Mapping[str, Any]) -> Item:
 
 
 def _option(given: Any) -> Option:
-    if isinstance(given, Mapping):
+    if isinstance(given, dict):
         return Option(given["value"], given.get("label", str(given["value"])), given.get("exclusive", False))
     return Option(given, str(given))
 

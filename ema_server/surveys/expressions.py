@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 MAX_LENGTH = 1_000
@@ -81,9 +82,10 @@ FUNCTIONS = {
 }  # fmt: skip
 
 
+@lru_cache(maxsize=2048)
 def parse(text: str) -> Node:
     """The tree of an expression. Raises `ExpressionFault`."""
-    if not isinstance(text, str) or not text.strip():
+    if not text.strip():
         raise ExpressionFault("an expression is a text such as stress > 60")
     if len(text) > MAX_LENGTH:
         raise ExpressionFault(f"an expression has at most {MAX_LENGTH:,} characters; this one has {len(text):,}")

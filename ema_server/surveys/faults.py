@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from ema_server.surveys import expressions
@@ -48,10 +49,10 @@ class _Reading:
 
     def __init__(self, document: Any) -> None:
         self.faults: list[Fault] = []
-        if not isinstance(document, Mapping):
+        if not isinstance(document, dict):
             self._add("document", "a questionnaire is a JSON object with title and items.")
             return
-        self.document = self._without_nulls(document, "", depth=0)
+        self.document = self._without_nulls(document, "", depth=0) if _holds_null(document) else document
         self.languages = self._read_languages()
         self._head()
         self.items = self._read_items()
@@ -72,7 +73,7 @@ class _Reading:
             return value
         if isinstance(value, list):
             return [self._without_nulls(each, f"{place}[{n}]", depth=depth + 1) for n, each in enumerate(value)]
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             return value
         kept = {}
         for key, each in value.items():
@@ -120,7 +121,7 @@ class _Reading:
         source = given.get("source")
         if source is None:
             return
-        if not isinstance(source, Mapping):
+        if not isinstance(source, dict):
             self._add(at, "an object is meant, with citation, doi, url, licence and item, all optional.")
             return
         self._unknown_keys(source, SOURCE_KEYS, at)
@@ -140,7 +141,7 @@ class _Reading:
         sound: list[tuple[str, Mapping[str, Any]]] = []
         first_of: dict[str, int] = {}
         for number, item in enumerate(given):
-            if not isinstance(item, Mapping):
+            if not isinstance(item, dict):
                 self._add(
                     f"items[{number}]",
                     f"{shown_value(item)} is no item; an item is an object with name, type and text.",
@@ -190,9 +191,9 @@ class _Reading:
             return {}
         found: dict[str, tuple[str, Mapping[str, Any]]] = {}
         for number, page in enumerate(given):
-            key = page.get("key") if isinstance(page, Mapping) else None
+            key = page.get("key") if isinstance(page, dict) else None
             place = f"pages[{number}] ({str(key)[:40] if key else 'no key'})"
-            if not isinstance(page, Mapping) or not isinstance(key, str) or not NAME.fullmatch(key):
+            if not isinstance(page, dict) or not isinstance(key, str) or not NAME.fullmatch(key):
                 self._add(f"{place}.key", f"a page needs a key: {NAME_RULE}.")
                 continue
             if key in found:
@@ -258,6 +259,9 @@ class _Reading:
         if text is None:
             return None
         at = f"{place}.show_if"
+        if not isinstance(text, str):
+            self._add(at, f"{shown_value(text)} is no expression; write a text such as stress > 60.")
+            return None
         try:
             node = expressions.parse(text)
             sound = self._asks_earlier_items(node, at, position, page=page, name=name)
@@ -299,27 +303,20 @@ class _Reading:
         return sound
 
     def _cycles(self) -> None:
-        """Two items that wait for each other are named as what they are, beside the faults of each."""
-        told: set[str] = set()
-        for start in self.asks_about:
-            path, here = [start], start
-            while True:
-                following = next(
-                    (each for each in sorted(self.asks_about.get(here, ())) if each in self.asks_about), None
-                )
-                if following is None or following in told:
-                    break
-                if following in path:
-                    cycle = path[path.index(following) :]
-                    if len(cycle) > 1:
-                        place = self.items[self.positions[cycle[0]]][0]
-                        self._add(
-                            f"{place}.show_if", f"a circle: {' → '.join([*cycle, cycle[0]])}; each waits for the next."
-                        )
-                    told.update(cycle)
-                    break
-                path.append(following)
-                here = following
+        """Items that wait for each other are named as what they are, beside the faults of each."""
+        asks = {name: {each for each in asked if each != name} for name, asked in self.asks_about.items()}
+        while True:
+            try:
+                TopologicalSorter(asks).prepare()
+                return
+            except CycleError as error:
+                circle = error.args[1][::-1]  # each asks about the next
+            first = min(circle, key=lambda name: self.positions[name])
+            turned = [*circle[circle.index(first) : -1], *circle[: circle.index(first)], first]
+            place = self.items[self.positions[first]][0]
+            self._add(f"{place}.show_if", f"a circle: {' → '.join(turned)}; each waits for the next.")
+            for name in circle:
+                asks.pop(name, None)
 
     def _texts(self) -> None:
         """Every text is there in every language, and pipes in what is known by then."""
@@ -336,7 +333,7 @@ class _Reading:
             for value, label in (item.get("labels") or {}).items():
                 self._text(label, f"{place}.labels[{value!r}]", before)
             for option_place, option in enumerate(item.get("options") or ()):
-                if isinstance(option, Mapping) and "label" in option:
+                if isinstance(option, dict) and "label" in option:
                     self._text(option["label"], f"{place}.options[{option_place}].label", before)
 
     def _first_of_random_page(self, item: Mapping[str, Any], number: int) -> int:
@@ -349,7 +346,7 @@ class _Reading:
     def _text(self, text: Any, place: str, before: int) -> None:
         if text is None:
             return  # told already
-        if isinstance(text, Mapping):
+        if isinstance(text, dict):
             self._translations(text, place)
         elif not isinstance(text, str):
             self._add(place, f"{shown_value(text)} is no text.")
@@ -358,6 +355,8 @@ class _Reading:
         for each in each_string(text):
             if len(each) > LONGEST:
                 self._add(place, f"the text has {len(each):,} characters; at most {LONGEST:,} are possible.")
+            if "{" not in each and "}" not in each:
+                continue
             if has_stray_brace(each):
                 self._add(place, "a brace stands alone; write {name} to pipe an answer in, or {{ for a brace.")
             for name in piped_names(each):
@@ -396,9 +395,9 @@ class _Reading:
         by_name = {item["name"]: item for _, item in self.items}
         keys: set[str] = set()
         for number, scale in enumerate(given):
-            key = scale.get("key") if isinstance(scale, Mapping) else None
+            key = scale.get("key") if isinstance(scale, dict) else None
             place = f"scales[{number}] ({str(key)[:40] if key else 'no key'})"
-            if not isinstance(scale, Mapping) or not isinstance(key, str) or not NAME.fullmatch(key) or key in RESERVED:
+            if not isinstance(scale, dict) or not isinstance(key, str) or not NAME.fullmatch(key) or key in RESERVED:
                 self._add(f"{place}.key", f"a scale needs a key of its own: {NAME_RULE}.")
                 continue
             if key in keys or key in by_name:
@@ -460,9 +459,14 @@ class _Reading:
                 )
 
 
+def _holds_null(value: Any, depth: int = 0) -> bool:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return depth <= DEEPEST and any(each is None or _holds_null(each, depth + 1) for each in inside)
+
+
 def _domain(item: Mapping[str, Any]) -> Domain:
     kind = kind_in_expressions(item)
-    options = tuple(each.get("value") if isinstance(each, Mapping) else each for each in item.get("options") or ())
+    options = tuple(each.get("value") if isinstance(each, dict) else each for each in item.get("options") or ())
     if item["type"] == "choice":
         return Domain(kind, values=options)
     if kind == "list":

@@ -90,7 +90,7 @@ def _label_faults(given: Mapping[str, Any], ends: Any) -> Faults:
     labels = given.get("labels")
     if labels is None:
         return
-    if not isinstance(labels, Mapping):
+    if not isinstance(labels, dict):
         yield "labels", 'labels are an object from values to texts, like {"1": "not at all", "7": "very much"}.'
         return
     for value in labels:
@@ -119,7 +119,7 @@ def _number_faults(given: Mapping[str, Any]) -> Faults:
 
 def _yesno_faults(given: Mapping[str, Any]) -> Faults:
     labels = given.get("labels")
-    if labels is not None and not (isinstance(labels, Mapping) and set(labels) <= {"true", "false"}):
+    if labels is not None and not (isinstance(labels, dict) and set(labels) <= {"true", "false"}):
         yield "labels", 'a yes/no item has labels for "true" and "false" alone.'
 
 
@@ -135,8 +135,8 @@ def _choice_faults(given: Mapping[str, Any]) -> Faults:
     types: set[type] = set()
     for place, option in enumerate(options):
         at = f"options[{place}]"
-        value = option.get("value") if isinstance(option, Mapping) else option
-        if isinstance(option, Mapping):
+        value = option.get("value") if isinstance(option, dict) else option
+        if isinstance(option, dict):
             for key in option:
                 if key not in {"value", "label", "exclusive"}:
                     yield f"{at}.{key}", "is unknown; an option has value, label and exclusive."
@@ -326,5 +326,5 @@ def kind_in_expressions(given: Mapping[str, Any]) -> str:
     if gives != "choice":
         return gives
     first = next(iter(given["options"]))
-    value = first.get("value") if isinstance(first, Mapping) else first
+    value = first.get("value") if isinstance(first, dict) else first
     return "number" if isinstance(value, int) else "text"

@@ -51,7 +51,7 @@ def can_hold(node: Node, domains: Mapping[str, Domain]) -> bool:
     cases = []
     for sign, name in asked:
         domain = FACT_DOMAINS[name] if sign else domains[name]
-        cases.append([None, *_candidates(domain, set(_constants(node, (sign, name))))])
+        cases.append([*_candidates(domain, set(_constants(node, (sign, name)))), None])
     if math.prod(len(each) for each in cases) > MOST_CASES:
         return True
     for case in product(*cases):

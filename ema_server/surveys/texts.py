@@ -62,5 +62,5 @@ def each_string(text: Any) -> Iterator[str]:
     """Every language's string of a text."""
     if isinstance(text, str):
         yield text
-    elif isinstance(text, Mapping):
+    elif isinstance(text, dict):
         yield from (each for each in text.values() if isinstance(each, str))

@@ -67,7 +67,9 @@ def test_the_students_file_is_read_as_their_phones_were(live_server: Any) -> Non
 
     night = clock.now().date()
     publish_plan(study=files, document=demo.plan)
-    results = [produce_report(study=study, night=night, now=clock.now()).results["models"][0] for study in (phones, files)]
+    results = [
+        produce_report(study=study, night=night, now=clock.now()).results["models"][0] for study in (phones, files)
+    ]
     for part in ("within", "between"):
         for name in ("estimate", "se", "df", "lower", "upper"):
             assert results[1][part][name] == pytest.approx(results[0][part][name], rel=OTHER_ORDER), (part, name)
@@ -80,10 +82,21 @@ def test_a_study_without_a_clock_comes_in_by_day_and_beep(tmp_path: Path) -> Non
     mapping = tmp_path / "map.json"
     mapping.write_text(json.dumps({"person": "id", "slot": "beep", "ignore": ["counter"]}))
     study = imported(
-        NO_CLOCK, "bipolarity", "--zone", "Europe/Brussels", "--map", str(mapping), "--outcome", "stressed", "--predictor", "happy"
+        NO_CLOCK,
+        "bipolarity",
+        "--zone",
+        "Europe/Brussels",
+        "--map",
+        str(mapping),
+        "--outcome",
+        "stressed",
+        "--predictor",
+        "happy",
     )
     plan = study.analysis_plans.get().document
-    assert plan["models"][0]["formula"] == "stressed ~ within(happy) + between(happy) + day + (1 + within(happy) | person)"
+    assert (
+        plan["models"][0]["formula"] == "stressed ~ within(happy) + between(happy) + day + (1 + within(happy) | person)"
+    )
     frame, source = dataset.load(study, clock.now(), plan), pd.read_csv(NO_CLOCK)
     assert (len(frame), frame["used"].sum()) == (9800, source["happy"].notna().sum())
     assert frame.groupby("person")[["day", "slot"]].max().drop_duplicates().to_numpy().tolist() == [[14, 7]]

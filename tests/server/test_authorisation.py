@@ -24,6 +24,7 @@ from ema_server.ledger.models import AuditEvent
 from ema_server.participants.models import Participant
 from ema_server.participants.services import invite
 from ema_server.reports.models import Report
+from ema_server.studies.drafts import save_draft
 from ema_server.studies.models import Membership, Study
 from ema_server.studies.services import add_member
 from tests.world import NOW, FakePhone, live_study, researcher
@@ -42,10 +43,11 @@ class Page:
     roles: frozenset[str]
     about: str = "study"
     method: str = "get"
+    names: tuple[tuple[str, str | int], ...] = ()  # of the study's own, which every study has
 
 
-def page(*roles: str, about: str = "study", method: str = "get") -> Page:
-    return Page(frozenset(roles), about, method)
+def page(*roles: str, about: str = "study", method: str = "get", **names: str | int) -> Page:
+    return Page(frozenset(roles), about, method, tuple(names.items()))
 
 
 STUDY_PAGES = {
@@ -56,11 +58,22 @@ STUDY_PAGES = {
     "identity": page("owner", "coordinator", "site", about="person"),
     "erase": page("owner", about="person"),
     "certificate": page("owner", about="erased"),
+    "withdraw": page("owner", "coordinator", "site", about="person"),
+    "setup": page("owner"),
+    "questionnaires": page("owner", "coordinator"),
+    "questionnaire": page("owner", "coordinator", questionnaire="momentary"),
+    "publish-questionnaire": page("owner", "coordinator", questionnaire="momentary"),
+    "questionnaire-document": page("owner", "coordinator", questionnaire="momentary"),
+    "draft-beside": page("owner", "coordinator", questionnaire="momentary", number=1),
     "audit": page("owner"),
     "team": page("owner"),
 }
-PHONE = {"sync", "submissions", "prompt-events", "device"}  # need a phone's credential, and know no other study by it
-OPEN = {"enrolments", "schema", "live", "ready", "metrics", "invitation"}  # need none, or check their own
+PHONE = {  # need a phone's credential, and know no other study by it
+    "sync", "submissions", "prompt-events", "device", "consents",
+}  # fmt: skip
+OPEN = {  # need none, or check their own
+    "enrolments", "schema", "survey-schema", "live", "ready", "metrics", "invitation",
+}  # fmt: skip
 DOORS = {  # how somebody gets in, or back in
     "login", "account_login", "logout", "account_logout", "account_inactive", "account_reset_password",
     "account_reset_password_done", "account_reset_password_from_key", "account_reset_password_from_key_done",
@@ -104,7 +117,7 @@ def test_what_lies_below_a_study_is_in_the_matrix() -> None:
     below = {name for name, path in ROUTES.items() if path.startswith("studies/")}
     assert below == set(STUDY_PAGES)
     calls = {name for name, path in ROUTES.items() if path.startswith("api/")}
-    assert calls == PHONE | {"enrolments", "schema"}
+    assert calls == PHONE | {"enrolments", "schema", "survey-schema"}
 
 
 @dataclass
@@ -116,7 +129,7 @@ class World:
     def address(self, name: str) -> str:
         about = STUDY_PAGES[name].about
         more = {"run": {"run_id": self.ids["run"]}, "study": {}}.get(about, {"pk": self.ids.get(about, 0)})
-        return reverse(name, kwargs={"slug": self.study.slug, **more})
+        return reverse(name, kwargs={"slug": self.study.slug, **more, **dict(STUDY_PAGES[name].names)})
 
 
 def build(slug: str) -> World:
@@ -136,6 +149,9 @@ def build(slug: str) -> World:
         ask_for_erasure(participant=gone, actor="server", now=clock.now())
         erase(participant=gone, now=clock.now())
         elsewhere, _ = invite(study=study, pseudonym="P8", now=NOW, site="Delft")
+        save_draft(
+            study=study, questionnaire="momentary", text="{}", based_on=None, editor=None, actor="server", now=NOW
+        )
         plan = study.analysis_plans.get()
         run = Report.objects.create(
             study=study, plan=plan, night="2026-03-03", cutoff=NOW, n_rows=0, data_hash="d", plan_hash="p",

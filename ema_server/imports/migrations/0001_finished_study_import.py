@@ -5,23 +5,37 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('studies', '0003_team'),
+        ("studies", "0003_team"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='FinishedStudyImport',
+            name="FinishedStudyImport",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('format', models.CharField(max_length=20)),
-                ('files_digest', models.CharField(help_text="HMAC of the files' SHA-256, under a key of this server.", max_length=64)),
-                ('report', models.JSONField(help_text='Counts of rows by what they were, what was inferred, and what was left out.')),
-                ('imported_at', models.DateTimeField(auto_now_add=True)),
-                ('study', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='imports', to='studies.study')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("format", models.CharField(max_length=20)),
+                (
+                    "files_digest",
+                    models.CharField(
+                        help_text="HMAC of the files' SHA-256, under a key of this server.", max_length=64
+                    ),
+                ),
+                (
+                    "report",
+                    models.JSONField(
+                        help_text="Counts of rows by what they were, what was inferred, and what was left out."
+                    ),
+                ),
+                ("imported_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "study",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="imports", to="studies.study"
+                    ),
+                ),
             ],
         ),
     ]

@@ -87,14 +87,24 @@ def test_answers_are_what_their_questions_are(files: list[Path]) -> None:
     said = run(*files, format="mpath", zone="Europe/Brussels")
     study = Study.objects.get()
     surveys = {version.questionnaire: version.survey for version in study.survey_versions.all()}
-    assert {item.name: item.type for item in surveys["main"].items} == {"calm": "slider", "place": "choice", "agree": "likert"}
+    assert {item.name: item.type for item in surveys["main"].items} == {
+        "calm": "slider",
+        "place": "choice",
+        "agree": "likert",
+    }
     assert {item.name: item.type for item in surveys["evening-list"].items} == {
         "happened": "yesno", "done": "choices", "what": "text",
     }  # fmt: skip
     assert surveys["main"].by_name["calm"].text == "How calm are you?"
-    assert [(o.value, o.label) for o in surveys["main"].by_name["place"].options] == [(1, "Work"), (4, "Friend's place")]
+    assert [(o.value, o.label) for o in surveys["main"].by_name["place"].options] == [
+        (1, "Work"),
+        (4, "Friend's place"),
+    ]
     assert surveys["main"].by_name["agree"].labels == {"2": "Disagree", "7": "Agree"}
-    assert [(o.value, o.label) for o in surveys["evening-list"].by_name["done"].options] == [(1, "Worked"), (3, "Rested")]
+    assert [(o.value, o.label) for o in surveys["evening-list"].by_name["done"].options] == [
+        (1, "Worked"),
+        (3, "Rested"),
+    ]
     answers = [merge(each.payload, each.sealed)["answers"] for each in Submission.objects.order_by("pk")]
     assert answers == [
         {"calm": 40, "place": 1, "agree": 2},
@@ -110,7 +120,9 @@ def test_nothing_that_says_who_somebody_is_comes_in(files: list[Path]) -> None:
     researcher()
     said = run(*files, format="mpath", zone="Europe/Brussels")
     study = Study.objects.get()
-    stored = str([*study.submissions.values(), *Prompt.objects.values(), *PromptEvent.objects.values(), *study.imports.values()])
+    stored = str(
+        [*study.submissions.values(), *Prompt.objects.values(), *PromptEvent.objects.values(), *study.imports.values()]
+    )
     for secret in ("Secret", "aaaa", "bbbb"):
         assert secret not in stored + said
     assert [person.pseudonym for person in study.participants.all()] == ["700001"]
@@ -127,10 +139,12 @@ def test_the_meta_data_are_needed_and_a_spreadsheets_copy_is_refused(tmp_path: P
     researcher()
     with pytest.raises(CommandError, match="m-Path's export is two files"):
         run(files[0], format="mpath")
-    saved = written(tmp_path, "\n".join(f"\"{line.replace(chr(34), chr(34) * 2)}\"" for line in BASIC.splitlines()), "saved.csv")
-    with pytest.raises(CommandError, match="saved.csv was saved by a spreadsheet"):
+    saved = written(
+        tmp_path, "\n".join(f'"{line.replace(chr(34), chr(34) * 2)}"' for line in BASIC.splitlines()), "saved.csv"
+    )
+    with pytest.raises(CommandError, match=r"saved.csv was saved by a spreadsheet"):
         run(saved, files[1], format="mpath")
-    with pytest.raises(CommandError, match="has no column 'connectionId': it is not m-Path's basic.csv"):
+    with pytest.raises(CommandError, match=r"has no column 'connectionId': it is not m-Path's basic.csv"):
         run(written(tmp_path, BASIC.replace("connectionId", "id"), "other.csv"), files[1], format="mpath")
 
 

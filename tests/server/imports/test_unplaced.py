@@ -90,7 +90,9 @@ def test_a_cell_of_a_megabyte_is_a_text_that_is_too_long(tmp_path: Path) -> None
 def test_a_status_that_is_not_known_is_asked_about(tmp_path: Path) -> None:
     file = written(tmp_path, LONG.replace("cancelled", "snoozed"))
     assert "row 5: 'snoozed' is no status; say in the map what it means" in run(file, dry_run=True)
-    words = {"status": {"column": "status", "words": {"answered": "answered", "expired": "expired", "snoozed": "cancelled"}}}
+    words = {
+        "status": {"column": "status", "words": {"answered": "answered", "expired": "expired", "snoozed": "cancelled"}}
+    }
     assert "1  cancelled, begun" in run(file, dry_run=True, map=mapped(tmp_path, words))
 
 
@@ -154,10 +156,12 @@ def test_files_of_one_import_have_the_same_columns(tmp_path: Path) -> None:
     researcher()
     first = written(tmp_path, f"{HEAD}A,2024-03-04 10:00,4\n", "a.csv")
     other = written(tmp_path, "person,scheduled_at,tired\nB,2024-03-04 10:00,4\n", "b.csv")
-    with pytest.raises(CommandError, match="b.csv has the column 'tired'; files of one import have the same columns as a.csv"):
+    with pytest.raises(
+        CommandError, match=r"b.csv has the column 'tired'; files of one import have the same columns as a.csv"
+    ):
         run(first, other, dry_run=True)
     second = written(tmp_path, f"{HEAD}B,2024-03-04 10:00,4\nB,never,4\n", "b.csv")
     assert "b.csv row 3: 'never' is no time" in run(first, second, dry_run=True)
-    with pytest.raises(CommandError, match="nowhere.csv is no file"):
+    with pytest.raises(CommandError, match=r"nowhere.csv is no file"):
         run(tmp_path / "nowhere.csv")
     assert CsvFault.status == 400

@@ -11,7 +11,7 @@ from django.db import transaction
 from ema_server.common import clock
 from ema_server.erasure import services
 from ema_server.participants.models import Participant
-from ema_server.reports.management.commands._study import StudyCommand
+from ema_server.studies.commands import StudyCommand
 from ema_server.studies.models import Study
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
-from contextlib import contextmanager
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,13 @@ class Command(BaseCommand):
     help = "Imports a finished study's data, so that the nightly report can be judged on them. Begin with --dry-run."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="CSV files of the same columns; for m-Path basic.csv and its meta data")
+        parser.add_argument(
+            "files",
+            nargs="+",
+            type=Path,
+            metavar="FILE",
+            help="CSV files of the same columns; for m-Path basic.csv and its meta data",
+        )
         parser.add_argument("--slug", required=True, help="the study's new short name, for addresses and commands")
         parser.add_argument("--title", help="the study's name (default: its short name)")
         parser.add_argument("--zone", help="time zone of times that name none, like Europe/Amsterdam")
@@ -38,20 +44,41 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=FORMATS, default="long")
         parser.add_argument("--map", type=Path, help="JSON that says which column is what")
         parser.add_argument("--questionnaire", default="momentary", help="of rows that name none")
-        parser.add_argument("--survey", action="append", default=[], metavar="[NAME=]FILE", help="a questionnaire (ema-survey/1) instead of an inferred one")
-        parser.add_argument("--open-minutes", type=float, help="how long a prompt could be answered, where no column says it")
-        parser.add_argument("--first-day", type=_day, default=date(2001, 1, 1), help="where a file without a clock is put (default: Monday 2001-01-01)")
+        parser.add_argument(
+            "--survey",
+            action="append",
+            default=[],
+            metavar="[NAME=]FILE",
+            help="a questionnaire (ema-survey/1) instead of an inferred one",
+        )
+        parser.add_argument(
+            "--open-minutes", type=float, help="how long a prompt could be answered, where no column says it"
+        )
+        parser.add_argument(
+            "--first-day",
+            type=_day,
+            default=date(2001, 1, 1),
+            help="where a file without a clock is put (default: Monday 2001-01-01)",
+        )
         parser.add_argument("--encoding", help="of the files, where it is not UTF-8")
         parser.add_argument("--delimiter", help="between cells, where it cannot be told")
         parser.add_argument("--outcome", help="the item that an analysis plan explains")
         parser.add_argument("--predictor", help="the item by which it explains it")
-        parser.add_argument("--leave-out", default="", metavar="KINDS", help=f"what may be left out, with commas between: {', '.join(KINDS)}")
-        parser.add_argument("--owner", help="address of the researcher to whom the study belongs (default: the only one)")
+        parser.add_argument(
+            "--leave-out",
+            default="",
+            metavar="KINDS",
+            help=f"what may be left out, with commas between: {', '.join(KINDS)}",
+        )
+        parser.add_argument(
+            "--owner", help="address of the researcher to whom the study belongs (default: the only one)"
+        )
         parser.add_argument("--dry-run", action="store_true", help="count and name everything, store nothing")
         parser.add_argument("--json", action="store_true", help="tell it as JSON, for machines")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.console = Console(highlight=False, stderr=options["json"], file=None if options["json"] else self.stdout._out)  # type: ignore[attr-defined]
+        out: Any = None if options["json"] else getattr(self.stdout, "_out", None)  # a test's own, where there is one
+        self.console = Console(highlight=False, stderr=options["json"], file=out)
         try:
             self._import(options)
         except (DomainError, InvalidSurveyFile) as error:
@@ -81,7 +108,9 @@ class Command(BaseCommand):
         with self._progress("Reading") as each:
             plan = first_reading(reading, findings, each=each)
         analysis = (
-            analysis_plan(plan, outcome=options["outcome"], predictor=options["predictor"]) if options["outcome"] else None
+            analysis_plan(plan, outcome=options["outcome"], predictor=options["predictor"])
+            if options["outcome"]
+            else None
         )
         if dry or findings.blocking:
             with self._progress("Judging", plan) as each:
@@ -100,7 +129,13 @@ class Command(BaseCommand):
             with self._progress("Importing", plan) as each:
                 try:
                     study, counts = services.import_finished_study(
-                        facts=facts, plan=plan, findings=findings, owner=owner, actor=owner.audit_name, now=now, each=each
+                        facts=facts,
+                        plan=plan,
+                        findings=findings,
+                        owner=owner,
+                        actor=owner.audit_name,
+                        now=now,
+                        each=each,
                     )
                 except services.Unplaced as error:
                     study, counts = None, error.counts
@@ -113,7 +148,9 @@ class Command(BaseCommand):
                 f"Nothing was stored. Mend the file or the map, or let it be left out: --leave-out {','.join(sorted({f.kind for f in findings.blocking} | allowed))}"
             )
         if not options["json"]:
-            showing.next_steps(self.console, slug, findings, imported=study is not None, planned=analysis is not None, plan=plan)
+            showing.next_steps(
+                self.console, slug, findings, imported=study is not None, planned=analysis is not None, plan=plan
+            )
 
     def _free(self, slug: str) -> None:
         try:

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from ema_server.reports import queries
-from ema_server.reports.management.commands._study import StudyCommand
+from ema_server.studies.commands import StudyCommand
 from ema_server.studies.models import Study
 
 

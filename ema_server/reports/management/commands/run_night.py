@@ -19,7 +19,7 @@ from ema_server.common.errors import DomainError
 from ema_server.ledger import outbox
 from ema_server.ledger.models import Job
 from ema_server.reports import queries, services
-from ema_server.reports.management.commands._study import StudyCommand
+from ema_server.studies.commands import StudyCommand
 from ema_server.studies.models import Study
 
 WORKER_ANSWERS_WITHIN = 2.0  # seconds
