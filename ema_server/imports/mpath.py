@@ -65,7 +65,9 @@ def mapped(header: Sequence[str], meta: Sequence[dict[str, str]], *, file: Path)
         name for name in header if name not in by_column and name not in {*NEEDED, *WHO, *MACHINERY, "timeZoneOffset"}
     ]
     changed = sorted({_stem(row) for row in meta if any(row.get(name) in {"1", "TRUE"} for name in _mixed(row))})
-    shown = [name for name in left if by_column[name]["typeQuestion"] not in {"basic"} and name not in taken]
+    shown = [
+        name for name in left if by_column[name]["typeQuestion"] != "basic" and not _beside_index(name, by_column)
+    ]
     if shown:
         notes.append(f"Not carried over, since no item type holds them: {', '.join(shown)}.")
     if unknown:
@@ -95,7 +97,7 @@ def _item(row: dict[str, str], meta: dict[str, dict[str, str]], header: Sequence
     """Where an item's answers stand, or None for what is no item or belongs to one that stands beside it."""
     column, question, answer = row["columnName"], row["typeQuestion"], row["typeAnswer"]
     item: dict[str, Any] = {"column": column, "text": _words(row["fullQuestion"]) or _stem(row)}
-    if column.endswith(("_string", "_likert")) and f"{column.rsplit('_', 1)[0]}_index" in meta:
+    if _beside_index(column, meta):
         return None
     if column.endswith("_index"):
         stem = column.rsplit("_", 1)[0]
@@ -121,6 +123,11 @@ def _item(row: dict[str, str], meta: dict[str, dict[str, str]], header: Sequence
         ambient = {"ambient": True} if question in {"steps", "noise"} else {}
         return {**item, "type": "number", **ambient}
     return None
+
+
+def _beside_index(column: str, meta: dict[str, dict[str, str]]) -> bool:
+    """Whether a column says the same as the `_index` beside it, in words or on a scale."""
+    return column.endswith(("_string", "_likert")) and f"{column.rsplit('_', 1)[0]}_index" in meta
 
 
 def _stem(row: dict[str, str]) -> str:
