@@ -71,6 +71,8 @@ class Cells:
             return "whole"
         if DECIMAL[self._decimal].fullmatch(text):
             return "decimal"
+        if DECIMAL[","].fullmatch(text):
+            return "comma"  # a number to whoever wrote it; here a fault that says how to mend it
         if DATE.fullmatch(text):
             return "date"
         return "time" if TIME.fullmatch(text) else "text"
@@ -90,7 +92,7 @@ def item_for(cells: Cells, facts: Mapping[str, Any]) -> tuple[dict[str, Any], st
         return {"type": "choice", **facts}, "options from the map"
     if cells.all_remembered and words and words <= set(FLAG_WORDS) and (len(words) > 1 or not words & {"0", "1"}):
         return {"type": "yesno", **facts}, f"{', '.join(sorted(words))}"
-    numbers = kinds["whole"] + kinds["decimal"]
+    numbers = kinds["whole"] + kinds["decimal"] + kinds["comma"]
     if numbers >= MOSTLY * kinds.total() and numbers:
         return _number(cells, kinds, facts)
     for sort in ("date", "time"):
@@ -116,6 +118,8 @@ def name_for(column: str, taken: Iterable[str]) -> str:
 
 def _number(cells: Cells, kinds: Counter[str], facts: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     low, high = cells.reach()
+    if low > high:  # decimal commas alone
+        return {"type": "number", **facts}, "decimal commas"
     seen = f"{low:g} to {high:g}"
     if facts.get("range"):
         low, high = facts["range"]

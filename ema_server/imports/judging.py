@@ -147,6 +147,10 @@ def decide(
                 "columns", column, "",
                 'is used for nothing; name it in the map under "items", "person_table" or "ignore".',
             )  # fmt: skip
+    for form in forms:
+        asked = {item.name for item in form.survey.items if item.asks} - {column.item.name for column in form.columns}
+        if asked and form.given:
+            plan.notes.append(f"Items of {form.name} that the file has no column for: {', '.join(sorted(asked))}.")
     if empty:
         plan.notes.append(f"Empty columns: {', '.join(empty)}.")
     return plan

@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ema_server.common.csv_rows import CsvFault
 from ema_server.imports.findings import Findings
 from ema_server.imports.guesses import Cells
 from ema_server.imports.maps import Cell, Map
 from ema_server.imports.tables import Table
 from ema_server.imports.times import DAY, EPOCH, MINUTE, Clock, TimeFault, written_offset
 
-LONGEST_PERSON = 40
+LONGEST_NAME = 40
 MOST_LABELS = 1_000
+MOST_SLOTS = 32_000  # of one person's day
 EVERY = 2_000  # rows between two notes of progress
 FIRST_HOUR, LAST_HOUR = 9, 21  # between them lie the prompts of a file that knows no clock
 OLDEST, NEWEST = -(10**15), 32_503_680_000_000_000  # 1938 to 3000: what lies outside was no study
@@ -64,6 +66,12 @@ class Learned:
     @property
     def rows(self) -> int:
         return len(self.placed)
+
+    @property
+    def people(self) -> int:
+        """How many persons have a row with a place."""
+        used = np.frombuffer(self.placed, np.uint8) == 1
+        return len(np.unique(_array(self.person)[used]))
 
     @property
     def days(self) -> tuple[date, date]:
@@ -149,9 +157,9 @@ class _Learning:
         found.offset.append(offset)
         found.zone.append(zone)
         at = self.at
-        found.wave.append(self._wave(cells[at["wave"]].strip()) if "wave" in at else -1)
+        found.wave.append(self._wave(nth, cells[at["wave"]].strip()) if "wave" in at else -1)
         found.day.append(self._whole(nth, cells, "day", -1, 100_000) if "day" in at else -1)
-        found.slot.append(self._whole(nth, cells, "slot", -1, 32_000) if "slot" in at else -1)
+        found.slot.append(self._whole(nth, cells, "slot", -1, MOST_SLOTS) if "slot" in at else -1)
         found.named.append(_number(cells[at["prompt"]].strip(), self.missing) if "prompt" in at else 0)
         missing = self.missing
         filled = found.filled.get(form)
@@ -204,9 +212,9 @@ class _Learning:
         bare, column = text.strip(), self.map.column("person") or "person"
         if not bare or bare in self.missing:
             self.findings.add("persons", column, self.table.where(nth), "is empty: whose row is this?", text)
-        elif len(bare) > LONGEST_PERSON:
+        elif len(bare) > LONGEST_NAME:
             self.findings.add(
-                "persons", column, self.table.where(nth), f"is longer than {LONGEST_PERSON} characters.", text
+                "persons", column, self.table.where(nth), f"is longer than {LONGEST_NAME} characters.", text
             )
         elif "@" in bare:
             self.findings.add(
@@ -328,8 +336,18 @@ class _Learning:
             self.found.zones.append(zone)
         return number
 
-    def _wave(self, text: str) -> int:
+    def _wave(self, nth: int, text: str) -> int:
         if not text or text in self.missing:
+            return -1
+        if len(text) > LONGEST_NAME:
+            self.findings.add(
+                "statuses",
+                self.map.column("wave") or "wave",
+                self.table.where(nth),
+                f"is longer than {LONGEST_NAME} characters.",
+                text,
+            )
+            self.found.placed[nth : nth + 1] = b"\0"
             return -1
         if text not in self.found.waves:
             self.found.waves.append(text)
@@ -443,6 +461,12 @@ def _place(found: Learned, mapping: Map, table: Table, findings: Findings) -> No
     counted = np.zeros(len(rows), dtype=np.int64)
     counted[by_time] = _running(*(each[by_time] for each in (person, form, wave, day)))
     slot = np.where(slot[leader] >= 0, slot[leader], counted[leader])
+    if slot.max(initial=0) > MOST_SLOTS:
+        most = int(np.argmax(slot))
+        raise CsvFault(
+            f"{found.persons[int(person[most])].pseudonym!r} has more than {MOST_SLOTS:,} prompts on one day; is one "
+            "row a prompt here?"
+        )
 
     if mapping.repeats == "refuse":
         for place in np.flatnonzero(again & (sort != 2))[:100_000]:

@@ -65,9 +65,7 @@ def mapped(header: Sequence[str], meta: Sequence[dict[str, str]], *, file: Path)
         name for name in header if name not in by_column and name not in {*NEEDED, *WHO, *MACHINERY, "timeZoneOffset"}
     ]
     changed = sorted({_stem(row) for row in meta if any(row.get(name) in {"1", "TRUE"} for name in _mixed(row))})
-    shown = [
-        name for name in left if by_column[name]["typeQuestion"] != "basic" and not _beside_index(name, by_column)
-    ]
+    shown = [name for name in left if by_column[name]["typeQuestion"] != "basic" and not _beside_index(name, by_column)]
     if shown:
         notes.append(f"Not carried over, since no item type holds them: {', '.join(shown)}.")
     if unknown:

@@ -78,6 +78,12 @@ def first_reading(reading: Reading, findings: Findings, *, each: Callable[[int],
     if not any(learned.placed):
         told = "; ".join(f"{finding.column}: {finding.places[0]}" for finding in findings)
         raise CsvFault(NO_PLACE.format(told or "there are none."))
+    strange = sorted(set(reading.surveys) - set(learned.forms))
+    if strange:
+        raise InvalidSurveyFile(
+            f"--survey {strange[0]}: the file has no rows of this questionnaire; it has {', '.join(learned.forms)}. Say "
+            "--survey NAME=FILE."
+        )
     plan = decide(table, mapping, clock, learned, reading.surveys, findings)
     plan.notes += notes
     return plan

@@ -22,7 +22,9 @@ from ema_server.common.canonical import canonical_json
 from ema_server.common.errors import DomainError
 from ema_server.common.phone_time import believable_span
 from ema_server.imports.findings import Findings
+from ema_server.imports.guesses import DECIMAL
 from ema_server.imports.judging import Counts, Placed, Plan, judge
+from ema_server.imports.maps import Map
 from ema_server.imports.models import FinishedStudyImport
 from ema_server.imports.times import EPOCH, MINUTE
 from ema_server.ledger import audit
@@ -33,6 +35,7 @@ from ema_server.responses.content import split
 from ema_server.responses.models import Submission
 from ema_server.studies.models import SamplingPlan, Study, SurveyVersion
 from ema_server.studies.services import create_study, lock_data, publish_sampling_plan, publish_survey
+from ema_server.surveys.kinds import LARGEST
 from ema_server.vault.fields import Seal
 from ema_server.vault.router import KEYS
 from ema_server.vault.sealing import keyed_digest
@@ -169,7 +172,7 @@ def _keep_report(
         study_id=study.pk,
         about=f"study:{study.pk}",
         changes={
-            "rows": counts.rows, "left_out": counts.left_out, "people": len(plan.learned.persons), "files": row.files_digest,
+            "rows": counts.rows, "left_out": counts.left_out, "people": plan.learned.people, "files": row.files_digest,
         },
     )  # fmt: skip
     return row
@@ -186,7 +189,7 @@ def import_report(plan: Plan, findings: Findings, counts: Counts) -> dict[str, A
         "reissued": counts.reissued,
         "answered_by_a_clock_that_cannot_be_believed": counts.undated,
         "said_to_be_answered_without_an_answer": counts.unheld,
-        "people": len(plan.learned.persons),
+        "people": plan.learned.people,
         "person_table": plan.person_table,
         "items": {
             form.name: {column.item.name: column.inferred or column.item.type for column in form.columns}
@@ -273,7 +276,7 @@ def _people(study: Study, plan: Plan, now: datetime) -> list[Participant]:
 def _person_table(study: Study, plan: Plan, people: list[Participant], actor: str) -> None:
     known = {person.pseudonym for person in people}
     rows = {
-        person.pseudonym: {name: _typed(person.facts.get(name, "")) for name in plan.person_table}
+        person.pseudonym: {name: _typed(person.facts.get(name, ""), plan.map) for name in plan.person_table}
         for person in plan.learned.persons
         if person.pseudonym in known and person.facts
     }
@@ -281,15 +284,15 @@ def _person_table(study: Study, plan: Plan, people: list[Participant], actor: st
         import_person_table(study=study, rows=rows, actor=actor)
 
 
-def _typed(text: str) -> str | float | None:
+def _typed(text: str, mapping: Map) -> str | float | None:
+    """A cell of the person table as a number where it is one."""
     bare = text.strip()
-    if not bare or bare == "NA":
+    if not bare or bare in mapping.missing:
         return None
-    try:
-        number = float(bare)
-    except ValueError:
+    if not DECIMAL[mapping.decimal].fullmatch(bare):
         return bare
-    return int(number) if number.is_integer() and abs(number) < 1e15 else number
+    number = float(bare.replace(",", "."))
+    return int(number) if number.is_integer() and abs(number) < LARGEST else number
 
 
 def _believable(first: date, now: datetime) -> Callable[[int], bool]:

@@ -20,12 +20,11 @@ STATES = (
 def show(console: Console, plan: Plan, findings: Findings, counts: Counts, *, imported: bool) -> None:
     """Everything that was found, in the order in which one asks for it."""
     first, last = plan.learned.days
-    persons = {person for person, placed in zip(plan.learned.person, plan.learned.placed, strict=True) if placed}
     span = (
         f"{first.isoformat()} to {last.isoformat()}" if plan.has_clock else f"{(last - first).days + 1} days, no clock"
     )
     console.print(
-        f"\n[bold]{'Imported' if imported else 'Dry run'}[/bold]  {counts.rows:,} rows · {len(persons):,} people · {span} · "
+        f"\n[bold]{'Imported' if imported else 'Dry run'}[/bold]  {counts.rows:,} rows · {plan.learned.people:,} people · {span} · "
         f"{escape(plan.table.described)}"
     )
     _rows(console, plan, counts)

@@ -165,3 +165,29 @@ def test_files_of_one_import_have_the_same_columns(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"nowhere.csv is no file"):
         run(tmp_path / "nowhere.csv")
     assert CsvFault.status == 400
+
+
+def test_a_column_of_decimal_commas_is_asked_about_and_read_when_said(tmp_path: Path) -> None:
+    file = written(tmp_path, 'person,scheduled_at,stress\nA,2024-03-04 10:00,"1,5"\nA,2024-03-04 12:00,"2,25"\n')
+    assert 'row 2: \'1,5\' looks like a decimal comma; say "decimal": "," in the map' in run(file, dry_run=True)
+    said = run(file, dry_run=True, map=mapped(tmp_path, {"decimal": ","}))
+    assert "decimals, 1.5 to 2.25" in said
+
+
+def test_what_is_said_on_the_command_line_is_judged_too(tmp_path: Path) -> None:
+    file = written(tmp_path, f"{HEAD}A,2024-03-04 10:00,4\n")
+    survey = written(tmp_path, '{"title": "x", "items": [{"name": "stress", "type": "likert", "text": "?"}]}', "s.json")
+    for told, options in (
+        ("--slug 'my study': a short name has", {"slug": "my study"}),
+        ("--title: at most 200 characters", {"title": "t" * 201}),
+        ("--zone: say in which time zone the study was", {"zone": None}),
+        ("--zone: 'Amsterdam' is no time zone", {"zone": "Amsterdam"}),
+        ("is no JSON", {"map": file}),
+        ("items[0] (stress).range", {"survey": survey}),
+    ):
+        with pytest.raises(CommandError) as refused:
+            run(file, dry_run=True, **options)
+        assert told in str(refused.value)
+    survey.write_text('{"title": "x", "items": [{"name": "stress", "type": "likert", "range": [1, 5], "text": "?"}]}')
+    with pytest.raises(CommandError, match="no rows of this questionnaire; it has momentary"):
+        run(file, dry_run=True, survey=f"evening={survey}")

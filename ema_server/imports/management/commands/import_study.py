@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ from ema_server.imports.findings import KINDS, Findings
 from ema_server.imports.judging import InvalidSurveyFile, Plan
 from ema_server.imports.planning import FORMATS, Reading, first_reading
 from ema_server.studies.models import Study
+
+SHORT_NAME = re.compile(r"[-a-zA-Z0-9_]{1,50}")
+LONGEST_TITLE = 200
 
 
 class Command(BaseCommand):
@@ -87,6 +91,10 @@ class Command(BaseCommand):
     def _import(self, options: dict[str, Any]) -> None:
         allowed = _kinds(options["leave_out"])
         slug, dry = options["slug"], options["dry_run"]
+        if not SHORT_NAME.fullmatch(slug):
+            raise CommandError(f"--slug {slug[:60]!r}: a short name has 1 to 50 letters, digits, - and _.")
+        if len(options["title"] or "") > LONGEST_TITLE:
+            raise CommandError(f"--title: at most {LONGEST_TITLE} characters.")
         self._free(slug)
         if bool(options["outcome"]) != bool(options["predictor"]):
             raise CommandError("--outcome and --predictor go together: what is explained, and by what.")
