@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -56,12 +57,14 @@ def main() -> int:
                 "-c",
                 "from ema_server.accounts.models import User; User.objects.create_user('r@example.org', 'x')",
             )
-            busy = os.getloadavg()[0]
+            busy, others = os.getloadavg()[0], resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+            before = _database_cpu(var)
             seconds, peak = _timed(env, "import_study", str(file), "--slug", "bench", "--zone", "Europe/Amsterdam")
-    megabytes = peak / 1024
+            database = _database_cpu(var) - before
+    megabytes, own = peak / 1024, resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - others
     print(
         f"{rows:,} rows, {len(ITEMS)} items: {seconds:.1f} s ({seconds / rows * 1e6:.0f} µs a row), peak {megabytes:.0f} MB "
-        f"(VmHWM); load average before {busy:.2f}, after {os.getloadavg()[0]:.2f}, {os.cpu_count()} cores"
+        f"(VmHWM); processor: command {own:.0f} s, database {database:.0f} s; load average before {busy:.2f}, after {os.getloadavg()[0]:.2f}, {os.cpu_count()} cores"
     )
     return 0
 
@@ -80,6 +83,14 @@ def _timed(env: dict[str, str], *words: str) -> tuple[float, int]:
     if process.returncode:
         raise SystemExit(f"the import ended with {process.returncode}")
     return time.perf_counter() - started, peak
+
+
+def _database_cpu(var: Path) -> float:
+    """Seconds of processor that PostgreSQL's ended sessions took: they run at the same time as the command."""
+    for file in var.rglob("postmaster.pid"):
+        fields = Path(f"/proc/{file.read_text().split()[0]}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def _peak(pid: int) -> int:

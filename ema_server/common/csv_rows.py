@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import IO, Literal
 
 from ema_server.common.errors import DomainError
 
@@ -26,6 +26,8 @@ Order = Literal["dmy", "mdy", "ymd"]
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 FIELD_LIMIT = 1_000_000  # characters in one cell
 _LINE_LIMIT = 16_000_000  # of one line: a file without line breaks is not read into memory
+_HEAD = 100_000  # characters that are looked at for the delimiter
+_MOST_COLUMNS = 10_000
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _ONE_BYTE = re.compile(r"(cp|windows|iso|latin|l1|mac)", re.IGNORECASE)
 
@@ -61,7 +63,7 @@ def shortened(text: str, to: int = 40) -> str:
 
 
 def open_csv(
-    source: str | Path | BinaryIO,
+    source: str | Path | IO[bytes],
     *,
     encoding: str | None = None,
     delimiter: str | None = None,
@@ -81,7 +83,7 @@ class CsvRows:
 
     def __init__(
         self,
-        source: str | Path | BinaryIO,
+        source: str | Path | IO[bytes],
         *,
         encoding: str | None,
         delimiter: str | None,
@@ -89,7 +91,7 @@ class CsvRows:
         short_rows: bool = False,
     ) -> None:
         self._owned = isinstance(source, str | Path)
-        self._file: BinaryIO = open(source, "rb") if isinstance(source, str | Path) else source  # noqa: SIM115
+        self._file: IO[bytes] = open(source, "rb") if isinstance(source, str | Path) else source  # noqa: SIM115
         self.decimal = decimal
         self.short_rows = short_rows
         self.delimiter = delimiter or ","
@@ -182,12 +184,14 @@ class CsvRows:
         return best[0]
 
     def _head_lines(self) -> Iterator[str]:
-        """The first 200 lines; a fault further down is told when its row is read."""
+        """The first lines; a fault further down is told when its row is read."""
         try:
-            for count, line in enumerate(self._lines(self._text("replace"))):
-                if count == 200:
-                    return
+            size = 0
+            for line in self._lines(self._text("replace")):
                 yield line
+                size += len(line)
+                if size > _HEAD:
+                    return
         except (UnicodeDecodeError, csv.Error, _Damaged):
             return
 
@@ -195,6 +199,8 @@ class CsvRows:
         header = [name.strip() for name in next((cells for _, cells in self._records("replace")), [])]
         if any("\ufffd" in name for name in header):
             raise self._not_in_encoding()
+        if len(header) > _MOST_COLUMNS:
+            raise CsvFault(f"the header has {len(header):,} columns; at most {_MOST_COLUMNS:,} are accepted.", row=1)
         seen: dict[str, int] = {}
         for position, name in enumerate(header, start=1):
             if not name:

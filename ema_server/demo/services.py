@@ -33,6 +33,8 @@ _OWNED = (
     "DELETE FROM responses_conflict USING responses_submission s WHERE s.id = submission_id AND s.study_id = %(study)s",
     "DELETE FROM responses_submission WHERE study_id = %(study)s",
     "DELETE FROM sampling_promptevent WHERE study_id = %(study)s",
+    "DELETE FROM participants_seriesvalues USING participants_series s WHERE s.id = series_id AND s.study_id = %(study)s",
+    "DELETE FROM participants_series WHERE study_id = %(study)s",
     "DELETE FROM sampling_prompt WHERE study_id = %(study)s",
 )
 
@@ -116,9 +118,6 @@ def _fill(study: Study, demo: DemoStudy, *, researcher: User, now: datetime, eac
     publish_survey(study=study, questionnaire=demo.questionnaire, document=demo.survey, actor=actor)
     publish_sampling_plan(study=study, document=demo.sampling, actor=actor)
     publish_plan(study=study, document=demo.plan, actor=actor)
-    covariates = {person.pseudonym: person.covariates for person in demo.people if person.covariates}
-    if covariates:
-        import_person_table(study=study, rows=covariates, actor=actor)
     invited = []
     for person in demo.people:
         _, code = invite(
@@ -131,4 +130,7 @@ def _fill(study: Study, demo: DemoStudy, *, researcher: User, now: datetime, eac
         )
         invited.append(Invited(person, code))
         each()
+    covariates = {person.pseudonym: person.covariates for person in demo.people if person.covariates}
+    if covariates:
+        import_person_table(study=study, rows=covariates, actor=actor)
     return invited

@@ -7,7 +7,16 @@ from typing import Any
 from django.db.models import QuerySet
 
 from ema_server.common.canonical import digest
-from ema_server.participants.models import Consent, Device, EnrolmentCode, Identity, Participant, PersonTable
+from ema_server.participants.models import (
+    Consent,
+    Device,
+    EnrolmentCode,
+    Identity,
+    Participant,
+    PersonTable,
+    SeriesValues,
+)
+from ema_server.participants.person_table import pruned
 from ema_server.reports.forgetting import without_person
 from ema_server.reports.models import Report
 from ema_server.responses.models import Conflict, Quarantined, Submission, Upload
@@ -30,6 +39,7 @@ def purge(participant: Participant) -> dict[str, int]:
         "codes": EnrolmentCode.objects.filter(participant=pk),
         "phones": Device.objects.filter(participant=pk),
         "identities": Identity.objects.filter(participant=pk),
+        "series of measurements": SeriesValues.objects.filter(participant=pk),
     }
     Upload.objects.filter(device__participant=pk).update(device=None)  # what is left is a count of a batch
     removed = {kind: found.count() for kind, found in rows.items()}
@@ -55,8 +65,9 @@ def _leave_person_tables(participant: Participant) -> int:
     left = 0
     for table in PersonTable.objects.filter(study=participant.study_id, rows__has_key=participant.pseudonym):
         del table.rows[participant.pseudonym]
+        table.columns = pruned(table.columns, table.rows)  # a level that nobody else had tells of them
         table.digest = digest(table.rows)
-        table.save(update_fields=["rows", "digest"])
+        table.save(update_fields=["rows", "columns", "digest"])
         left += 1
     return left
 

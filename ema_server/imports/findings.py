@@ -53,6 +53,9 @@ class Findings:
             shown = "" if value is None else f"{shortened(value)!r} "
             finding.places.append(f"{where}: {shown}{why}" if where else f"{shown}{why}")
 
+    def has(self, kind: str, column: str) -> bool:
+        return (kind, column) in self._found
+
     def __iter__(self) -> Iterator[Finding]:
         order = list(KINDS)
         return iter(sorted(self._found.values(), key=lambda each: (order.index(each.kind), each.column)))

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from ema_server.imports.findings import Findings
@@ -14,7 +15,8 @@ from ema_server.imports.guesses import COMMA_HINT, DECIMAL, item_for, name_for
 from ema_server.imports.learning import EVERY, Learned
 from ema_server.imports.maps import FLAG_WORDS, ItemCell, Map
 from ema_server.imports.tables import Table
-from ema_server.imports.times import DAY, MINUTE, Clock, TimeFault
+from ema_server.imports.times import DAY, EPOCH, MINUTE, Clock, TimeFault
+from ema_server.participants.person_columns import Known, identifying
 from ema_server.surveys import answers as rules
 from ema_server.surveys.document import Item, Survey, read
 from ema_server.surveys.faults import faults as document_faults
@@ -120,6 +122,12 @@ def decide(
         else []
     )
     where = _item_cells(table, mapping, learned, set(person_table), surveys)
+    for column in person_table:
+        cells = [(2, person.facts.get(column, "").strip()) for person in learned.persons]
+        if why := identifying(column, cells, Known()):
+            why = why.replace("row 2 holds", "it holds")
+            findings.add("columns", column, "", f'may say who somebody is: {why}. Name it in the map under "ignore".')
+    person_table = [name for name in person_table if not findings.has("columns", name)]
     forms, used = [], set()
     for number, name in enumerate(learned.forms):
         filled = learned.filled.get(number, set())
@@ -415,11 +423,11 @@ class _Judging:
         state = self._state(nth, cells, answers, ended, started)
         if state is None:
             return None
+        practice = self._practice(nth, cells)
         expires = self._expires(nth, cells, scheduled, zone)
         complete = state == "answered"
-        if complete and self.strict[number] and self._refused(nth, number, answers):
+        if complete and self.strict[number] and self._refused(nth, number, answers, practice):
             return None
-        practice = self._practice(nth, cells)
         counts = self.counts
         counts.by_form[self.rules[number]] += 1
         if complete:
@@ -523,12 +531,18 @@ class _Judging:
             return False
         return found
 
-    def _refused(self, nth: int, number: int, answers: Mapping[str, Any]) -> bool:
+    def _refused(self, nth: int, number: int, answers: Mapping[str, Any], practice: bool) -> bool:
         """Whether a finished questionnaire lacks what it requires, by the rules by which phones' answers are judged."""
         learned = self.learned
-        facts = {"day": learned.day[nth], "prompt": learned.slot[nth]}
-        if learned.wave[nth] >= 0:
-            facts["wave"] = learned.waves[learned.wave[nth]]
+        wall = EPOCH + timedelta(microseconds=learned.utc[nth] + learned.offset[nth] * MINUTE)
+        facts = {
+            "day": learned.day[nth],
+            "prompt": learned.slot[nth],
+            "wave": learned.waves[learned.wave[nth]] if learned.wave[nth] >= 0 else "",
+            "weekday": wall.isoweekday(),
+            "hour": wall.hour + wall.minute / 60 + wall.second / 3600,
+            "practice": practice,
+        }
         found = rules.faults(self.plan.forms[number].survey, answers, complete=True, facts=facts)
         for fault in found:
             name, _, why = fault.partition(": ")

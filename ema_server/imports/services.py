@@ -22,13 +22,14 @@ from ema_server.common.canonical import canonical_json
 from ema_server.common.errors import DomainError
 from ema_server.common.phone_time import believable_span
 from ema_server.imports.findings import Findings
-from ema_server.imports.guesses import DECIMAL
+from ema_server.imports.guesses import DECIMAL, name_for
 from ema_server.imports.judging import Counts, Placed, Plan, judge
 from ema_server.imports.maps import Map
 from ema_server.imports.models import FinishedStudyImport
 from ema_server.imports.times import EPOCH, MINUTE
 from ema_server.ledger import audit
 from ema_server.participants.models import Device, Participant
+from ema_server.participants.person_table import NAME
 from ema_server.participants.services import digest_of_secret, import_person_table
 from ema_server.reports.plans import publish_plan
 from ema_server.responses.content import split
@@ -43,6 +44,7 @@ from ema_server.vault.services import check_store, discard_keys, holding_keys, m
 
 CHUNK = 10_000  # rows between two writes; each holds some kilobytes in memory
 NULL = "\\N"
+NOT_TOLD = "not in the file"
 LONGEST_TEXT = 40  # of a phone's time as it was written
 
 _PROMPTS = (
@@ -275,8 +277,11 @@ def _people(study: Study, plan: Plan, now: datetime) -> list[Participant]:
 
 def _person_table(study: Study, plan: Plan, people: list[Participant], actor: str) -> None:
     known = {person.pseudonym for person in people}
+    names: dict[str, str] = {}
+    for name in plan.person_table:
+        names[name] = name if NAME.fullmatch(name) else name_for(name, names.values())
     rows = {
-        person.pseudonym: {name: _typed(person.facts.get(name, ""), plan.map) for name in plan.person_table}
+        person.pseudonym: {names[name]: _typed(person.facts.get(name, ""), plan.map) for name in plan.person_table}
         for person in plan.learned.persons
         if person.pseudonym in known and person.facts
     }
@@ -402,7 +407,11 @@ class _Writer:
     def _event(
         self, row: Placed, kind: str, at: tuple[str, int, int] | None, prompt: str, what: str, device: int
     ) -> None:
-        text, moment, offset = at or ("", None, 0)
+        text, moment, offset = at or (
+            NOT_TOLD,
+            None,
+            0,
+        )  # without a text it would be the server that called a prompt off
         self.events.append(
             f"{self.study.pk}\t{prompt}\t{device}\t{self._uuid(f'{kind}|{what}')}\t{kind}\timported\t"
             f"{NULL if moment is None else _utc(moment)}\t{_copied(_stamp(text, moment, offset)[:LONGEST_TEXT])}\t{self.now}\n"

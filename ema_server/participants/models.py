@@ -5,12 +5,16 @@ from __future__ import annotations
 import uuid
 from typing import ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.functions import RandomUUID
 from django.db import models
+from django.db.models import Value
 from django_scopes import ScopedManager
 
 from ema_server.studies.models import Study, known_zone
 from ema_server.vault.fields import Seal, SealedField
+
+PLACE = {"arm": "arm", "site": "site", "dyad": "dyad", "role": "dyad_role"}  # where somebody is: its word, its field
 
 
 class Participant(models.Model):
@@ -142,8 +146,20 @@ class PersonTable(models.Model):
 
     study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="person_tables")
     number = models.PositiveIntegerField()
+    columns = models.JSONField(
+        default=list,
+        db_default=Value([], models.JSONField()),
+        help_text='[{"name": "sex", "type": "category", "label": "", "levels": [{"value": "f", "label": "female"}]}]',
+    )
     rows = models.JSONField(help_text='{"P01": {"sex": "female", "age": 42}}')
     digest = models.CharField(max_length=64)
+    source_digest = models.CharField(
+        max_length=64, blank=True, default="", db_default="", help_text="Keyed, of the file."
+    )
+    report = models.JSONField(
+        default=dict, db_default=Value({}, models.JSONField()), help_text="Counts and row numbers, no pseudonyms."
+    )
+    imported_by = models.CharField(max_length=60, blank=True, default="", db_default="")
     imported_at = models.DateTimeField(auto_now_add=True)
 
     objects: ClassVar[models.Manager[PersonTable]] = ScopedManager(study="study")
@@ -153,3 +169,46 @@ class PersonTable(models.Model):
 
     def __str__(self) -> str:
         return f"person table v{self.number}"
+
+
+class Series(models.Model):
+    """Measurements from a sensor or of the surroundings: imported, versioned; the newest version of a name is read."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="series")
+    name = models.CharField(max_length=40)
+    number = models.PositiveIntegerField()
+    columns = models.JSONField(help_text='[{"name": "count", "unit": "steps"}]')
+    source_digest = models.CharField(max_length=64, help_text="Keyed, of the file.")
+    report = models.JSONField(default=dict, help_text="Counts and row numbers, no pseudonyms.")
+    imported_by = models.CharField(max_length=60, blank=True, default="")
+    imported_at = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[models.Manager[Series]] = ScopedManager(study="study")
+
+    class Meta:
+        verbose_name_plural = "series"
+        constraints = [models.UniqueConstraint(fields=["study", "name", "number"], name="one_series_version")]
+
+    def __str__(self) -> str:
+        return f"{self.name} v{self.number}"
+
+
+class SeriesValues(models.Model):
+    """What one column of a series holds of one person: moments in order, and the value at each. One row, not a row for
+    each value: a million values of a thousand people are read and written as a thousand."""
+
+    series = models.ForeignKey(Series, on_delete=models.CASCADE, related_name="of_people")
+    participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="series_values")
+    column = models.CharField(max_length=63)
+    at = ArrayField(models.DateTimeField())
+    value = ArrayField(models.FloatField())
+
+    objects: ClassVar[models.Manager[SeriesValues]] = ScopedManager(study="series__study")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["series", "participant", "column"], name="one_row_per_person_and_column")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.column} of {self.participant}"

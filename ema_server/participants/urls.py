@@ -1,8 +1,9 @@
 from django.urls import path
 
-from ema_server.participants.views import IdentityView, ParticipantsView, ParticipantView
+from ema_server.participants.views import IdentityView, ParticipantsView, ParticipantView, PersonTableView
 
 urlpatterns = [
+    path("studies/<slug:slug>/people-data/", PersonTableView.as_view(), name="people-data"),
     path("studies/<slug:slug>/participants/", ParticipantsView.as_view(), name="participants"),
     path("studies/<slug:slug>/participants/<int:pk>/", ParticipantView.as_view(), name="participant"),
     path("studies/<slug:slug>/participants/<int:pk>/identity/", IdentityView.as_view(), name="identity"),

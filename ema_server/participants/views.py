@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from django.contrib import messages
@@ -10,12 +11,25 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 
 from ema_server.common import clock
+from ema_server.common.canonical import digest
+from ema_server.common.csv_rows import open_csv
 from ema_server.common.errors import DomainError
-from ema_server.participants import queries, services
+from ema_server.participants import person_table, queries, redcap, services
 from ema_server.participants.models import Identity, Participant
+from ema_server.participants.person_columns import KINDS
+from ema_server.participants.person_table import Reading, ReadTable
 from ema_server.studies import states
 from ema_server.studies.pages import StudyPage
 from ema_server.studies.queries import current_consent_text
+
+LARGEST_FILE = 4 * 1024 * 1024  # bytes; the proxy takes no body above five
+
+SAID = {"person", "event", "types", "missing", "without", "allow", "dates", "decimal", "encoding"}
+
+
+class AnotherFile(DomainError):
+    code = "another_file"
+    status = 400
 
 
 class ParticipantsView(StudyPage):
@@ -55,6 +69,81 @@ class ParticipantsView(StudyPage):
         except DomainError as error:
             return self.render_to_response(self.get_context_data(fault=error.detail), status=error.status)
         return self.render_to_response(self.get_context_data(added=person, code=code))
+
+
+class PersonTableView(StudyPage):
+    """Upload the person table: first it is read and told, then it is stored. The server keeps no file in between; the
+    browser sends it again, and what was checked is what is stored or nothing is."""
+
+    permission = "studies.import_data"
+    template_name = "participants/person_table.html"
+
+    def get_context_data(self, **more: Any) -> dict[str, Any]:
+        tables = list(self.study.person_tables.order_by("-number").defer("rows"))
+        series = list(self.study.series.order_by("name", "-number"))
+        names = queries.names_of({each.imported_by for each in tables} | {each.imported_by for each in series})
+        return super().get_context_data(
+            versions=[(each, names[each.imported_by]) for each in tables],
+            series=[(each, names[each.imported_by]) for each in series],
+            people=self.study.participants.exclude(state=Participant.State.ERASED).count(),
+            given=self.request.POST,
+            kinds=KINDS,
+            **more,
+        )
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            table, source = self._read()
+            checked = self._checked(source)
+            if request.POST.get("do") != "store":
+                found = queries.preview_person_table(self.study, table)
+                return self.render_to_response(self.get_context_data(preview=found, checked=checked, **kwargs))
+            if request.POST.get("checked") != checked:
+                raise AnotherFile("The file, or what is said about it, is not what was checked. Check it again.")
+            stored = services.import_person_table(
+                study=self.study, table=table, source=source, actor=self.researcher.audit_name
+            )
+        except DomainError as error:
+            context = self.get_context_data(fault=error.detail, **kwargs)
+            return self.render_to_response(context, status=error.status)
+        messages.success(request, f"Version {stored.number} is stored. The next night reads it.")
+        return redirect("people-data", slug=self.study.slug)
+
+    def _checked(self, source: str) -> str:
+        """What was checked: the file and all that was said about it."""
+        said = {name: text for name, text in self.request.POST.items() if name in SAID}
+        return digest([source, said])
+
+    def _read(self) -> tuple[ReadTable, str]:
+        given, file, about = self.request.POST, self.request.FILES.get("file"), self.request.FILES.get("dictionary")
+        if file is None or file.file is None:
+            raise AnotherFile("Choose the CSV file.")
+        if max(file.size or 0, (about.size or 0) if about else 0) > LARGEST_FILE:
+            raise AnotherFile(
+                "The file is larger than 4 MB; whoever runs the server can import it with manage.py import_person_table."
+            )
+        dictionary = None
+        if about is not None and about.file is not None:
+            dictionary = redcap.read_dictionary(open_csv(about.file))
+        said = Reading(
+            person=given.get("person", "").strip() or None,
+            event=given.get("event", "").strip() or None,
+            types=person_table.kinds_said(_listed(given.get("types", ""))),
+            missing=tuple(_listed(given.get("missing", ""))),
+            dates={"dmy": "dmy", "mdy": "mdy"}.get(given.get("dates", "")),  # type: ignore[arg-type]
+            without=frozenset(_listed(given.get("without", ""))),
+            allow=frozenset(_listed(given.get("allow", ""))),
+        )
+        how = {name: given.get(name) or None for name in ("encoding", "decimal")}
+        rows = open_csv(file.file, **how)
+        table = person_table.read_table(rows, said, dictionary=dictionary, taken=queries.taken_names(self.study))
+        file.file.seek(0)
+        return table, hashlib.sha256(file.file.read()).hexdigest()
+
+
+def _listed(text: str) -> list[str]:
+    """What is written in lines, or with commas."""
+    return [each.strip() for line in text.splitlines() for each in line.split(",") if each.strip()]
 
 
 class PersonPage(StudyPage):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from django.db.models import Exists, OuterRef
 
-from ema_server.participants.models import Participant, PersonTable
+from ema_server.participants.models import Participant
+from ema_server.participants.person_table import typed_frame_columns
+from ema_server.participants.queries import current_person_table, series_values
 from ema_server.reports.columns import derive
 from ema_server.responses.models import Submission
 from ema_server.sampling import queries
@@ -56,7 +59,8 @@ def load(study: Study, cutoff: datetime, plan: Mapping[str, Any]) -> pd.DataFram
     rows = [_row(dict(zip(PROMPT_FIELDS, prompt, strict=True)), answers, events, surveys, late) for prompt in prompts]
     frame = _typed(pd.DataFrame(rows, columns=[*_COLUMNS, *asked]), asked)
     frame = _with_clock_terms(frame)
-    return derive(_with_person_table(frame, study, cutoff), plan.get("columns", {}))
+    series = partial(series_values, study, cutoff=cutoff)
+    return derive(_with_person_table(frame, study, cutoff), plan.get("columns", {}), series)
 
 
 def as_csv(frame: pd.DataFrame) -> bytes:
@@ -204,14 +208,13 @@ def _with_clock_terms(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_person_table(frame: pd.DataFrame, study: Study, cutoff: datetime) -> pd.DataFrame:
-    table = PersonTable.objects.filter(study=study, imported_at__lte=cutoff).order_by("-number").first()
-    if table is None:
-        return frame
-    covariates = pd.DataFrame.from_dict(table.rows, orient="index")
-    # A baseline column named like a place stands for it where the study has none of its own.
-    frame = frame.drop(columns=[name for name in PLACE if name in covariates and not frame[name].any()])
-    covariates = covariates.drop(columns=[name for name in PLACE if name in covariates and name in frame])
-    return frame.join(covariates, on="person")
+    table = current_person_table(study, cutoff)
+    for name, (numeric, by_person) in typed_frame_columns(table.columns, table.rows).items() if table else ():
+        if name in PLACE and name in frame and frame[name].any():  # where the study has none, the table's stands for it
+            continue
+        found = frame["person"].map(by_person)
+        frame[name] = found.astype(float) if numeric else found.astype(object).where(found.notna(), None)
+    return frame
 
 
 def _minutes(span: timedelta) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +21,7 @@ from ema_server.participants.services import hold
 from ema_server.responses.content import split
 from ema_server.responses.models import Conflict, Quarantined, Submission, Upload
 from ema_server.sampling.models import Prompt
+from ema_server.sampling.queries import Facts, facts_of, facts_of_person
 from ema_server.studies import states
 from ema_server.studies.models import Study, SurveyVersion
 from ema_server.surveys import answers
@@ -64,6 +65,7 @@ class _Accepted:
     payload: dict[str, Any]
     digest: str
     survey: SurveyVersion
+    raw: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,9 @@ def record_submissions(*, device: Device, raw_items: Sequence[bytes], now: datet
 def _record(*, device: Device, raw_items: Sequence[bytes], now: datetime) -> list[Receipt]:
     study = hold(device.participant).study
     surveys = _surveys_of(study)
-    judged = [_judge(raw, device=device, surveys=surveys) for raw in raw_items]
+    read = [_read(raw, device=device, surveys=surveys) for raw in raw_items]
+    facts = _facts(device, [each for each in read if isinstance(each, _Accepted)])
+    judged = _judged(read, facts, study=study)
     if not states.allows(study.state, "answers"):
         judged = _without_news(judged, study=study)
     judged, inserted = _store(judged, device=device, now=now)
@@ -102,7 +106,7 @@ def _record(*, device: Device, raw_items: Sequence[bytes], now: datetime) -> lis
         client_id = each.item.client_id
         submission_id, participant_id, held = known[client_id]
         if participant_id != device.participant_id:  # another person's id: the same words as for any unusable one
-            refused.append(_Refused(str(client_id), "client_id_taken", "client_id: use a fresh UUID.", _raw_of(each)))
+            refused.append(_Refused(str(client_id), "client_id_taken", "client_id: use a fresh UUID.", each.raw))
             receipts.append(Receipt(str(client_id), "rejected", "client_id_taken", "client_id: use a fresh UUID."))
         elif held != each.digest:
             _keep_conflict(each, submission_id=submission_id, now=now)
@@ -119,8 +123,8 @@ def _record(*, device: Device, raw_items: Sequence[bytes], now: datetime) -> lis
     return receipts
 
 
-def _judge(raw: bytes, *, device: Device, surveys: dict[tuple[str, int], SurveyVersion]) -> _Accepted | _Refused:
-    """Whether one item can be stored as an answer. Nothing is refused for its timing."""
+def _read(raw: bytes, *, device: Device, surveys: dict[tuple[str, int], SurveyVersion]) -> _Accepted | _Refused:
+    """One item as values, with the version that it answers. Nothing is refused for its timing."""
     client_id = _client_id_of(raw)
 
     def refuse(code: str, detail: str) -> _Refused:
@@ -149,12 +153,46 @@ def _judge(raw: bytes, *, device: Device, surveys: dict[tuple[str, int], SurveyV
             return refuse(
                 "malformed_time", f"{name}: {text[:40]!r} is no time with an offset, like 2026-03-02T09:30:00+01:00."
             )
-    faults = answers.faults(survey.survey, item.answers, complete=item.complete)
+    return _Accepted(item, payload, digest_of_item, survey, raw)
+
+
+def _facts(device: Device, read: Sequence[_Accepted]) -> dict[UUID | None, Facts]:
+    """What the questionnaires' conditions may ask about each prompt, and under None about the person alone."""
+    if not any(each.survey.survey.facts for each in read):
+        return {}
+    named = {each.item.prompt for each in read if each.item.prompt}
+    mine = Prompt.objects.filter(participant_id=device.participant_id, id__in=named).select_related("participant")
+    known: dict[UUID | None, Facts] = {None: facts_of_person(device.participant)}
+    for prompt, facts in facts_of(mine).items():
+        known[prompt] = facts
+    return known
+
+
+def _judged(
+    read: Sequence[_Accepted | _Refused], facts: Mapping[UUID | None, Facts], *, study: Study
+) -> list[_Accepted | _Refused]:
+    """Each item accepted or refused. Facts change (somebody is moved to another arm): what was stored by the old ones
+    stays a duplicate when it comes again."""
+    judged = [_judge(each, facts) if isinstance(each, _Accepted) else each for each in read]
+    pairs = list(zip(read, judged, strict=True))
+    doubtful = [each for each, verdict in pairs if isinstance(each, _Accepted) and isinstance(verdict, _Refused)]
+    if not facts or not doubtful:
+        return judged
+    held = _digests_held(study, [each.item.client_id for each in doubtful])
+    known = [each for each in doubtful if held.get(each.item.client_id, (0, 0, ""))[2] == each.digest]
+    return [each if each in known else verdict for each, verdict in pairs]
+
+
+def _judge(each: _Accepted, facts: Mapping[UUID | None, Facts]) -> _Accepted | _Refused:
+    """Whether the answers fit the version that the person was shown."""
+    item, survey = each.item, each.survey.survey
+    known = facts.get(item.prompt) or facts.get(None) or {}
+    faults = answers.faults(survey, item.answers, complete=item.complete, facts=known)
     if item.shown is not None:
-        faults += answers.order_faults(survey.survey, item.shown)
+        faults += answers.order_faults(survey, item.shown)
     if faults:
-        return refuse("invalid_answer", " ".join(faults)[:1000])
-    return _Accepted(item, payload, digest_of_item, survey)
+        return _Refused(str(item.client_id), "invalid_answer", " ".join(faults)[:1000], each.raw)
+    return each
 
 
 def _digest(content: bytes, device: Device) -> str:
@@ -178,7 +216,7 @@ def _without_news(judged: list[_Accepted | _Refused], *, study: Study) -> list[_
     held = _digests_held(study, [each.item.client_id for each in judged if isinstance(each, _Accepted)])
     detail = "The data of this study are locked; the answer is in quarantine."
     return [
-        _Refused(str(each.item.client_id), "study_locked", detail, _raw_of(each))
+        _Refused(str(each.item.client_id), "study_locked", detail, each.raw)
         if isinstance(each, _Accepted) and each.digest != held.get(each.item.client_id, (0, 0, ""))[2]
         else each
         for each in judged
@@ -204,7 +242,7 @@ def _store(
                     inserted |= _insert_new([each], device=device, now=now)
             except DataError as error:
                 reason = str(error).splitlines()[0]
-                found.append(_Refused(str(each.item.client_id), "cannot_be_stored", reason, _raw_of(each)))
+                found.append(_Refused(str(each.item.client_id), "cannot_be_stored", reason, each.raw))
                 continue
         found.append(each)
     return found, inserted
@@ -297,7 +335,3 @@ def _client_id_of(raw: bytes) -> str:
         return str(value.get("client_id", ""))[:40] if isinstance(value, dict) else ""
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return ""
-
-
-def _raw_of(each: _Accepted) -> bytes:
-    return msgspec.json.encode(each.payload)

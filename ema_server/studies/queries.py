@@ -138,6 +138,12 @@ def revisions(study: Study, questionnaire: str, most: int) -> list[SurveyDraft]:
     return list(drafts.select_related("edited_by").defer("text").order_by("-number")[:most])
 
 
+def newest_import(study: Study, questionnaire: str) -> SurveyDraft | None:
+    """The last revision that came from a file which held more than could be carried over."""
+    drafts = study.survey_drafts.filter(questionnaire=questionnaire, aside=False).exclude(lost=[])
+    return drafts.defer("text").order_by("-number").first()
+
+
 def has_questionnaire(study: Study, questionnaire: str) -> bool:
     here = {"questionnaire": questionnaire}
     return study.survey_drafts.filter(**here).exists() or study.survey_versions.filter(**here).exists()

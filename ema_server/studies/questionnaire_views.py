@@ -184,7 +184,7 @@ class QuestionnaireView(EditorPage):
             faults=[
                 (fault, lines[fault.line - 1].strip()[:80] if fault.line <= len(lines) else "") for fault in faults
             ],
-            lost=newest.lost if newest else [],
+            imported=queries.newest_import(self.study, self.questionnaire),
             screen=screen,
             survey=survey,
             versions=self.study.survey_versions.filter(questionnaire=self.questionnaire).order_by("-number"),

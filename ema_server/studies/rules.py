@@ -53,6 +53,7 @@ PERMISSIONS = {
     "studies.erase_participant": _has(Role.OWNER),
     "studies.manage_study": _has(Role.OWNER),
     "studies.manage_team": _has(Role.OWNER),
+    "studies.import_data": _has(Role.OWNER, Role.COORDINATOR, whole_study=True),
     "studies.view_audit": _has(Role.OWNER),
 }
 

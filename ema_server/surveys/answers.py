@@ -73,12 +73,6 @@ def order_faults(survey: Survey, order: Any) -> list[str]:
     return ["shown: an item is there twice."] if len(set(order)) < len(order) else []
 
 
-def facts_asked(survey: Survey) -> set[str]:
-    """The facts that some condition of the questionnaire asks for."""
-    conditions = [item.show_if for item in survey.items] + [page.show_if for page in survey.pages.values()]
-    return {fact for condition in conditions if condition is not None for fact in expressions.facts(condition)}
-
-
 def worded(
     text: Text,
     survey: Survey,

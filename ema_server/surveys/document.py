@@ -89,10 +89,15 @@ class Survey:
     scales: tuple[Scale, ...]
     source: Mapping[str, str] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "by_name", {item.name: item for item in self.items})
-
     by_name: Mapping[str, Item] = field(init=False, repr=False, compare=False, default_factory=dict)
+    facts: frozenset[str] = field(init=False, repr=False, compare=False, default=frozenset())
+    """The facts that some condition asks for."""
+
+    def __post_init__(self) -> None:
+        conditions = [item.show_if for item in self.items] + [page.show_if for page in self.pages.values()]
+        asked = frozenset(name for each in conditions if each is not None for name in expressions.facts(each))
+        object.__setattr__(self, "by_name", {item.name: item for item in self.items})
+        object.__setattr__(self, "facts", asked)
 
 
 def read(document: Mapping[str, Any]) -> Survey:

@@ -147,7 +147,7 @@ def asked_facts(survey: Survey) -> list[str]:
     for item in survey.items:
         texts += [item.text, item.hint, *item.labels.values(), *(option.label for option in item.options)]
     piped = {name[1:] for text in texts for each in each_string(text) for name in piped_names(each) if name[0] == "@"}
-    return [name for name in FACTS if name in piped | rules.facts_asked(survey)]
+    return [name for name in FACTS if name in piped | survey.facts]
 
 
 class _Walk:

@@ -10,15 +10,11 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from ema_server.surveys import faults as rules
+from ema_server.surveys.exchange.as_json import in_order
 
 DEEPEST = 20
 Path = tuple[str | int, ...]
 
-_KEYS = (
-    "schema", "key", "name", "value", "title", "languages", "pages", "items", "label", "exclusive", "type", "range", "step", "unit",
-    "kind", "page", "text", "hint", "options", "labels", "at_least", "at_most", "max_length", "required", "sensitive", "ambient",
-    "show_if", "order", "scales", "reversed", "score", "minimum_answered", "source",
-)  # fmt: skip
 _SPACE = re.compile(r"[ \t\r\n]*")
 _NAME_IN_PLACE = re.compile(r" \(.*?\)(?=[.\[]|$)")
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]|\[['\"](.*?)['\"]\]")
@@ -71,11 +67,8 @@ def line_of_place(text: str, place: str) -> int:
 
 
 def written(document: Mapping[str, Any]) -> str:
-    """A document as a text that people can go on typing in: keys in the order in which the format tells of them (the
-    database keeps none), short lists and objects in one line."""
-    languages = document.get("languages")
-    ranks = {key: place for place, key in enumerate([*_KEYS, *(languages if isinstance(languages, list) else ())])}
-    return _block(_in_order(document, ranks), 0) + "\n"
+    """A document as a text that people can go on typing in: keys in the order of the reference, short lists and objects in one line."""
+    return _block(in_order(document), 0) + "\n"
 
 
 def path_of(place: str) -> Path:
@@ -221,13 +214,6 @@ def _finite(text: str) -> float:
 
 def _refuse(text: str) -> NoReturn:
     raise ValueError(text)
-
-
-def _in_order(value: Any, ranks: Mapping[Any, int]) -> Any:
-    if isinstance(value, dict):
-        keys = sorted(value, key=lambda key: ranks.get(key, len(ranks)))
-        return {key: _in_order(value[key], ranks) for key in keys}
-    return [_in_order(each, ranks) for each in value] if isinstance(value, list) else value
 
 
 def _block(value: Any, depth: int, width: int = 100) -> str:

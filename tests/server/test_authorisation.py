@@ -56,6 +56,7 @@ STUDY_PAGES = {
     "participants": page("owner", "coordinator", "site"),
     "participant": page("owner", "coordinator", "site", about="person"),
     "identity": page("owner", "coordinator", "site", about="person"),
+    "people-data": page("owner", "coordinator"),
     "erase": page("owner", about="person"),
     "certificate": page("owner", about="erased"),
     "withdraw": page("owner", "coordinator", "site", about="person"),

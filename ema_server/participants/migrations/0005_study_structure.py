@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("participants", "0002_identity_and_keys"),
+        ("participants", "0004_series"),
     ]
 
     operations = [

@@ -23,13 +23,18 @@ _RANKS = {key: rank for rank, key in enumerate(_ORDER)}
 
 
 def write(document: Mapping[str, Any]) -> str:
-    """The document as JSON for people: keys in the order of the reference, languages in the document's own."""
+    """The document as JSON for people, in the order of the reference."""
+    return json.dumps(in_order(document), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+
+
+def in_order(document: Mapping[str, Any]) -> Any:
+    """The document with its keys in the order of the reference, languages in the document's own. A database keeps none."""
     languages = document.get("languages")
     ranks = {
         **_RANKS,
         **{code: len(_ORDER) + at for at, code in enumerate(languages if isinstance(languages, list) else ())},
     }
-    return json.dumps(_in_order(document, ranks), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    return _in_order(document, ranks)
 
 
 def read(name: str, content: bytes) -> Carried:

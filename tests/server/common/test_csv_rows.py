@@ -65,6 +65,7 @@ def test_a_given_file_stays_open_and_a_path_is_closed(tmp_path: Path) -> None:
         (b"id,a\n" + b"x" * 17_000_000, "row 2: a cell is longer than 1,000,000 characters"),
         (b'id,a\n1,"x\n2,y\n', "row 2: a quote is opened and never closed"),
         (b'id,a\n1,"x"y\n', "row 2: a cell goes on after its closing quote"),
+        (b",".join(b"c%d" % n for n in range(10_001)) + b"\n1\n", "row 1: the header has 10,001 columns"),
         (b"a,b;c\nx\n", "row 1: 'a,b;c' the cells could be divided by comma or semicolon; say --delimiter"),
         (b"PK\x03\x04....", "The file is a spreadsheet"),
         ("id,a\n1,2\n".encode("utf-16-le"), "say --encoding utf-16-le"),

@@ -293,3 +293,21 @@ def test_a_dry_run_stores_nothing_and_tells_machines_as_json(tmp_path: Path) -> 
         }
     }
     assert Study.objects.count() == 0
+
+
+def test_a_prompt_cancelled_at_an_unknown_time_was_asked_all_the_same(tmp_path: Path) -> None:
+    researcher()
+    run(written(tmp_path, LONG.replace("cancelled,2024-03-04T10:01:00+01:00,10", "cancelled,,")))
+    assert (frame(Study.objects.get())["status"] == "cancelled").sum() == 1
+
+
+def test_a_column_that_says_who_somebody_is_comes_in_only_if_it_is_ignored(tmp_path: Path) -> None:
+    researcher()
+    rows = "".join(
+        f"{p},2024-03-0{d} 10:00,{d + int(p)},p{p}@example.org,{30 + int(p)}\n" for p in "12" for d in (4, 5, 6)
+    )
+    file = written(tmp_path, f"person,scheduled_at,mood,email,Age in years\n{rows}")
+    with pytest.raises(CommandError, match="--leave-out columns"):
+        run(file)
+    run(file, map=mapped(tmp_path, {"ignore": ["email"]}))
+    assert PersonTable.objects.get().rows == {"1": {"age_in_years": 31}, "2": {"age_in_years": 32}}

@@ -10,6 +10,7 @@ import ast
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from ema_server.accounts import factors
 from ema_server.accounts import services as accounts
 from ema_server.accounts.models import User
 from ema_server.common import clock
+from ema_server.common.csv_rows import open_csv
 from ema_server.erasure.services import ask_for_erasure, erase
 from ema_server.ledger.models import AuditEvent
 from ema_server.participants import services as participants
 from ema_server.participants.models import Device, Participant
+from ema_server.participants.series import SeriesReading, read_series
 from ema_server.reports.services import lock_plan, publish_plan
 from ema_server.sampling.services import withdraw_participant
 from ema_server.studies import drafts, team
@@ -130,6 +133,7 @@ def world() -> dict[str, Any]:
     return {"owner": owner, "study": study, "phone": phone, "person": Participant.objects.get(study=study)}
 
 
+STEPS = b"person,time,count\nP1,2026-03-02T10:00Z,5\n"
 Exercise = Callable[[Study, User, Participant], object]
 EXERCISES: dict[str, Exercise] = {
     "participant.invited": lambda s, u, p: participants.invite(study=s, pseudonym="P5", now=NOW, actor=u.audit_name),
@@ -146,6 +150,12 @@ EXERCISES: dict[str, Exercise] = {
         device=Device.objects.get(participant=p), actor=u.audit_name, reason="lost", now=NOW
     ),
     "person_table.imported": lambda s, u, p: participants.import_person_table(study=s, rows={"P1": {"age": 40}}),
+    "series.imported": lambda s, u, p: participants.import_series(
+        study=s,
+        name="steps",
+        series=read_series(open_csv(BytesIO(STEPS)), [p.pseudonym], SeriesReading()),
+        source="5" * 64,
+    ),
     "member.added": lambda s, u, p: studies.add_member(study=s, user=researcher(), role=Membership.Role.VIEWER),
     "survey.published": lambda s, u, p: studies.publish_survey(
         study=s, questionnaire="evening", document=SURVEY, actor=u.audit_name

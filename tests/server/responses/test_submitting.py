@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 from django.db import OperationalError, connections
 
+from ema_server.participants.models import Participant
 from ema_server.responses.models import Conflict, Quarantined, Submission, Upload
 from ema_server.studies.services import lock_data
 from tests.world import NOW, FakePhone, live_study
@@ -225,3 +226,38 @@ def test_the_order_in_which_items_were_shown_is_stored_and_a_sensitive_answer_is
     assert (refused["code"], "no item 'mood'" in refused["detail"]) == ("invalid_answer", True)
     (refused,) = phone.submit(phone.item(answers={"support": 60, "stress": 30}))
     assert refused["detail"] == "weight: an answer is required."
+
+
+def test_a_condition_on_a_fact_is_judged_by_the_prompt_that_was_answered() -> None:
+    survey = {
+        "title": "Right now",
+        "items": [
+            {"name": "stress", "type": "slider", "range": [0, 100], "text": "Stress?"},
+            {"name": "slept", "type": "duration", "text": "Slept?", "show_if": "@day >= 2 and @prompt == 1"},
+        ],
+    }
+    phone = FakePhone(live_study(survey=survey)).enrolled()
+    receipts = phone.submit(
+        phone.item(0, answers={"stress": 1}),  # day 1: not asked
+        phone.item(4, answers={"stress": 1}),  # day 2, first prompt: asked
+        phone.item(5, answers={"stress": 1}),  # day 2, second prompt
+        phone.item(None, answers={"stress": 1}),  # no prompt, so no day: may be asked, need not be
+        phone.item(None, answers={"stress": 1, "slept": 400}),
+    )
+    assert statuses(receipts) == ["stored", "rejected", "stored", "stored", "stored"]
+    assert receipts[1]["detail"] == "slept: an answer is required."
+
+
+def test_what_was_stored_is_a_duplicate_also_where_the_fact_that_it_was_judged_by_has_changed() -> None:
+    survey = {
+        "title": "Right now",
+        "items": [
+            {"name": "stress", "type": "slider", "range": [0, 100], "text": "Stress?"},
+            {"name": "breathing", "type": "yesno", "text": "Breathing?", "show_if": '@arm == "breathing"'},
+        ],
+    }
+    phone = FakePhone(live_study(survey=survey)).enrolled()
+    item = phone.item(answers={"stress": 1})
+    assert statuses(phone.submit(item)) == ["stored"]
+    Participant.objects.update(arm="breathing")
+    assert statuses(phone.submit(item, phone.item(1, answers={"stress": 1}))) == ["duplicate", "rejected"]

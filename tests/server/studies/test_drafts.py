@@ -21,7 +21,8 @@ from ema_server.studies.models import Membership, Study, SurveyDraft, SurveyVers
 from ema_server.studies.services import add_member
 from ema_server.surveys import examples, files
 from ema_server.surveys.exchange import Carried, Lost
-from ema_server.surveys.typed import written
+from ema_server.surveys.typed import read_typed, written
+from tests.server.surveys.exchange.forms import workbook
 from tests.world import NOW, PLAN, SURVEY, live_study, researcher
 
 pytestmark = pytest.mark.django_db
@@ -277,8 +278,16 @@ def test_a_json_file_is_a_draft_as_it_was_typed_faults_and_all(study: Study) -> 
     assert {each.source for each in study.survey_drafts.all()} == {"Evening diary.json", "x.json", "y.json"}
 
 
+def test_an_xlsform_becomes_a_sound_draft(study: Study) -> None:
+    rows = [["type", "name", "label"], ["integer", "steps", "How many steps?"], ["text", "note", "Anything?"]]
+    (draft,) = bring(study, "Walk.xlsx", workbook(rows), into="momentary")
+    assert read_typed(draft.text).sound
+    assert [item["name"] for item in json.loads(draft.text)["items"]] == ["steps", "note"]
+    assert "Item steps is new (number): “How many steps?”" in drafts.review(draft).changes
+
+
 def test_several_questionnaires_of_one_file_become_drafts_together_or_not_at_all(
-    study: Study, monkeypatch: pytest.MonkeyPatch
+    study: Study, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def carried(name: str, content: bytes) -> Carried:
         second = "evening" if content == b"good" else "no/name"
@@ -293,6 +302,10 @@ def test_several_questionnaires_of_one_file_become_drafts_together_or_not_at_all
     made = bring(study, "form.xlsx", b"good")
     assert [each.questionnaire for each in made] == ["morning", "evening"]
     assert made[0].lost == ["survey!C4: a picture – left out", "read as UTF-8 (nothing is lost)"]
+    drafts.save_draft(
+        study=study, questionnaire="morning", text="typed on", based_on=1, editor=None, actor="server", now=NOW
+    )
+    assert "survey!C4: a picture – left out" in client.get(page(study, "morning/")).content.decode()
 
 
 # The pages

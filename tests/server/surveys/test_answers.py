@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ema_server.surveys import texts
-from ema_server.surveys.answers import counted, facts_asked, faults, order_faults, shown, worded
+from ema_server.surveys.answers import counted, faults, order_faults, shown, worded
 from ema_server.surveys.columns import columns, values
 from ema_server.surveys.document import read
 from ema_server.surveys.order import screens, shown_order
@@ -129,7 +129,7 @@ def test_where_a_fact_is_unknown_nothing_behind_it_is_required_and_all_of_it_may
     assert faults(SURVEY, without_pain, complete=True, facts=DAY_2) == ["pain: an answer is required."]
     assert faults(SURVEY, without_pain, complete=True) == []
     assert counted(SURVEY, GOOD) == GOOD
-    assert facts_asked(SURVEY) == {"day"}
+    assert SURVEY.facts == {"day"}
 
 
 def test_an_answer_behind_a_condition_that_does_not_hold_does_not_count_and_nothing_that_hangs_on_it() -> None:

@@ -175,7 +175,7 @@ class Command(BaseCommand):
         """A bar on the terminal; how many rows there are is known after the first reading."""
         with Progress(
             TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rows]}"), TimeElapsedColumn(),
-            console=self.console, transient=True,
+            console=self.console, transient=True, disable=not self.console.is_terminal,
         ) as progress:  # fmt: skip
             bar = progress.add_task(what, total=plan.learned.rows if plan else None, rows="")
             yield lambda rows: progress.update(bar, completed=rows, rows=f"{rows:,} rows")

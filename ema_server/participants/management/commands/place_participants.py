@@ -10,7 +10,8 @@ from django.core.management.base import CommandError
 
 from ema_server.common.csv_rows import CsvFault, open_csv
 from ema_server.common.errors import DomainError
-from ema_server.participants.services import PLACE, place_participants
+from ema_server.participants.models import PLACE
+from ema_server.participants.services import place_participants
 from ema_server.studies.commands import StudyCommand
 from ema_server.studies.models import Study
 
