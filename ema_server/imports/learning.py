@@ -77,7 +77,7 @@ class Learned:
     def days(self) -> tuple[date, date]:
         """The first and the last local day of any prompt."""
         used = np.frombuffer(self.placed, np.uint8) == 1
-        local = (_array(self.utc) + _array(self.offset) * MINUTE)[used] // DAY
+        local = (_array(self.utc) + _array(self.offset).astype(np.int64) * MINUTE)[used] // DAY
         return tuple(EPOCH.date() + timedelta(days=int(day)) for day in (local.min(), local.max()))  # type: ignore[return-value]
 
 
@@ -388,13 +388,16 @@ def _number(text: str, missing: frozenset[str]) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big", signed=True) or 1
 
 
-def _array(values: Any) -> Int:
-    return np.frombuffer(values, dtype={"i": np.int32, "h": np.int16, "q": np.int64}[values.typecode]).astype(np.int64)
+def _array(values: Any) -> NDArray[Any]:
+    """The same memory as an array of numpy's; small types overflow where they are multiplied."""
+    return np.frombuffer(values, dtype={"i": np.int32, "h": np.int16, "q": np.int64}[values.typecode])
 
 
 def _invent_times(found: Learned, zone: str, first_day: date) -> None:
     """A clock for a file that has none: day 1 is `first_day`, a day's prompts lie evenly between nine and nine."""
-    day, slot, person, form = map(_array, (found.day, found.slot, found.person, found.form))
+    day, slot, person, form = (
+        _array(each).astype(np.int64) for each in (found.day, found.slot, found.person, found.form)
+    )
     order = np.lexsort((np.arange(len(day)), day, form, person))
     running = _running(person[order], form[order], day[order])
     counted = np.empty_like(running)
@@ -440,25 +443,27 @@ def _place(found: Learned, mapping: Map, table: Table, findings: Findings) -> No
         _array(each)[rows]
         for each in (found.person, found.form, found.wave, found.utc, found.offset, found.day, found.slot, found.named)
     )
-    local = (utc + offset * MINUTE) // DAY
+    local = (utc + offset.astype(np.int64) * MINUTE) // DAY
     first = np.full(len(found.persons), np.iinfo(np.int64).max)
     np.minimum.at(first, person, local)
-    day = np.where(day < 0, local - first[person] + 1, day)
+    day = np.where(day < 0, local - first[person] + 1, day).astype(np.int32)
+    del local, offset
 
     numbered = (slot >= 0) & ("slot" in mapping.cells) & (named == 0)
-    sort = np.where(named != 0, 2, np.where(numbered, 1, 0))
-    key = np.where(named != 0, named, np.where(numbered, day * 100_000 + slot, utc))
+    sort = np.where(named != 0, 2, np.where(numbered, 1, 0)).astype(np.int8)
+    key = np.where(named != 0, named, np.where(numbered, day.astype(np.int64) * 100_000 + slot, utc))
     order = np.lexsort((rows, utc, key, sort, wave, form, person))
-    nth = np.empty(len(rows), dtype=np.int64)
+    nth = np.empty(len(rows), dtype=np.int32)
     nth[order] = _running(*(each[order] for each in (person, form, wave, sort, key)))
     again = nth > 1
-    leader = np.empty(len(rows), dtype=np.int64)  # the row that stands for each row's prompt
+    leader = np.empty(len(rows), dtype=np.int32)  # the row that stands for each row's prompt
     leader[order] = order[np.arange(len(rows)) - nth[order] + 1]
     day = day[leader]
+    del key, named, nth
 
     heads = np.flatnonzero(~again)
     by_time = heads[np.lexsort((utc[heads], day[heads], wave[heads], form[heads], person[heads]))]
-    counted = np.zeros(len(rows), dtype=np.int64)
+    counted = np.zeros(len(rows), dtype=np.int32)
     counted[by_time] = _running(*(each[by_time] for each in (person, form, wave, day)))
     slot = np.where(slot[leader] >= 0, slot[leader], counted[leader])
     if slot.max(initial=0) > MOST_SLOTS:
