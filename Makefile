@@ -10,11 +10,11 @@ PEERS := .venv-bench
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo stack test chaos bench prove check lint types contracts clean
+.PHONY: help demo stack test chaos bench bench-import prove check lint types contracts clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## +/\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## +/\t/' | expand -t 14
 
 demo: $(VENV)/demo  ## all of it, with phones: PORT=8000, SERVE=0 ends after the report, DATA=PATH/fried2022.csv
 	@$(BIN)/python manage.py demo --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve) $(if $(DATA),--data "$(DATA)")
@@ -30,6 +30,9 @@ chaos: $(VENV)/dev  ## workers and broker killed at random while they work: KILL
 
 bench: $(VENV)/dev $(PEERS)/made  ## the engine beside its peers, ten minutes: QUICK=1 is shorter, ONLY="a-1m refit" picks; into bench/results/
 	@QUICK="$(QUICK)" ONLY="$(ONLY)" $(BIN)/python -m bench
+
+bench-import: $(VENV)/dev  ## importing a finished study of a million rows: ROWS=100000 is shorter
+	@$(BIN)/python -m bench.import_study --rows $(or $(ROWS),1000000)
 
 prove: $(VENV)/dev  ## the long proofs of the engine, half an hour: ONLY=coverage or ONLY=convergence; a line for each in docs/proofs.jsonl
 	@$(BIN)/python -m proofs $(ONLY)

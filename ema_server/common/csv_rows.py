@@ -68,9 +68,11 @@ def open_csv(
     encoding: str | None = None,
     delimiter: str | None = None,
     decimal: str | None = None,
+    short_rows: bool = False,
 ) -> CsvRows:
-    """Look at a file's beginning; raises CsvFault if that is no table. A given file must be seekable and stays open."""
-    return CsvRows(source, encoding=encoding, delimiter=delimiter, decimal=decimal)
+    """Look at a file's beginning; raises CsvFault if that is no table. A given file must be seekable and stays open.
+    `short_rows` may end before the header does: some programs leave out the last empty cells."""
+    return CsvRows(source, encoding=encoding, delimiter=delimiter, decimal=decimal, short_rows=short_rows)
 
 
 class CsvRows:
@@ -80,11 +82,18 @@ class CsvRows:
     """
 
     def __init__(
-        self, source: str | Path | IO[bytes], *, encoding: str | None, delimiter: str | None, decimal: str | None
+        self,
+        source: str | Path | IO[bytes],
+        *,
+        encoding: str | None,
+        delimiter: str | None,
+        decimal: str | None,
+        short_rows: bool = False,
     ) -> None:
         self._owned = isinstance(source, str | Path)
         self._file: IO[bytes] = open(source, "rb") if isinstance(source, str | Path) else source  # noqa: SIM115
         self.decimal = decimal
+        self.short_rows = short_rows
         self.delimiter = delimiter or ","
         try:
             self.encoding = self._found_encoding(encoding)
@@ -121,7 +130,9 @@ class CsvRows:
             if number == 1 or not any(cells):  # spreadsheets leave rows of empty cells at the end
                 continue
             if len(cells) != width:
-                raise self._ragged(number, cells)
+                if not self.short_rows or len(cells) > width:
+                    raise self._ragged(number, cells)
+                cells += [""] * (width - len(cells))
             filled = True
             yield number, cells
         if not filled:

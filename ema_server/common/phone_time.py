@@ -32,4 +32,9 @@ def offset_minutes(text: str) -> int | None:
 def believable(moment: datetime, *, study_start: date, now: datetime) -> bool:
     """From a year before the study to a year from now. A time outside (a phone back in 1970) would break every
     later reading of the column, so it is kept as text alone."""
-    return datetime(study_start.year, study_start.month, study_start.day, tzinfo=UTC) - YEAR <= moment <= now + YEAR
+    first, last = believable_span(study_start=study_start, now=now)
+    return first <= moment <= last
+
+
+def believable_span(*, study_start: date, now: datetime) -> tuple[datetime, datetime]:
+    return datetime(study_start.year, study_start.month, study_start.day, tzinfo=UTC) - YEAR, now + YEAR

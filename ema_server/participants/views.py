@@ -134,8 +134,7 @@ class PersonTableView(StudyPage):
             without=frozenset(_listed(given.get("without", ""))),
             allow=frozenset(_listed(given.get("allow", ""))),
         )
-        how = {name: given.get(name) or None for name in ("encoding", "decimal")}
-        rows = open_csv(file.file, **how)
+        rows = open_csv(file.file, encoding=given.get("encoding") or None, decimal=given.get("decimal") or None)
         table = person_table.read_table(rows, said, dictionary=dictionary, taken=queries.taken_names(self.study))
         file.file.seek(0)
         return table, hashlib.sha256(file.file.read()).hexdigest()

@@ -14,15 +14,16 @@ from django_scopes import scope
 import analysis.kernels
 import analysis.report
 from ema_server.common import clock
-from ema_server.common.canonical import digest
 from ema_server.common.errors import DomainError
 from ema_server.common.version import code_version
-from ema_server.ledger import audit, outbox
+from ema_server.ledger import outbox
 from ema_server.ledger import services as ledger
 from ema_server.ledger.models import Job
 from ema_server.participants.models import Participant
 from ema_server.reports import dataset, queries
-from ema_server.reports.models import AnalysisPlan, Report
+from ema_server.reports.models import Report
+from ema_server.reports.plans import lock_plan as lock_plan
+from ema_server.reports.plans import publish_plan as publish_plan
 from ema_server.responses.queries import upload_counts
 from ema_server.studies.models import Study
 
@@ -32,44 +33,6 @@ CATCH_UP_NIGHTS = 14
 
 class NoAnalysisPlan(DomainError):
     code = "no_analysis_plan"
-
-
-@transaction.atomic
-def publish_plan(*, study: Study, document: dict[str, Any], actor: str = "server") -> AnalysisPlan:
-    """A new version of what the nights fit; the same document again is the version that is there."""
-    Study.objects.select_for_update(no_key=True).get(pk=study.pk)
-    newest = queries.current_plan(study)
-    if newest and newest.digest == digest(document):
-        return newest
-    plan = AnalysisPlan.objects.create(
-        study=study, number=newest.number + 1 if newest else 1, document=document, digest=digest(document)
-    )
-    audit.record(
-        action="analysis_plan.published",
-        actor=actor,
-        study_id=study.pk,
-        about=f"analysis_plan:{plan.number}",
-        changes={"digest": plan.digest},
-    )
-    return plan
-
-
-@transaction.atomic
-def lock_plan(*, plan: AnalysisPlan, now: datetime, actor: str = "server", reason: str = "") -> AnalysisPlan:
-    """Fix what will be fitted: no later version of a questionnaire may take away or redefine what this plan uses."""
-    held = AnalysisPlan.objects.select_for_update(no_key=True).get(pk=plan.pk)
-    if held.locked_at is None:
-        held.locked_at = now
-        held.save(update_fields=["locked_at"])
-        audit.record(
-            action="analysis_plan.locked",
-            actor=actor,
-            study_id=held.study_id,
-            about=f"analysis_plan:{held.number}",
-            changes={"digest": held.digest},
-            reason=reason,
-        )
-    return held
 
 
 def ask_for_night(*, study: Study, night: date, again: bool = False) -> Job:

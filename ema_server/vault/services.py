@@ -79,6 +79,23 @@ def holding_keys() -> Iterator[None]:
         _held.reset(token)
 
 
+def make_keys(*, owners: Iterable[UUID]) -> None:
+    """New keys for many at once who have none yet, such as all people of an imported study. Inside `holding_keys` they are
+    held already."""
+    check_store()
+    master, held = _newest_master(), _held.get()
+    plain = {owner: sealing.new_key() for owner in owners}
+    DataKey.objects.bulk_create(
+        [
+            DataKey(owner=owner, master=master, wrapped=_wrap(key, owner=owner, master=master))
+            for owner, key in plain.items()
+        ],
+        batch_size=1_000,
+    )
+    if held is not None:
+        held.update(plain)
+
+
 def destroy_key(*, owner: UUID, now: datetime) -> None:
     """Write the owner into the register of erasures and destroy their key. Done twice it is done once."""
     _append_to_register_file(owner, now)

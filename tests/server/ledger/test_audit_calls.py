@@ -68,6 +68,11 @@ NOT_AUDITED = {
         "warm_up": "writes nothing",
     },
     "exports": {},
+    "imports": {
+        "dry_run": "writes nothing",
+        "import_report": "writes nothing",
+        "import_finished_study": "audits in _keep_report, as part of the one transaction",
+    },
     "erasure": {
         "carry_out": "audits through erase",
         "replay_register": "audits through erase, for each person",
@@ -223,6 +228,7 @@ EXERCISES: dict[str, Exercise] = {
     ],
 }
 ELSEWHERE = {  # what only a browser, a whole restore or the demo brings about
+    "study.imported": "tests/server/imports/test_import_study.py",
     "study.removed": "tests/server/demo/test_start_clean.py",
     "account.second_factor_added": "tests/server/accounts/test_own_account.py",
     "server.restored": "tests/journeys/test_restore.py",
