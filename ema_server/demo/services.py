@@ -15,7 +15,8 @@ from ema_server.common.errors import DomainError
 from ema_server.demo.script import DemoStudy, Person
 from ema_server.ledger import audit
 from ema_server.ledger.models import Job
-from ema_server.participants.services import import_person_table, invite
+from ema_server.participants.person_data import import_person_table
+from ema_server.participants.services import invite
 from ema_server.reports.services import publish_plan
 from ema_server.studies.models import Study
 from ema_server.studies.services import create_study, publish_sampling_plan, publish_survey

@@ -29,8 +29,9 @@ from ema_server.imports.models import FinishedStudyImport
 from ema_server.imports.times import EPOCH, MINUTE
 from ema_server.ledger import audit
 from ema_server.participants.models import Device, Participant
+from ema_server.participants.person_data import import_person_table
 from ema_server.participants.person_table import NAME
-from ema_server.participants.services import digest_of_secret, import_person_table
+from ema_server.participants.services import digest_of_secret
 from ema_server.reports.plans import publish_plan
 from ema_server.responses.content import split
 from ema_server.responses.models import Submission

@@ -14,7 +14,7 @@ from ema_server.common import clock
 from ema_server.common.canonical import digest
 from ema_server.common.csv_rows import open_csv
 from ema_server.common.errors import DomainError
-from ema_server.participants import person_table, queries, redcap, services
+from ema_server.participants import person_data, person_table, queries, redcap, services
 from ema_server.participants.models import Identity, Participant
 from ema_server.participants.person_columns import KINDS
 from ema_server.participants.person_table import Reading, ReadTable
@@ -100,7 +100,7 @@ class PersonTableView(StudyPage):
                 return self.render_to_response(self.get_context_data(preview=found, checked=checked, **kwargs))
             if request.POST.get("checked") != checked:
                 raise AnotherFile("The file, or what is said about it, is not what was checked. Check it again.")
-            stored = services.import_person_table(
+            stored = person_data.import_person_table(
                 study=self.study, table=table, source=source, actor=self.researcher.audit_name
             )
         except DomainError as error:

@@ -26,7 +26,8 @@ from ema_server.erasure.models import Certificate
 from ema_server.ledger import audit, outbox
 from ema_server.ledger.models import AuditEvent, Job
 from ema_server.participants.models import Device, Participant, PersonTable
-from ema_server.participants.services import PersonErased, import_person_table, invite
+from ema_server.participants.person_data import import_person_table
+from ema_server.participants.services import PersonErased, invite
 from ema_server.reports.models import Report
 from ema_server.reports.services import produce_report
 from ema_server.responses.models import Quarantined, Submission

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ema_server.participants.services import import_person_table
+from ema_server.participants.person_data import import_person_table
 from ema_server.studies.models import Study
 from ema_server.studies.services import publish_survey
 from tests.world import FakePhone, live_study

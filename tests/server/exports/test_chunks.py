@@ -14,7 +14,7 @@ from django.db import connection
 from ema_server.common import clock
 from ema_server.common.snapshot import snapshot
 from ema_server.participants.models import Participant
-from ema_server.participants.services import import_person_table
+from ema_server.participants.person_data import import_person_table
 from ema_server.reports import dataset
 from ema_server.responses.models import Submission
 from tests.server.exports.cast import crowded_study

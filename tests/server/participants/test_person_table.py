@@ -16,9 +16,10 @@ from ema_server.erasure.services import ask_for_erasure, erase
 from ema_server.ledger.models import AuditEvent
 from ema_server.participants import person_table, queries
 from ema_server.participants.models import Participant, PersonTable
+from ema_server.participants.person_data import NobodyMatches, import_person_table
 from ema_server.participants.person_table import Reading, ReadTable
 from ema_server.participants.redcap import read_dictionary
-from ema_server.participants.services import NobodyMatches, import_person_table, invite
+from ema_server.participants.services import invite
 from ema_server.reports import dataset
 from tests.world import NOW, PLAN, FakePhone, live_study, researcher
 

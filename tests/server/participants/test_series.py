@@ -15,9 +15,9 @@ from ema_server.common import clock
 from ema_server.common.csv_rows import CsvFault, open_csv
 from ema_server.erasure.services import ask_for_erasure, erase
 from ema_server.participants.models import Participant, Series, SeriesValues
+from ema_server.participants.person_data import InvalidSeries, NobodyMatches, import_series
 from ema_server.participants.queries import series_values
 from ema_server.participants.series import ReadSeries, SeriesReading, read_series
-from ema_server.participants.services import InvalidSeries, NobodyMatches, import_series
 from ema_server.reports import dataset
 from ema_server.reports.columns import InvalidColumn
 from tests.world import PLAN, FakePhone, live_study, researcher

@@ -12,7 +12,8 @@ from django_scopes import scope
 from ema_server.common import clock
 from ema_server.ledger import outbox
 from ema_server.ledger.models import AuditEvent, Job
-from ema_server.participants.services import add_test_person, import_person_table, invite, open_study_code
+from ema_server.participants.person_data import import_person_table
+from ema_server.participants.services import add_test_person, invite, open_study_code
 from ema_server.reports import dataset
 from ema_server.reports.queries import studies_at_night
 from ema_server.sampling.models import PromptEvent

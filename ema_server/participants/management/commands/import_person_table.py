@@ -12,7 +12,7 @@ from django.core.management.base import CommandError
 
 from ema_server.common.csv_rows import open_csv
 from ema_server.common.errors import DomainError
-from ema_server.participants import person_table, queries, redcap, services
+from ema_server.participants import person_data, person_table, queries, redcap
 from ema_server.participants.person_columns import KINDS
 from ema_server.participants.person_table import Reading, ReadTable
 from ema_server.studies.commands import StudyCommand
@@ -56,7 +56,7 @@ class Command(StudyCommand):
                 self.stdout.write("Nothing was stored (--dry-run).")
                 return
             source = hashlib.sha256(options["file"].read_bytes()).hexdigest()
-            stored = services.import_person_table(study=study, table=table, source=source)
+            stored = person_data.import_person_table(study=study, table=table, source=source)
         except DomainError as error:
             raise CommandError(f"{error.detail}\nNothing was stored.") from error
         except OSError as error:

@@ -12,7 +12,7 @@ from django.core.management.base import CommandError
 
 from ema_server.common.csv_rows import CsvFault, open_csv, shortened
 from ema_server.common.errors import DomainError
-from ema_server.participants import services
+from ema_server.participants import person_data
 from ema_server.participants.series import ReadSeries, SeriesReading, read_series
 from ema_server.studies.commands import StudyCommand
 from ema_server.studies.models import Study
@@ -53,7 +53,7 @@ class Command(StudyCommand):
                 return
             with open(options["file"], "rb") as file:
                 source = hashlib.file_digest(file, "sha256").hexdigest()
-            stored = services.import_series(study=study, name=options["name"], series=series, source=source)
+            stored = person_data.import_series(study=study, name=options["name"], series=series, source=source)
         except DomainError as error:
             raise CommandError(f"{error.detail}\nNothing was stored.") from error
         except OSError as error:
