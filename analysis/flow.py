@@ -69,7 +69,8 @@ def oddities(frame: pd.DataFrame, plan: Mapping[str, Any], uploads: Mapping[str,
     status = prompts["status"]
     cutoff = plan.get("late_cutoff_minutes")
     within = f"within {cutoff:g} minutes" if cutoff is not None else "at any time"
-    other = frame["questionnaire"] != plan.get("questionnaire", frame["questionnaire"])
+    counted_rows = ~frame["practice"].astype(bool) & ~frame["test_person"].astype(bool)
+    other = counted_rows & (frame["questionnaire"] != plan.get("questionnaire", frame["questionnaire"]))
     zones = sorted(str(zone) for zone in prompts["zone"].unique())
     held = int(prompts.loc[status.isin(["expired_with_answers", "cancelled_with_answers"]), "held_items"].sum())
     found = [

@@ -85,6 +85,7 @@ INSTALLED_APPS = [
     "ema_server.sampling",
     "ema_server.responses",
     "ema_server.reports",
+    "ema_server.exports",
     "ema_server.imports",
     "ema_server.erasure",
     "ema_server.backup",

@@ -28,6 +28,7 @@ urlpatterns = [
     path("", include("ema_server.participants.urls")),
     path("", include("ema_server.sampling.page_urls")),
     path("", include("ema_server.reports.urls")),
+    path("", include("ema_server.exports.urls")),
     path("", include("ema_server.erasure.urls")),
 ]
 

@@ -26,6 +26,7 @@ DEMO_LOCK = 0x454D4144  # any number that nothing else locks
 
 # Children before parents: what one demo study owns, table by table.
 _OWNED = (
+    "DELETE FROM exports_export WHERE study_id = %(study)s",
     "DELETE FROM reports_report WHERE study_id = %(study)s",
     "DELETE FROM reports_analysisplan WHERE study_id = %(study)s",
     "DELETE FROM responses_upload WHERE study_id = %(study)s",

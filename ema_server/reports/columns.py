@@ -11,13 +11,14 @@ A plan's `columns` maps a new name to one rule:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 from ema_server.common.errors import DomainError
+from ema_server.reports.variables import Variable
 
 MINUTE = 60_000_000  # microseconds
 LONGEST = 7 * 24 * 60  # minutes
@@ -51,6 +52,21 @@ def derive(
             )
         frame[name] = _days_since(frame, source) if "days_since" in rule else _phase(frame[source], rule)
     return frame
+
+
+def derived_variables(variables: Sequence[Variable], rules: Mapping[str, Mapping[str, Any]]) -> list[Variable]:
+    """The variables with one more for each rule, as `derive` adds columns."""
+    found = {each.name: each for each in variables}
+    for name, rule in rules.items():
+        if "days_since" in rule:
+            found[name] = Variable(name, "number", f"Days since {rule['days_since']}", unit="days", origin="derived")
+        elif "series" in rule:
+            what = f"{rule.get('take', 'mean')} of {rule['series']}.{rule.get('column')}, {rule.get('minutes')} minutes"
+            found[name] = Variable(name, "number", f"{what} from {rule.get('from', 'scheduled_at')}", origin="derived")
+        else:
+            levels = tuple((label, label) for label in rule.get("labels", ()))
+            found[name] = Variable(name, "category", f"Phase of {rule.get('of')}", levels=levels, origin="derived")
+    return list(found.values())
 
 
 def _in_window(name: str, frame: pd.DataFrame, rule: Mapping[str, Any], source: SeriesSource | None) -> np.ndarray:

@@ -1,37 +1,76 @@
-"""The rows that a night reads: one per prompt that was due, missed ones included."""
+"""The rows that a night reads: one per prompt that was due, missed ones included.
+
+They are read from one snapshot, some whole persons at a time, in the order of the rows, so that a study of any size is
+read in the memory of a part; `load` is the parts together. What type a column has is decided before the first row.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import pandas as pd
-from django.db.models import Exists, OuterRef
+from django.db.models import BigIntegerField, Count, Exists, F, Func, OuterRef, QuerySet, TextField
+from django.db.models.fields.json import KeyTransform
+from django.db.models.functions import Cast
 
+from ema_server.common.snapshot import snapshot
 from ema_server.participants.models import Participant
-from ema_server.participants.person_table import typed_frame_columns
+from ema_server.participants.person_columns import TableColumn
+from ema_server.participants.person_table import from_rows, typed_frame_columns
 from ema_server.participants.queries import current_person_table, series_values
-from ema_server.reports.columns import derive
+from ema_server.reports.asked import Asked, asked_columns
+from ema_server.reports.columns import derive, derived_variables
+from ema_server.reports.csv_file import as_csv as as_csv
+from ema_server.reports.fates import STATUSES, Fate, Sent, fate, minutes
+from ema_server.reports.variables import Kind, Variable, empty, typed
 from ema_server.responses.models import Submission
 from ema_server.sampling import queries
 from ema_server.sampling.models import Prompt, PromptEvent
 from ema_server.studies.models import Study
-from ema_server.surveys.columns import Column, columns, values
-from ema_server.surveys.document import Survey
 
-USED = ("answered", "late")
-SUBMISSION_FIELDS = ("id", "prompt_id", "payload", "complete", "answered_at", "received_at", "survey_version_id")
-PROMPT_FIELDS = (
-    "participant__pseudonym", "questionnaire", "day", "slot", "scheduled_at", "local_date", "local_time", "zone",
-    "utc_offset_minutes", "expires_at", "practice", "participant__test_person", "id", "wave", "participant__site",
-    "participant__arm", "participant__dyad", "participant__dyad_role",
-)  # fmt: skip
+ROWS = 10_000  # about so many at a time
+COUNTED_EVENTS = ("expired", "cancelled", "reissued")
 PLACE = {"wave": "wave", "site": "participant__site", "arm": "participant__arm", "dyad": "participant__dyad",
          "role": "participant__dyad_role"}  # fmt: skip
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NOTHING = np.iinfo(np.int64).min  # numpy's "not a time"
+
+
+class Micros(Func):
+    """A time as whole microseconds since 1970: cheaper to read, and nothing is rounded."""
+
+    template = "(extract(epoch from %(expressions)s) * 1000000)::bigint"
+    output_field = BigIntegerField()
+
+
+class Person(NamedTuple):
+    pk: int
+    pseudonym: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """What there is to read of a study at a cutoff: its people in order, its columns, its newest person table."""
+
+    study: Study
+    cutoff: datetime
+    plan: Mapping[str, Any]
+    persons: list[Person]
+    asked: Asked
+    people: pd.DataFrame  # one row for each person, by pseudonym
+    variables: list[Variable]
+
+    @property
+    def rows(self) -> int:
+        return sum(person.rows for person in self.persons)
 
 
 def load(study: Study, cutoff: datetime, plan: Mapping[str, Any]) -> pd.DataFrame:
@@ -42,158 +81,231 @@ def load(study: Study, cutoff: datetime, plan: Mapping[str, Any]) -> pd.DataFram
     counts; further ones are counted in `repeats`. Answers that do not count stay stored; here their items are empty
     and `held_items` says how many open (not sealed) values the server holds. Times are UTC; `scheduled_local` is wall time.
     """
-    prompts = list(
-        Prompt.objects.filter(study=study, scheduled_at__lte=cutoff, participant__enrolled_at__lte=cutoff)
-        .exclude(
-            participant__state=Participant.State.ERASED
-        )  # asked to be erased: read no more, even before it is done
-        .exclude(queries.not_asked(study, cutoff=cutoff) & ~Exists(Submission.objects.filter(prompt=OuterRef("pk"))))
-        .order_by("participant__pseudonym", "scheduled_at", "rule")
-        .values_list(*PROMPT_FIELDS)
-    )
-    answers = _answers_by_prompt(study, cutoff)
-    events = _events_by_prompt(study, cutoff)
-    surveys = {version.pk: version.survey for version in study.survey_versions.all()}
-    late = plan.get("late_cutoff_minutes")
+    return pd.concat(chunks(study, cutoff, plan), ignore_index=True)
+
+
+def chunks(study: Study, cutoff: datetime, plan: Mapping[str, Any], *, rows: int = ROWS) -> Iterator[pd.DataFrame]:
+    """`load` in parts of whole persons with about so many rows each; at least one part, which may be empty."""
+    with snapshot():
+        source = read_source(study, cutoff, plan)
+        for part in parts(source.persons, rows):
+            yield read_frame(source, part)
+
+
+def read_source(study: Study, cutoff: datetime, plan: Mapping[str, Any]) -> Source:
+    persons = _persons(study, cutoff)
     asked = asked_columns(study, questionnaire=plan.get("questionnaire"))
-    rows = [_row(dict(zip(PROMPT_FIELDS, prompt, strict=True)), answers, events, surveys, late) for prompt in prompts]
-    frame = _typed(pd.DataFrame(rows, columns=[*_COLUMNS, *asked]), asked)
+    people, covariates = _people(study, cutoff, [person.pseudonym for person in persons])
+    own = [name for name in PLACE if name in people.columns and _is_given(study, cutoff, persons, PLACE[name])]
+    people, covariates = people.drop(columns=own), [each for each in covariates if each.name not in own]
+    # A baseline column named like a place stands for it where the study has none of its own.
+    places = [each for each in PLACES if each.name not in people.columns]
+    variables = [*PROMPT, *places, *asked.variables, *CLOCK, *covariates]
+    return Source(study, cutoff, plan, persons, asked, people, derived_variables(variables, plan.get("columns", {})))
+
+
+def parts(persons: Sequence[Person], rows: int) -> Iterator[list[Person]]:
+    """Whole persons in their order, until a part has at least so many rows."""
+    part: list[Person] = []
+    held = 0
+    for person in persons:
+        part.append(person)
+        held += person.rows
+        if held >= rows:
+            yield part
+            part, held = [], 0
+    if part or not persons:
+        yield part
+
+
+def read_frame(source: Source, persons: Sequence[Person]) -> pd.DataFrame:
+    """The rows of some persons, typed as the whole is."""
+    prompts = read_prompts(source.study, source.cutoff, persons)
+    if not prompts:
+        return empty(source.variables)
+    frame = pd.DataFrame(_columns(source, prompts, persons))
     frame = _with_clock_terms(frame)
-    series = partial(series_values, study, cutoff=cutoff)
-    return derive(_with_person_table(frame, study, cutoff), plan.get("columns", {}), series)
-
-
-def as_csv(frame: pd.DataFrame) -> bytes:
-    """The frame as the file that is exported; its SHA-256 is the data hash of the report that read it."""
-    shown = frame.copy()
-    for name in ("scheduled_at", "expires_at", "answered_at", "received_at"):
-        shown[name] = shown[name].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    shown["scheduled_local"] = shown["scheduled_local"].dt.strftime("%Y-%m-%dT%H:%M:%S")
-    for name in shown.select_dtypes(bool).columns:
-        shown[name] = shown[name].astype(int)
-    return shown.to_csv(index=False, lineterminator="\n").encode()
+    frame = frame.drop(columns=[name for name in PLACE if name in source.people.columns])
+    frame = frame.join(source.people, on="person")
+    series = partial(series_values, source.study, cutoff=source.cutoff)
+    return typed(derive(frame, source.plan.get("columns", {}), series), source.variables)
 
 
 def data_hash(frame: pd.DataFrame) -> str:
-    return hashlib.sha256(as_csv(frame)).hexdigest()
+    """The SHA-256 of the file that `as_csv` makes of the whole frame."""
+    found = hashlib.sha256()
+    for start in range(0, max(len(frame), 1), ROWS):
+        found.update(as_csv(frame.iloc[start : start + ROWS], header=start == 0))
+    return found.hexdigest()
 
 
-_COLUMNS = (
-    "person", "questionnaire", "day", "slot", "scheduled_at", "scheduled_local", "zone", "utc_offset_minutes",
-    "expires_at", "answered_at", "received_at", "latency_minutes", "status", "used", "held_items", "reissues",
-    "repeats", "practice", "test_person", *PLACE,
-)  # fmt: skip
+class PromptRow(NamedTuple):
+    """One prompt as it is read. Times are microseconds since 1970."""
+
+    person: int
+    id: Any
+    questionnaire: str
+    day: int
+    slot: int
+    scheduled: int
+    local: int
+    zone: str
+    offset: int
+    expires: int
+    practice: bool
+    test_person: bool
+    wave: str
+    site: str
+    arm: str
+    dyad: str
+    role: str
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What expressions may ask of it (`@day`, `@arm` …), as `sampling.queries.facts_of` says it."""
+        local = EPOCH + timedelta(microseconds=self.local)
+        return {
+            "day": self.day,
+            "prompt": self.slot,
+            "wave": self.wave,
+            "weekday": local.isoweekday(),
+            "hour": local.hour + local.minute / 60 + local.second / 3600,
+            "practice": self.practice,
+            "arm": self.arm,
+            "site": self.site,
+            "role": self.role,
+        }
 
 
-def _row(
-    prompt: dict[str, Any],
-    answers: Mapping[Any, list[dict[str, Any]]],
-    events: Mapping[Any, dict[str, int]],
-    surveys: Mapping[int, Survey],
-    late_cutoff: float | None,
-) -> dict[str, Any]:
-    """One prompt and what became of it."""
-    sent = answers.get(prompt["id"], [])
-    seen = events.get(prompt["id"], {})
-    finished = [each for each in sent if each["complete"]]
-    answer = finished[0] if finished else None
-    status = _status(answer, sent, seen, prompt["expires_at"], late_cutoff)
-    used = status in USED
-    given = sum(value is not None for each in sent for value in each["payload"]["answers"].values())
-    row = {
-        "person": prompt["participant__pseudonym"],
-        "questionnaire": prompt["questionnaire"],
-        "day": prompt["day"],
-        "slot": prompt["slot"],
-        "scheduled_at": prompt["scheduled_at"],
-        "scheduled_local": datetime.combine(prompt["local_date"], prompt["local_time"]),
-        "zone": prompt["zone"],
-        "utc_offset_minutes": prompt["utc_offset_minutes"],
-        "expires_at": prompt["expires_at"],
-        "answered_at": answer["answered_at"] if answer else None,
-        "received_at": answer["received_at"] if answer else None,
-        "latency_minutes": _minutes(answer["answered_at"] - prompt["scheduled_at"])
-        if answer and answer["answered_at"]
-        else np.nan,
-        "status": status,
-        "used": used,
-        "held_items": 0 if used else given,
-        "reissues": seen.get("reissued", 0),
-        "repeats": max(len(finished) - 1, 0),
-        "practice": prompt["practice"],
-        "test_person": prompt["participant__test_person"],
-        **{column: prompt[field] for column, field in PLACE.items()},
-    }
-    if used and answer:
-        row.update(values(surveys[answer["survey_version_id"]], answer["payload"]["answers"]))
-    return row
+def due(study: Study, cutoff: datetime) -> QuerySet[Prompt]:
+    """The prompts that were due at the cutoff. What was taken back before anybody was asked is none, unless it was answered."""
+    return Prompt.objects.filter(study=study, scheduled_at__lte=cutoff).exclude(
+        queries.not_asked(study, cutoff=cutoff) & ~Exists(Submission.objects.filter(prompt=OuterRef("pk")))
+    )
 
 
-def _status(
-    answer: dict[str, Any] | None,
-    sent: list[dict[str, Any]],
-    seen: Mapping[str, int],
-    expires_at: datetime,
-    late_cutoff: float | None,
-) -> str:
-    """What became of a prompt. A finished answer decides, whatever else a confused phone reported beside it."""
-    if answer is not None:
-        if answer["answered_at"] is None or answer["answered_at"] <= expires_at:
-            return "answered"
-        if late_cutoff is None or _minutes(answer["answered_at"] - expires_at) <= late_cutoff:
-            return "late"
-        return "too_late"
-    if seen.get("cancelled") and not seen.get("expired"):
-        return "cancelled_with_answers" if sent else "cancelled"
-    if seen.get("expired") or sent:
-        return "expired_with_answers" if sent else "expired"
-    return "no_record"
-
-
-def _answers_by_prompt(study: Study, cutoff: datetime) -> dict[Any, list[dict[str, Any]]]:
-    """Each prompt's submissions in the order in which they were answered; one without a believable time comes last."""
-    found: dict[Any, list[dict[str, Any]]] = {}
-    sent = Submission.objects.filter(study=study, received_at__lte=cutoff, prompt__isnull=False)
-    for each in sent.values(*SUBMISSION_FIELDS):
-        found.setdefault(each["prompt_id"], []).append(dict(each))
-    for each_list in found.values():
-        each_list.sort(
-            key=lambda each: (each["answered_at"] is None, each["answered_at"] or each["received_at"], each["id"])
+def read_prompts(study: Study, cutoff: datetime, persons: Sequence[Person]) -> list[PromptRow]:
+    """The prompts of some persons that were due at the cutoff, by person and time."""
+    found = (
+        due(study, cutoff)
+        .filter(participant__in=[person.pk for person in persons])
+        .order_by("participant__pseudonym", "scheduled_at", "rule")
+    )
+    return [
+        PromptRow._make(row)
+        for row in found.values_list(
+            "participant_id", "id", "questionnaire", "day", "slot", Micros("scheduled_at"),
+            Micros(F("local_date") + F("local_time")), "zone", "utc_offset_minutes", Micros("expires_at"), "practice",
+            "participant__test_person", *PLACE.values(),
         )
+    ]  # fmt: skip
+
+
+def read_sent(study: Study, cutoff: datetime, persons: Sequence[Person], **more: Any) -> dict[Any, list[Sent]]:
+    """Each prompt's submissions known at the cutoff, in the order in which they were answered."""
+    found: dict[Any, list[Sent]] = {}
+    sent = Submission.objects.filter(
+        study=study, participant__in=[person.pk for person in persons], received_at__lte=cutoff, **more
+    )
+    for row in sent.values_list(
+        "id", "prompt_id", "complete", Micros("answered_at"), Micros("received_at"), "survey_version_id",
+        Cast(KeyTransform("answers", "payload"), TextField()),
+    ):  # fmt: skip
+        found.setdefault(row[1], []).append(Sent._make(row))
+    for several in found.values():
+        if len(several) > 1:
+            several.sort(key=lambda each: each.order)
     return found
 
 
-def _events_by_prompt(study: Study, cutoff: datetime) -> dict[Any, dict[str, int]]:
+def read_events(study: Study, cutoff: datetime, persons: Sequence[Person]) -> dict[Any, dict[str, int]]:
+    """How often each prompt expired, was cancelled and was issued again."""
     found: dict[Any, dict[str, int]] = {}
-    for prompt, kind in PromptEvent.objects.filter(study=study, received_at__lte=cutoff).values_list(
-        "prompt_id", "kind"
-    ):
-        counts = found.setdefault(prompt, {})
-        counts[kind] = counts.get(kind, 0) + 1
+    events = PromptEvent.objects.filter(
+        study=study,
+        prompt__participant__in=[person.pk for person in persons],
+        received_at__lte=cutoff,
+        kind__in=COUNTED_EVENTS,
+    )
+    for prompt, kind, count in events.values_list("prompt_id", "kind").annotate(Count("id")).order_by():
+        found.setdefault(prompt, {})[kind] = count
     return found
 
 
-def asked_columns(study: Study, *, questionnaire: str | None) -> dict[str, Column]:
-    """The columns of the plan's questionnaire over all its versions, in the order in which they are asked; where versions
-    differ in a column, the newest one describes it."""
-    found: dict[str, Column] = {}
-    for version in study.survey_versions.order_by("questionnaire", "number"):
-        if questionnaire in (None, version.questionnaire):
-            found.update({column.name: column for column in columns(version.survey)})
-    return found
+def _persons(study: Study, cutoff: datetime) -> list[Person]:
+    """Who has rows, in their order. Whoever asked to be erased is read no more, even before it is done."""
+    found = (
+        due(study, cutoff)
+        .filter(participant__enrolled_at__lte=cutoff)
+        .exclude(participant__state=Participant.State.ERASED)
+        .values_list("participant_id", "participant__pseudonym")
+        .annotate(Count("id"))
+        .order_by("participant__pseudonym")
+    )
+    return [Person._make(row) for row in found]
 
 
-def _typed(frame: pd.DataFrame, asked: Mapping[str, Column]) -> pd.DataFrame:
-    for name in ("scheduled_at", "expires_at", "answered_at", "received_at"):
-        frame[name] = pd.to_datetime(frame[name], utc=True).astype("datetime64[us, UTC]")
-    frame["scheduled_local"] = pd.to_datetime(frame["scheduled_local"]).astype("datetime64[us]")
-    for name in ("used", "practice", "test_person"):
-        frame[name] = frame[name].astype(bool)
-    for name in ("day", "slot", "utc_offset_minutes", "held_items", "reissues", "repeats"):
-        frame[name] = frame[name].astype("int64")
-    for name, column in asked.items():
-        frame[name] = frame[name].astype(str if column.kind in {"category", "date"} else float)
-    return frame
+def _is_given(study: Study, cutoff: datetime, persons: Sequence[Person], field: str) -> bool:
+    """Whether any row has something there."""
+    there = due(study, cutoff).filter(participant__in=[person.pk for person in persons])
+    return there.exclude(**{field: ""}).exists()
+
+
+def _columns(source: Source, prompts: Sequence[PromptRow], persons: Sequence[Person]) -> dict[str, Any]:
+    """The prompts with what became of each, column by column."""
+    sent = read_sent(source.study, source.cutoff, persons, prompt__isnull=False)
+    events = read_events(source.study, source.cutoff, persons)
+    names = {person.pk: person.pseudonym for person in persons}
+    late, nothing = source.plan.get("late_cutoff_minutes"), ()
+    fates: list[Fate] = []
+    held: list[int] = []
+    items = source.asked.cells(len(prompts))
+    for place, prompt in enumerate(prompts):
+        here = sent.get(prompt.id, nothing)
+        became = fate(here, events.get(prompt.id, {}), prompt.expires, late)
+        fates.append(became)
+        held.append(0 if became.used else sum(_given(each) for each in here))
+        if became.used and became.answer:
+            items.put(place, became.answer.version, msgspec.json.decode(became.answer.answers), prompt)
+    return {
+        "person": [names[prompt.person] for prompt in prompts],
+        "questionnaire": [prompt.questionnaire for prompt in prompts],
+        "day": [prompt.day for prompt in prompts],
+        "slot": [prompt.slot for prompt in prompts],
+        "scheduled_at": times((prompt.scheduled for prompt in prompts), utc=True),
+        "scheduled_local": times(prompt.local for prompt in prompts),
+        "zone": [prompt.zone for prompt in prompts],
+        "utc_offset_minutes": [prompt.offset for prompt in prompts],
+        "expires_at": times((prompt.expires for prompt in prompts), utc=True),
+        "answered_at": times((each.answer and each.answer.answered for each in fates), utc=True),
+        "received_at": times((each.answer and each.answer.received for each in fates), utc=True),
+        "latency_minutes": [
+            minutes(each.answer.answered - prompt.scheduled)
+            if each.answer and each.answer.answered is not None
+            else np.nan
+            for prompt, each in zip(prompts, fates, strict=True)
+        ],
+        "status": [each.status for each in fates],
+        "used": [each.used for each in fates],
+        "held_items": held,
+        "reissues": [events.get(prompt.id, {}).get("reissued", 0) for prompt in prompts],
+        "repeats": [max(sum(each.complete for each in sent.get(prompt.id, nothing)) - 1, 0) for prompt in prompts],
+        "practice": [prompt.practice for prompt in prompts],
+        "test_person": [prompt.test_person for prompt in prompts],
+        **{name: [getattr(prompt, name) for prompt in prompts] for name in PLACE},
+        **items.columns,
+    }
+
+
+def _given(sent: Sent) -> int:
+    return sum(value is not None for value in msgspec.json.decode(sent.answers).values())
+
+
+def times(micros: Any, *, utc: bool = False) -> pd.Series:
+    """Microseconds since 1970, or None, as a column of times."""
+    counts = np.array([NOTHING if each is None else each for each in micros], dtype="int64")
+    column = pd.Series(counts.view("datetime64[us]"))
+    return column.dt.tz_localize("UTC") if utc else column
 
 
 def _with_clock_terms(frame: pd.DataFrame) -> pd.DataFrame:
@@ -207,15 +319,71 @@ def _with_clock_terms(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _with_person_table(frame: pd.DataFrame, study: Study, cutoff: datetime) -> pd.DataFrame:
+def _people(study: Study, cutoff: datetime, persons: list[str]) -> tuple[pd.DataFrame, list[Variable]]:
+    """The newest person table's columns for these people."""
     table = current_person_table(study, cutoff)
-    for name, (numeric, by_person) in typed_frame_columns(table.columns, table.rows).items() if table else ():
-        if name in PLACE and name in frame and frame[name].any():  # where the study has none, the table's stands for it
-            continue
-        found = frame["person"].map(by_person)
-        frame[name] = found.astype(float) if numeric else found.astype(object).where(found.notna(), None)
-    return frame
+    columns = [TableColumn.of(each) for each in table.columns] or list(from_rows(table.rows).columns) if table else []
+    variables = []
+    people: dict[str, pd.Series] = {}
+    for name, (_, by_person) in typed_frame_columns(table.columns, table.rows).items() if table else ():
+        column = next(each for each in columns if each.name == name)
+        people[name] = pd.Series([by_person.get(person) for person in persons], index=persons, dtype=object)
+        variables.append(_covariate(column, people[name]))
+    return typed(pd.DataFrame(people, index=pd.Index(persons, dtype="str")), variables), variables
 
 
-def _minutes(span: timedelta) -> float:
-    return span.total_seconds() / 60
+def _covariate(column: TableColumn, values: pd.Series) -> Variable:
+    kinds: Mapping[str, Kind] = {
+        "number": "number",
+        "integer": "number",
+        "yesno": "yesno",
+        "category": "category",
+        "date": "date",
+    }
+    kind = kinds.get(column.type, "text")
+    levels = dict(column.levels)
+    if kind == "category":
+        levels |= {value: value for value in sorted(set(values.dropna()) - set(levels))}
+    return Variable(column.name, kind, column.label or column.name, levels=tuple(levels.items()), origin="person")
+
+
+def _own(name: str, kind: Any, label: str, **more: Any) -> Variable:
+    return Variable(name, kind, label, origin="prompt", **more)
+
+
+PROMPT = (
+    _own("person", "text", "Pseudonym of the person"),
+    _own("questionnaire", "text", "Questionnaire that the prompt asked for"),
+    _own("day", "whole", "Day in the study, from 1"),
+    _own("slot", "whole", "Number of the prompt in its day"),
+    _own("scheduled_at", "moment", "When the prompt was due (UTC)"),
+    _own("scheduled_local", "local", "When the prompt was due, by the person's own clock"),
+    _own("zone", "text", "Time zone by which it was planned"),
+    _own("utc_offset_minutes", "whole", "Offset of that zone from UTC at that moment", unit="minutes"),
+    _own("expires_at", "moment", "When its window closed (UTC)"),
+    _own("answered_at", "moment", "When the answer was finished, by the phone's clock where it can be believed (UTC)"),
+    _own("received_at", "moment", "When the server received it (UTC)"),
+    _own("latency_minutes", "number", "From due to finished", unit="minutes"),
+    _own("status", "category", "What became of the prompt", levels=tuple(STATUSES.items())),
+    _own("used", "flag", "Whether its answers count"),
+    _own("held_items", "whole", "Open answers that are held and do not count"),
+    _own("reissues", "whole", "How often the phone asked again for the same moment"),
+    _own("repeats", "whole", "Further finished answers to the same prompt, which do not count"),
+    _own("practice", "flag", "A prompt to practise with; never counted"),
+    _own("test_person", "flag", "A person who tries the app out; never counted"),
+)
+PLACES = (
+    _own("wave", "text", "Wave of the study"),
+    _own("site", "text", "Site of the person"),
+    _own("arm", "text", "Arm of the person"),
+    _own("dyad", "text", "Dyad of the person"),
+    _own("role", "text", "Role of the person in the dyad"),
+)
+CLOCK = (
+    _own("weekend", "whole", "Saturday or Sunday, by the person's own calendar", levels=((0, "no"), (1, "yes"))),
+    _own("hour", "number", "Time of day, by the person's own clock", low=0, high=24, unit="hours"),
+    _own("sin24", "number", "Sine of the time of day"),
+    _own("cos24", "number", "Cosine of the time of day"),
+    _own("sin_year", "number", "Sine of the time of year"),
+    _own("cos_year", "number", "Cosine of the time of year"),
+)

@@ -51,6 +51,8 @@ PERMISSIONS = {
     "studies.add_participants": _has(Role.OWNER, Role.COORDINATOR),
     "studies.withdraw_participant": _has(Role.OWNER, Role.COORDINATOR),
     "studies.erase_participant": _has(Role.OWNER),
+    "studies.export_data": _has(Role.OWNER, Role.ANALYST),
+    "studies.export_text": _has(Role.OWNER),
     "studies.manage_study": _has(Role.OWNER),
     "studies.manage_team": _has(Role.OWNER),
     "studies.import_data": _has(Role.OWNER, Role.COORDINATOR, whole_study=True),

@@ -43,6 +43,7 @@ class SetupView(StudyPage):
                 for to in states.following(study.state)
             ],
             actions=[(action.words, states.refusal(study.state, key)) for key, action in states.ACTIONS.items()],
+            in_words=states.in_words(study.state),
             states=states.STATES,
             whole_table=[
                 (action.words, [state in action.states for state in states.STATES])
@@ -78,7 +79,7 @@ class SetupView(StudyPage):
             if to == states.LOCKED and "sure" not in given:
                 raise services.NotConfirmed("Nothing was changed: tick the box to lock the data for ever.")
             services.change_state(study=self.study, to=to, actor=actor, now=clock.now(), reason=reason)
-            return f"The study is {self.study.state} now."
+            return f"The study {states.in_words(self.study.state)}."
         if what == "dates":
             facts = {name: _day(name, given[name]) for name in DATES if name in given}
             zone = {"zone": given["zone"].strip()} if "zone" in given else {}

@@ -57,13 +57,13 @@ ACTIONS = {
 """In a draft those who are asked and who answer are test participants: nobody else can have come in."""
 
 TRANSITIONS = {
-    (DRAFT, LIVE): "Start",
-    (LIVE, PAUSED): "Pause",
-    (PAUSED, LIVE): "Go on",
-    (LIVE, ENDED): "End",
-    (PAUSED, ENDED): "End",
-    (ENDED, LIVE): "Open again",
-    (ENDED, LOCKED): "Lock for ever",
+    (DRAFT, LIVE): "Start the study",
+    (LIVE, PAUSED): "Pause the study",
+    (PAUSED, LIVE): "Go on with the study",
+    (LIVE, ENDED): "End the study",
+    (PAUSED, ENDED): "End the study",
+    (ENDED, LIVE): "Open the study again",
+    (ENDED, LOCKED): "Lock the data for ever",
 }
 NEEDS_REASON = {(ENDED, LIVE)}
 MEANS = {
@@ -74,10 +74,14 @@ MEANS = {
 }
 
 
+def in_words(state: str) -> str:
+    return "has ended" if state == ENDED else f"is {state}"
+
+
 def refusal(state: str, action: str) -> str | None:
     """Why this is not done in this state; None if it is."""
     known = ACTIONS[action]
-    return None if state in known.states else f"The study is {state}; {known.why_not}"
+    return None if state in known.states else f"The study {in_words(state)}; {known.why_not}"
 
 
 def allows(state: str, action: str) -> bool:

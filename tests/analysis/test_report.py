@@ -138,10 +138,14 @@ def test_the_flow_names_its_denominators_and_adds_up(frame: pd.DataFrame, report
 
 def test_practice_and_test_persons_are_counted_nowhere_else(frame: pd.DataFrame, report: Report) -> None:
     extra = frame[frame["person"] == "P001"].assign(person="TEST", test_person=True)
-    more = build(pd.concat([frame, extra], ignore_index=True), PLAN, study=STUDY, truth=TRUTH)
+    practice = frame[frame["person"] == "P002"].assign(practice=True)
+    elsewhere = practice.assign(questionnaire="another")
+    more = build(pd.concat([frame, extra, practice, elsewhere], ignore_index=True), PLAN, study=STUDY, truth=TRUTH)
     assert more.results["models"][0]["fixed"] == report.results["models"][0]["fixed"]
     assert more.results["compliance"] == report.results["compliance"]
-    assert {row["key"]: row["count"] for row in more.results["oddities"]}["test_person"] == len(extra)
+    odd = {row["key"]: row["count"] for row in more.results["oddities"]}
+    assert (odd["test_person"], odd["practice"]) == (len(extra), 2 * len(practice))
+    assert "other_questionnaire" not in odd
 
 
 def test_truth_stands_beside_the_estimates(report: Report) -> None:

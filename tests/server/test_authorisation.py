@@ -67,6 +67,8 @@ STUDY_PAGES = {
     "questionnaire-document": page("owner", "coordinator", questionnaire="momentary"),
     "draft-beside": page("owner", "coordinator", questionnaire="momentary", number=1),
     "audit": page("owner"),
+    "data": page("owner", "analyst"),
+    "codebook": page("owner", "analyst"),
     "team": page("owner"),
 }
 PHONE = {  # need a phone's credential, and know no other study by it

@@ -23,6 +23,8 @@ from ema_server.accounts.models import User
 from ema_server.common import clock
 from ema_server.common.csv_rows import open_csv
 from ema_server.erasure.services import ask_for_erasure, erase
+from ema_server.exports.delivery import Delivery
+from ema_server.exports.queries import State
 from ema_server.ledger.models import AuditEvent
 from ema_server.participants import services as participants
 from ema_server.participants.models import Device, Participant
@@ -65,6 +67,7 @@ NOT_AUDITED = {
         "compile_note": "writes nothing",
         "warm_up": "writes nothing",
     },
+    "exports": {},
     "imports": {
         "dry_run": "writes nothing",
         "import_report": "writes nothing",
@@ -186,6 +189,8 @@ EXERCISES: dict[str, Exercise] = {
         participant=p, now=NOW, actor=u.audit_name, reason="moved away"
     ),
     "analysis_plan.published": lambda s, u, p: publish_plan(study=s, document={**PLAN, "notes": ["new"]}),
+    "data.export_started": lambda s, u, p: _exported(s, u),
+    "data.exported": lambda s, u, p: list(_exported(s, u)),
     "participant.erasure_asked": lambda s, u, p: ask_for_erasure(participant=p, actor=u.audit_name, now=clock.now()),
     "participant.erased": lambda s, u, p: erase(participant=p, now=clock.now()),
     "study.created": lambda s, u, p: studies.create_study(
@@ -228,6 +233,13 @@ ELSEWHERE = {  # what only a browser, a whole restore or the demo brings about
     "account.second_factor_added": "tests/server/accounts/test_own_account.py",
     "server.restored": "tests/journeys/test_restore.py",
 }
+
+
+def _exported(study: Study, owner: User) -> Delivery:
+    state = State(cutoff=NOW, plan=PLAN, data_hash=None)
+    return Delivery(
+        study=study, shape="prompts", format="csv", state=state, with_text=False, by=owner, actor=owner.audit_name
+    )
 
 
 def _invited(study: Study, owner: User) -> Invitation:

@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django_scopes import scope
 
+from ema_server.erasure.services import erase
 from ema_server.ledger import outbox
 from ema_server.ledger.models import AuditEvent
 from ema_server.participants.models import Consent, EnrolmentCode, Participant
@@ -117,6 +118,13 @@ def test_people_are_placed_all_or_none(study: Study) -> None:
     p2 = Participant.objects.get(pseudonym="P2")
     assert (p2.site, p2.dyad, p2.dyad_role) == ("Delft", "D1", "parent")
     assert AuditEvent.objects.filter(action="participants.placed").count() == 3
+
+
+def test_whoever_is_erased_leaves_their_place_too(study: Study) -> None:
+    person, _ = invite(study=study, pseudonym="P1", now=NOW, arm="control", site="Delft", dyad="D1", role="parent")
+    erase(participant=person, now=NOW)
+    person.refresh_from_db()
+    assert (person.arm, person.site, person.dyad, person.dyad_role) == ("", "", "", "")
 
 
 @pytest.mark.parametrize(

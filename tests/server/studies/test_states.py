@@ -110,7 +110,7 @@ def test_every_service_asks_the_table() -> None:
                     continue
                 with pytest.raises(states.StudyClosed) as refused:
                     service(study)
-                assert refused.value.detail.startswith(f"The study is {state}; "), key
+                assert refused.value.detail.startswith(f"The study {states.in_words(state)}; "), key
 
 
 @pytest.mark.parametrize("state", states.STATES)
@@ -200,7 +200,7 @@ def test_the_page_says_what_the_state_allows_and_makes_the_transitions() -> None
     assert "Pause the study" in page
     assert client.post(address, {"do": "state", "to": "ended"}).status_code == 302
     page = client.get(address).content.decode()
-    assert "No. The study is ended; it takes no new phones." in page
+    assert "No. The study has ended; it takes no new phones." in page
     without_reason = client.post(address, {"do": "state", "to": "live"})
     assert (without_reason.status_code, b"reason: say why" in without_reason.content) == (409, True)
     unsure = client.post(address, {"do": "state", "to": "locked"})

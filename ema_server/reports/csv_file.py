@@ -1,0 +1,65 @@
+"""A frame as the CSV file that is exported: UTF-8, commas, one spelling for each value, so that equal data are equal bytes.
+
+Times are UTC with a Z, wall times have no zone, flags are 1 and 0, a float is the shortest text that reads back as itself,
+what is missing is empty. A text that a spreadsheet would run as a formula gets an apostrophe before it and keeps it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+_FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
+_NUMBER = re.compile(r"-\d+(\.\d+)?")
+_QUOTED = re.compile(r'[,"\r\n]')
+
+
+def as_csv(frame: pd.DataFrame, *, header: bool = True) -> bytes:
+    """The frame's rows. Frames of the same columns, one after another and the first alone with its header, are one file."""
+    columns = [_texts(frame[name]) for name in frame.columns]
+    lines = [",".join(_cell(str(name)) for name in frame.columns)] if header else []
+    lines.extend(map(",".join, zip(*columns, strict=True)))
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def neutral(text: str) -> str:
+    """The text as no spreadsheet takes it for a formula. A negative number stays the number that it is."""
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def _cell(text: str) -> str:
+    text = neutral(text)
+    return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
+
+
+def _texts(column: pd.Series) -> list[str]:
+    kind = column.dtype.kind
+    if kind == "M":
+        return _times(column)
+    if kind == "b":
+        return ["1" if value else "0" for value in column.tolist()]
+    if kind == "i":
+        return [str(value) for value in column.tolist()]
+    if kind == "f":
+        return _each_once(column, lambda value: repr(value + 0.0))  # −0.0 is 0.0
+    return _each_once(column, lambda value: _cell(str(value)))
+
+
+def _each_once(column: pd.Series, spelt: Callable[[Any], str]) -> list[str]:
+    """Every distinct value is spelt once: columns repeat themselves."""
+    codes, values = pd.factorize(column)
+    texts = [*(spelt(value) for value in values.tolist()), ""]  # the last, −1, is what is missing
+    return [texts[code] for code in codes.tolist()]
+
+
+def _times(column: pd.Series) -> list[str]:
+    zone = getattr(column.dt, "tz", None)
+    naive = column if zone is None else column.dt.tz_convert("UTC").dt.tz_localize(None)
+    texts = np.datetime_as_string(naive.to_numpy("datetime64[us]"), unit="s" if zone is None else "us").astype(object)
+    texts += "" if zone is None else "Z"
+    texts[column.isna().to_numpy()] = ""
+    return list(texts)
