@@ -425,7 +425,7 @@ def _invent_times(found: Learned, zone: str, first_day: date) -> None:
     )
 
 
-def _running(*sorted_keys: Int) -> Int:
+def _running(*sorted_keys: NDArray[Any]) -> Int:
     """1, 2, 3 … within each group of equal keys; the keys are sorted."""
     count = len(sorted_keys[0])
     new = np.ones(count, dtype=bool)
