@@ -8,7 +8,8 @@ from uuid import uuid4
 from django.db import connections
 
 from ema_server.participants.models import Participant
-from ema_server.participants.services import import_person_table, record_identity
+from ema_server.participants.person_data import import_person_table
+from ema_server.participants.services import record_identity
 from ema_server.responses.models import Quarantined, Submission
 from ema_server.studies.models import Study
 from tests.world import SURVEY, FakePhone

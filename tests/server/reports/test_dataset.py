@@ -13,7 +13,7 @@ from django.core.management import call_command
 
 from ema_server.common import clock
 from ema_server.common.errors import DomainError
-from ema_server.participants.services import import_person_table
+from ema_server.participants.person_data import import_person_table
 from ema_server.reports import dataset
 from ema_server.reports.columns import derive
 from tests.world import PLAN, FakePhone, live_study
