@@ -1,12 +1,14 @@
-"""The answers, one row for each answered item, those that no model reads included and marked with why.
+"""The answers, one row for each item of each questionnaire that came, those that no model reads included and marked with why.
 
-Free text and what a questionnaire calls sensitive is sealed under its person's key; it is opened, person by person, only for
+An item without an answer has a row in a finished questionnaire, so that what was skipped and what was never asked stay
+apart; in a broken-off one nobody knows which. Free text and what a questionnaire calls sensitive is sealed under its person's key; it is opened, person by person, only for
 whoever asks for it.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +30,7 @@ from ema_server.reports.variables import Variable, empty, typed
 from ema_server.responses.models import Submission
 from ema_server.sampling.queries import questionnaires_of_events
 from ema_server.studies.models import Study
-from ema_server.surveys.answers import answer_in_words, counted
+from ema_server.surveys.answers import answer_in_words, counted, unanswered
 from ema_server.surveys.document import Item, Survey
 from ema_server.surveys.kinds import minutes_of
 from ema_server.vault.fields import Seal
@@ -44,6 +46,8 @@ WHY = {
     "repeat": "the prompt was answered before",
     "too_late": "answered later than the plan counts",
     "not_shown": "the item was not shown with these answers",
+    "skipped": "the item was shown and left empty",
+    "not_asked": "the item was not shown, and there is no answer",
     "practice": "a prompt to practise with",
     "test_person": "a person who tries the app out",
 }
@@ -102,7 +106,7 @@ class _Rows:
     people: Mapping[int, _Who]
     submissions: list[tuple[Whole, PromptRow | None, str]] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
-    cells: list[tuple[str, str, float, str, bool, str | None]] = field(default_factory=list)
+    cells: list[tuple[str, str | None, float, str | None, bool, str | None]] = field(default_factory=list)
 
 
 def people(study: Study, cutoff: datetime) -> list[Person]:
@@ -163,9 +167,12 @@ def _read(
         if why == "no_prompt" and whole.sent.version in of_events:
             why = "event"
         answers = msgspec.json.decode(whole.sent.answers)
+        open_alone = not with_text
         if whole.sealed is not None and with_text:
-            answers |= _opened(whole, who.key, study)
-        cells = words.cells(whole.sent.version, answers, prompt_row, why)
+            opened = _opened(whole, who.key, study)
+            answers |= opened
+            open_alone = not opened
+        cells = words.cells(whole.sent, answers, prompt_row, why, open_alone=open_alone)
         if cells:
             rows.submissions.append((whole, prompt_row, became.status if became else str(why)))
             rows.counts.append(len(cells))
@@ -232,16 +239,22 @@ class _Words:
         self._known: dict[tuple[int, str, Any], tuple[str, float, str]] = {}
 
     def cells(
-        self, version: int, answers: Mapping[str, Any], prompt: PromptRow | None, why: str | None
-    ) -> list[tuple[str, str, float, str, bool, str | None]]:
-        survey = self._surveys[version]
-        shown = counted(survey, answers, prompt.facts if prompt and survey.facts else {})
-        found = []
+        self, sent: Sent, answers: Mapping[str, Any], prompt: PromptRow | None, why: str | None, *, open_alone: bool
+    ) -> list[tuple[str, str | None, float, str | None, bool, str | None]]:
+        """The submission's items in the order in which they are asked. `open_alone`: nothing is known of sealed answers."""
+        survey = self._surveys[sent.version]
+        facts = prompt.facts if prompt and survey.facts else {}
+        shown = counted(survey, answers, facts)
+        empty = unanswered(survey, answers, facts) if sent.complete and len(answers) < len(survey.items) else {}
+        found: list[tuple[str, str | None, float, str | None, bool, str | None]] = []
         for item in survey.items:
             value = answers.get(item.name)
             if value is not None:
                 reason = why or (None if item.name in shown else "not_shown")
-                found.append((item.name, *self._spelt(version, survey, item, value), reason is None, reason))
+                found.append((item.name, *self._spelt(sent.version, survey, item, value), reason is None, reason))
+            elif item.name in empty and not (item.sealed and open_alone):
+                reason = "skipped" if empty[item.name] else "not_asked"
+                found.append((item.name, None, math.nan, None, False, reason))
         return found
 
     def _spelt(self, version: int, survey: Survey, item: Item, value: Any) -> tuple[str, float, str]:

@@ -26,6 +26,7 @@ TYPES = {
     "local": "wall time",
     "date": "date",
 }
+OVER_MIDNIGHT = "23:30 is 1410 and 00:30 is 30: shift times that lie around midnight, as bedtimes do, before any mean."
 APOSTROPHE = (
     "In the CSV file a text that begins with =, +, -, @, a tab or a line break has an apostrophe before it, so that no "
     "spreadsheet runs it as a formula. The apostrophe is part of the file, whose SHA-256 is the data hash, and stays; the "
@@ -99,7 +100,8 @@ def _column(variable: Variable, tally: Tally | None) -> dict[str, Any]:
         "asked_as": variable.asked_as,
         "texts": dict(variable.texts),
         "source": dict(variable.source),
-        "note": variable.note,
+        "note": f"{variable.note} {OVER_MIDNIGHT}".strip() if variable.asked_as == "time" else variable.note,
+        "asked_where": variable.condition,
         "n": tally.n if tally else None,
         "missing": tally.missing if tally else None,
         "min": _plain(tally.least) if tally else None,

@@ -9,8 +9,9 @@ from ema_server.exports.tabulation import Tallies
 _ROWS = {
     "prompts": "One row for each prompt that was due, missed ones included: the rows that the nightly report reads. The "
     "SHA-256 of prompts.csv is the data hash of a report that was made of the same rows.",
-    "answers": "One row for each answered item. `counted` says whether the models read it, `why` why not. Answers to no "
-    "prompt, broken-off questionnaires and repeats are here and marked.",
+    "answers": "One row for each item of each questionnaire that came. `counted` says whether the models read it, `why` why "
+    "not. Answers to no prompt, broken-off questionnaires and repeats are here and marked. In finished questionnaires an item "
+    "without an answer has a row without a value: `skipped` where it was shown, `not_asked` where it was not.",
 }
 _TEXT = {
     True: "Sealed answers (free text, and items that a questionnaire calls sensitive) were opened for this file. They can "

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ema_server.common.errors import DomainError
 from ema_server.imports.judging import Plan
+from ema_server.imports.times import DAY, MINUTE
 from ema_server.surveys.columns import Column, columns
 from ema_server.surveys.document import Survey
 
-OFTEN = 3  # prompts a day from which on the time of day is a term
+OFTEN = 3  # prompts a day from which on the hours can make a curve
+MANY_PEOPLE = 200  # from here on Satterthwaite's degrees of freedom are as good as Kenward and Roger's
 
 
 class CannotBeAnalysed(DomainError):
@@ -26,15 +30,18 @@ def analysis_plan(plan: Plan, *, outcome: str, predictor: str) -> dict[str, Any]
     if outcome == predictor:
         raise CannotBeAnalysed(f"--predictor: {predictor!r} is the outcome already.")
     found = _numbers(form.survey)
-    often = _prompts_a_day(plan, form.name)
-    terms = [f"within({predictor})", f"between({predictor})", "day"]
-    notes = ["Imported after the study had ended: the plan was written when the data were known."]
-    if plan.has_clock:
-        terms.append("weekend")
-        terms += ["sin24", "cos24"] if often >= OFTEN else []
-    else:
-        notes.append("The file holds no clock time, so neither weekday nor time of day is a term.")
+    prompts = _prompts(plan, form.name)
+    often = prompts.a_day
     yes_or_no = found[outcome].kind == "flag"
+    notes = [
+        "Imported after the study had ended: the plan was written when the data were known.",
+        *([] if plan.has_clock else ["The file holds no clock time, so neither weekday nor hour is a term."]),
+    ]
+    terms = [f"within({predictor})", f"between({predictor})", *_time_terms(plan, prompts)]
+    people = f"(1 + within({predictor}) | person)"  # without the slopes' spread the interval would be too narrow
+    if often > 1 and not yes_or_no and not plan.learned.waves:  # of two waves each has a day 1
+        people += " + (1 | person:day)"
+    df = "kenward-roger" if plan.learned.people < MANY_PEOPLE else "satterthwaite"
     return {
         "schema": "ema-plan/1",
         "mode": "final",
@@ -49,10 +56,8 @@ def analysis_plan(plan: Plan, *, outcome: str, predictor: str) -> dict[str, Any]
                 "key": "main",
                 "title": f"{_said(found[outcome])} on {_said(found[predictor])}",
                 "role": "primary",
-                "formula": f"{outcome} ~ {' + '.join(terms)} + (1 {'' if yes_or_no else f'+ within({predictor}) '}| person)",
-                **(
-                    {"family": "binomial"} if yes_or_no else {"family": "gaussian", "reml": True, "df": "satterthwaite"}
-                ),
+                "formula": f"{outcome} ~ {' + '.join([*terms, people])}",
+                **({"family": "binomial"} if yes_or_no else {"family": "gaussian", "reml": True, "df": df}),
                 "outcome": _variable(found[outcome]),
                 "predictor": {
                     **_variable(found[predictor]),
@@ -83,17 +88,43 @@ def _said(column: Column) -> str:
     return column.name.replace("_", " ")
 
 
-def _prompts_a_day(plan: Plan, form: str) -> int:
-    """The most common number of the last prompt of a day."""
+@dataclass(frozen=True, slots=True)
+class _Prompts:
+    """When a questionnaire was asked: most often how many times a day, and on which days and weekdays at all."""
+
+    a_day: int
+    days: set[int]
+    weekends: set[bool]
+
+
+def _prompts(plan: Plan, form: str) -> _Prompts:
     number = next(n for n, each in enumerate(plan.forms) if each.name == form)
     learned = plan.learned
     last: dict[tuple[int, int], int] = {}
+    dates = set()
     for nth, placed in enumerate(learned.placed):
         if placed and learned.form[nth] == number:
             key = (learned.person[nth], learned.day[nth])
             last[key] = max(last.get(key, 1), learned.slot[nth])
-    counts = list(last.values())
-    return max(set(counts), key=counts.count) if counts else 1
+            dates.add((learned.utc[nth] + learned.offset[nth] * MINUTE) // DAY)
+    counts = Counter(last.values())
+    return _Prompts(
+        max(counts, key=lambda number: (counts[number], number), default=1),
+        {day for _, day in last},
+        {(day + 3) % 7 >= 5 for day in dates},  # 1 January 1970 was a Thursday
+    )
+
+
+def _time_terms(plan: Plan, prompts: _Prompts) -> list[str]:
+    """The day, the weekend and the time of day, as far as they differ: of a daily rhythm that outcome and predictor
+    share, nothing may be left to their association."""
+    terms = ["day"] if len(prompts.days) > 1 else []
+    if plan.has_clock and len(prompts.weekends) > 1:
+        terms.append("weekend")
+    if plan.has_clock and prompts.a_day >= OFTEN:
+        return [*terms, "sin24", "cos24"]
+    # A slot that was counted from the rows that are there is no time of day.
+    return [*terms, "C(slot)"] if prompts.a_day > 1 and "slot" in plan.map.cells else terms
 
 
 def _missing(plan: Plan, outcome: str, predictor: str) -> str:

@@ -24,6 +24,10 @@ from ema_server.surveys.faults import faults as document_faults
 REMEMBERED = 20_000  # different cells of a column whose value is kept
 SHORT = 60  # characters: longer cells are judged anew each time
 DECIMALS = {"slider", "number", "duration"}
+NONE_MISSED = (
+    "Every row of the file is answered, as where missed prompts are left out: what share was answered is not known, "
+    "whatever the counts say."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +274,12 @@ class Counts:
     unheld: int = 0  # said to be answered, without any answer
     by_form: Counter[str] = field(default_factory=Counter)
     by_item: Counter[tuple[int, str]] = field(default_factory=Counter)
+
+    @property
+    def cautions(self) -> list[str]:
+        """What a reader of the report must know of these rows."""
+        missed = set(self.states) - {"answered", "late", "practice"}
+        return [] if missed or not self.states else [NONE_MISSED]
 
 
 class _BadCell:

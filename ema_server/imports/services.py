@@ -154,7 +154,8 @@ def _import(
             raise FileChanged("The file was changed while it was imported. Nothing was stored; run it again.")
         _person_table(study, plan, people, actor)
         if facts.plan is not None:
-            publish_plan(study=study, document=dict(facts.plan), actor=actor)
+            notes = [*facts.plan["notes"], *counts.cautions]
+            publish_plan(study=study, document={**facts.plan, "notes": notes}, actor=actor)
         _keep_report(study, facts, plan, findings, counts, digest, actor)
         lock_data(study=study, now=now, actor=actor, reason="a finished study was imported")
     return study, counts

@@ -35,11 +35,7 @@ def show(console: Console, plan: Plan, findings: Findings, counts: Counts, *, im
             f"\n[bold]Person table[/bold]  {escape(', '.join(plan.person_table))}\n  the same on all rows of a person",
             soft_wrap=True,
         )
-    if plan.notes:
-        console.print("\n[bold]Notes[/bold]")
-        for note in _notes(plan, counts):
-            console.print(f"  {escape(note)}", soft_wrap=True)
-    elif found := _notes(plan, counts):
+    if found := _notes(plan, counts):
         console.print("\n[bold]Notes[/bold]")
         for note in found:
             console.print(f"  {escape(note)}", soft_wrap=True)
@@ -117,7 +113,7 @@ def _accepts(column: Column) -> str:
 
 
 def _notes(plan: Plan, counts: Counts) -> list[str]:
-    notes = list(plan.notes)
+    notes = [*plan.notes, *counts.cautions]
     if counts.undated:
         notes.append(
             f"{counts.undated:,} answers by a clock that cannot be believed (long before or after the study): they count, without a time."

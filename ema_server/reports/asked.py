@@ -62,14 +62,25 @@ def asked_columns(study: Study, *, questionnaire: str | None) -> Asked:
     for version in study.survey_versions.order_by("questionnaire", "number"):
         survey = surveys[version.pk] = version.survey
         if questionnaire in (None, version.questionnaire):
+            conditions = _conditions(version.document)
             for column in columns(survey):
-                variable = _variable(column, survey, version.questionnaire)
+                variable = _variable(column, survey, version.questionnaire, conditions.get(column.item, ""))
                 known = found.get(column.name)
                 found[column.name] = _together(known, variable, version.number) if known else variable
     return Asked(list(found.values()), surveys)
 
 
-def _variable(column: Column, survey: Survey, questionnaire: str) -> Variable:
+def _conditions(document: Mapping[str, Any]) -> dict[str, str]:
+    """Under which expressions, its page's and its own, each item is asked."""
+    of_pages = {page["key"]: page.get("show_if") for page in document.get("pages", ())}
+    found = {}
+    for item in document["items"]:
+        both = [each for each in (of_pages.get(item.get("page")), item.get("show_if")) if each]
+        found[item["name"]] = both[0] if len(both) == 1 else " and ".join(f"({each})" for each in both)
+    return found
+
+
+def _variable(column: Column, survey: Survey, questionnaire: str, condition: str) -> Variable:
     item = None if column.scale else survey.by_name[column.item]
     text: Text = item.text if item else next(scale.title for scale in survey.scales if scale.key == column.name)
     return Variable(
@@ -85,6 +96,7 @@ def _variable(column: Column, survey: Survey, questionnaire: str) -> Variable:
         asked_as=item.type if item else "scale",
         texts={"": text} if isinstance(text, str) else dict(text),
         source=column.source or survey.source,
+        condition="" if column.scale else condition,
     )
 
 
@@ -95,6 +107,8 @@ def _together(older: Variable, newer: Variable, number: int) -> Variable:
         note = f"{note} Asked as {older.asked_as} before version {number}.".strip()
     if older.label != newer.label:
         note = f"{note} Before version {number}: “{older.label}”.".strip()
+    if older.condition != newer.condition:
+        note = f"{note} Before version {number} asked {f'where {older.condition}' if older.condition else 'always'}.".strip()
     if older.kind != newer.kind:
         numeric = {"number", "yesno"}
         kind: Kind = "text" if newer.kind not in numeric else "number"

@@ -33,6 +33,7 @@ class Variable:
     texts: Mapping[str, str] = field(default_factory=dict)  # language → the item as it was asked; "" where there is one
     source: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
+    condition: str = ""  # of an item: the expressions under which it is asked; nothing where it always is
 
 
 DTYPES: Mapping[Kind, Any] = {

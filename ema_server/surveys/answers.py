@@ -30,6 +30,17 @@ def shown(survey: Survey, answers: Mapping[str, Any], facts: Mapping[str, Any] =
     return [item for item in survey.items if _holds(survey, item, kept, facts)]
 
 
+def unanswered(survey: Survey, answers: Mapping[str, Any], facts: Mapping[str, Any] = NO_FACTS) -> dict[str, bool]:
+    """The items that ask and have no answer, each with whether it was shown: skipped, or never asked. Whoever reads open
+    answers alone leaves the sealed items aside. Not here is one whose condition asks for a fact that is not known."""
+    kept = counted(survey, answers, facts)
+    return {
+        item.name: _holds(survey, item, kept, facts)
+        for item in survey.items
+        if item.asks and answers.get(item.name) is None and not _asks_unknown(survey, item, facts)
+    }
+
+
 def faults(
     survey: Survey, answers: Mapping[str, Any], *, complete: bool, facts: Mapping[str, Any] = NO_FACTS
 ) -> list[str]:

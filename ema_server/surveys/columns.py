@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, Literal
 
 from ema_server.surveys.answers import NO_FACTS, counted
@@ -66,9 +68,23 @@ def values(survey: Survey, answers: Mapping[str, Any], facts: Mapping[str, Any] 
 
 
 def option_column(item: Item, place: int) -> str:
-    """The column of one option of several: the item's name with the option's value, where that can be in a name."""
-    value = str(item.options[place].value)
-    return f"{item.name}__{value if re.fullmatch(r'[A-Za-z0-9_]{1,40}', value) else place + 1}"
+    """The column of one option of several: the item's name with the option's value. It follows from the value alone, so
+    that versions that list the options otherwise fill the same columns."""
+    return f"{item.name}__{_in_a_name(str(item.options[place].value))}"
+
+
+def _in_a_name(value: str) -> str:
+    """A value as a name may hold it; letters that have no place there are told apart by a digest."""
+    if re.fullmatch(r"[A-Za-z0-9_]{1,40}", value):
+        return value
+    bare = "".join(each for each in unicodedata.normalize("NFKD", value) if not unicodedata.combining(each))
+    bare = re.sub(r"^-(?=\d)", "minus_", bare)
+    name = re.sub(r"[^A-Za-z0-9]+", "_", bare).strip("_")[:30]
+    return name if bare.isascii() and name and len(value) <= 30 else f"{name}_{_digest(value)}".lstrip("_")
+
+
+def _digest(value: str) -> str:
+    return blake2b(value.encode(), digest_size=3).hexdigest()
 
 
 def _put(row: dict[str, Cell], item: Item, value: Any) -> None:

@@ -241,6 +241,8 @@ class _Reading:
         for number, (place, item) in enumerate(self.items):
             node = self._condition(item, place, number, page=item.get("page"), name=item["name"])
             page_node = pages.get(item["page"]) if isinstance(item.get("page"), str) else None
+            self._asks_sealed(item, f"{place}.show_if", node)
+            self._asks_sealed(item, f"{place}.page", page_node)
             if (
                 node is not None
                 and page_node is not None
@@ -279,6 +281,19 @@ class _Reading:
             self._add(at, f"can never be true, so nobody would see {what}.")
             return None
         return node
+
+    def _asks_sealed(self, item: Mapping[str, Any], at: str, condition: Node | None) -> None:
+        """Whoever reads the data does not know sealed answers, so could not know whether this one counts; and that it is
+        there would tell what was sealed."""
+        if condition is None or item["type"] == "information" or _is_sealed(item):
+            return
+        for asked in sorted(expressions.names(condition)):
+            if _is_sealed(self.items[self.positions[asked]][1]):
+                self._add(
+                    at,
+                    f"{asked!r} is sealed, and who sees this item would show what was answered; make this item sensitive "
+                    "too, or ask about another.",
+                )
 
     def _asks_earlier_items(self, node: Node, at: str, position: int, *, page: Any, name: str | None) -> bool:
         sound = True
@@ -462,6 +477,10 @@ class _Reading:
 def _holds_null(value: Any, depth: int = 0) -> bool:
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return depth <= DEEPEST and any(each is None or _holds_null(each, depth + 1) for each in inside)
+
+
+def _is_sealed(item: Mapping[str, Any]) -> bool:
+    return item["type"] == "text" or item.get("sensitive") is True
 
 
 def _domain(item: Mapping[str, Any]) -> Domain:

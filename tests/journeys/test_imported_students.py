@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from django.core.management import call_command
 
+import analysis
 from ema_server.accounts.models import User
 from ema_server.common import clock
 from ema_server.demo import services, student_life
@@ -24,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = Path(os.environ.get("EMA_REFERENCE") or ROOT.parent / "shared" / "reference")
 STUDENTS = REFERENCE / "data" / student_life.FILE
 NO_CLOCK = REFERENCE / "data" / "dejonckheere2019.csv"
+DIARY = REFERENCE / "data" / "flueckiger2014.csv"
+IRREGULAR = REFERENCE / "data" / "heino2021.csv"
 OTHER_ORDER = 1e-10  # people are summed in another order: their names sort otherwise
 MAPS = ROOT / "docs" / "imports"
 
@@ -94,9 +97,10 @@ def test_a_study_without_a_clock_comes_in_by_day_and_beep(tmp_path: Path) -> Non
         "happy",
     )
     plan = study.analysis_plans.get().document
-    assert (
-        plan["models"][0]["formula"] == "stressed ~ within(happy) + between(happy) + day + (1 + within(happy) | person)"
+    assert plan["models"][0]["formula"] == (
+        "stressed ~ within(happy) + between(happy) + day + C(slot) + (1 + within(happy) | person) + (1 | person:day)"
     )
+    assert plan["models"][0]["df"] == "kenward-roger"
     frame, source = dataset.load(study, clock.now(), plan), pd.read_csv(NO_CLOCK)
     assert (len(frame), frame["used"].sum()) == (9800, source["happy"].notna().sum())
     assert frame.groupby("person")[["day", "slot"]].max().drop_duplicates().to_numpy().tolist() == [[14, 7]]
@@ -105,4 +109,80 @@ def test_a_study_without_a_clock_comes_in_by_day_and_beep(tmp_path: Path) -> Non
     columns = ["happy", "relaxed", "sad", "angry", "stressed", "cesd_mean", "era"]
     pd.testing.assert_frame_equal(ours[columns], theirs[columns], check_dtype=False)
     report = produce_report(study=study, night=clock.now().date(), now=clock.now())
-    assert report.results["models"][0]["status"] != "failed"
+    assert report.results["models"][0]["fit_sound"]
+    assert report.results["compliance"]["of_planned"] == pytest.approx(1 - 0.11204, abs=1e-5)
+    for name, terms in (
+        ("within_between", "within(stressed) + between(stressed) + (1 | person)"),
+        ("random_slope", "within(stressed) * cesd_mean + between(stressed) + (within(stressed) | person)"),
+    ):
+        reference = json.loads((REFERENCE / f"b_dejonckheere_{name}.json").read_text())
+        fit = analysis.lmm(f"sad ~ {terms}", frame[frame["used"]])
+        found = fit.tests(df="satterthwaite")
+        assert fit.log_likelihood == pytest.approx(reference["logLik"], abs=1e-6)
+        for each in reference["fixed"][1:]:  # the intercept is where the between part is centred
+            row = found.loc[
+                each["name"]
+                .replace("stressed_within", "within(stressed)")
+                .replace("stressed_between", "between(stressed)")
+            ]
+            assert row["estimate"] == pytest.approx(each["estimate"], abs=1e-5 * each["se"])
+            assert row["se"] == pytest.approx(each["se"], rel=1e-5)
+            assert row["df"] == pytest.approx(each["df_satterthwaite"], rel=1e-3)
+
+
+@pytest.mark.skipif(not DIARY.is_file(), reason=f"{DIARY.name} is not in EMA_REFERENCE")
+def test_a_diary_without_its_missed_days_comes_in_and_says_so(tmp_path: Path) -> None:
+    User.objects.create_user("owner@example.org", "correct horse battery")
+    mapping = tmp_path / "map.json"
+    mapping.write_text(json.dumps({"person": "id"}))
+    study = imported(
+        DIARY, "diary", "--zone", "Europe/Zurich", "--map", str(mapping), "--outcome", "pa", "--predictor", "sleep_quality"
+    )  # fmt: skip
+    plan = study.analysis_plans.get().document
+    assert plan["models"][0]["formula"] == (
+        "pa ~ within(sleep_quality) + between(sleep_quality) + day + (1 + within(sleep_quality) | person)"
+    )
+    frame, source = dataset.load(study, clock.now(), plan), pd.read_csv(DIARY)
+    theirs = source.assign(person=source["id"].astype(str)).set_index(["person", "day"]).sort_index()
+    ours = frame.set_index(["person", "day"]).sort_index()
+    columns = [
+        "sleep_quality",
+        "physical_activity",
+        "pa",
+        "na",
+        "learning_goal_achievement",
+        "age",
+        "high_school_grade",
+    ]
+    pd.testing.assert_frame_equal(ours[columns], theirs[columns], check_dtype=False)
+    report = produce_report(study=study, night=clock.now().date(), now=clock.now()).results
+    assert any(note.startswith("Every row of the file is answered") for note in report["notes"])
+    within, between = report["models"][0]["within"]["estimate"], report["models"][0]["between"]["estimate"]
+    assert within > 0 < between, "as the paper says: after better sleep a better mood"
+
+
+@pytest.mark.skipif(not IRREGULAR.is_file(), reason=f"{IRREGULAR.name} is not in EMA_REFERENCE")
+def test_answers_at_odd_hours_keep_their_clock(tmp_path: Path) -> None:
+    User.objects.create_user("owner@example.org", "correct horse battery")
+    mapping = tmp_path / "map.json"
+    times = {"scheduled_at": "timestamp_utc", "answered_at": "timestamp_utc"}
+    mapping.write_text(json.dumps({"person": "id", **times, "ignore": ["seq", "hours_since_first"]}))
+    study = imported(
+        IRREGULAR, "motivation", "--zone", "Europe/Helsinki", "--map", str(mapping),
+        "--outcome", "pleasure", "--predictor", "autonomy",
+    )  # fmt: skip
+    plan = study.analysis_plans.get().document
+    assert " + day + weekend + sin24 + cos24 + (" in plan["models"][0]["formula"]
+    frame, source = dataset.load(study, clock.now(), plan), pd.read_csv(IRREGULAR, parse_dates=["timestamp_utc"])
+    local = source["timestamp_utc"].dt.tz_convert("Europe/Helsinki").dt.tz_localize(None)
+    source = source.assign(person=source["id"], scheduled_local=local, weekend=(local.dt.day_of_week >= 5).astype(int))
+    order = ["person", "scheduled_local"]
+    columns = [*order, "weekend", "pleasure", "autonomy", "relatedness"]
+    pd.testing.assert_frame_equal(
+        frame.sort_values(order)[columns].reset_index(drop=True),
+        source.sort_values(order)[columns].reset_index(drop=True), check_dtype=False,
+    )  # fmt: skip
+    assert frame["used"].all()
+    report = produce_report(study=study, night=clock.now().date(), now=clock.now()).results
+    assert report["models"][0]["fit_sound"]
+    assert report["latency"] is None, "planned and answered are one time here, which says nothing of speed"

@@ -264,8 +264,42 @@ def test_the_night_is_planned_with_outcome_and_predictor(tmp_path: Path) -> None
     assert "manage.py run_night --study old" in said
     plan = Study.objects.get().analysis_plans.get().document
     model = plan["models"][0]
-    assert (plan["mode"], plan["prompts_per_day"], model["family"]) == ("final", 1, "binomial")
-    assert model["formula"] == "alone ~ within(stress) + between(stress) + day + weekend + (1 | person)"
+    assert (plan["mode"], plan["prompts_per_day"], model["family"]) == ("final", 2, "binomial")
+    # No weekend: there is none in the file. No time of day: the slots were counted, and the missed may not be there.
+    assert model["formula"] == "alone ~ within(stress) + between(stress) + day + (1 + within(stress) | person)"
+
+
+def test_a_rhythm_of_the_day_is_a_term_as_far_as_the_file_tells_it(tmp_path: Path) -> None:
+    researcher()
+
+    def formula(slug: str, header: str, row: str, *, hours: tuple[int, ...], days: int = 8) -> str:
+        lines = [
+            row.format(
+                person=person,
+                day=day,
+                date=f"2024-03-{day + 3:02d}",
+                slot=slot,
+                hour=hour,
+                x=day % 3 + slot,
+                y=(day + slot) % 4,
+            )
+            for person in ("a", "b")
+            for day in range(1, days)
+            for slot, hour in enumerate(hours, start=1)
+        ]
+        file = written(tmp_path, "\n".join([header, *lines, ""]), f"{slug}.csv")
+        run(file, slug=slug, outcome="y", predictor="x")
+        return str(Study.objects.get(slug=slug).analysis_plans.get().document["models"][0]["formula"])
+
+    fixed, nested = "y ~ within(x) + between(x) + ", "(1 + within(x) | person) + (1 | person:day)"
+    clock = ("person,scheduled_at,x,y", "{person},{date} {hour:02d}:00,{x},{y}")
+    assert formula("often", *clock, hours=(9, 13, 18)) == f"{fixed}day + weekend + sin24 + cos24 + {nested}"
+    slots = ("person,scheduled_at,slot,x,y", "{person},{date} {hour:02d}:00,{slot},{x},{y}")
+    assert formula("twice", *slots, hours=(9, 18)) == f"{fixed}day + weekend + C(slot) + {nested}"
+    no_clock = ("person,day,slot,x,y", "{person},{day},{slot},{x},{y}")
+    assert formula("beeps", *no_clock, hours=(1, 2, 3)) == f"{fixed}day + C(slot) + {nested}"
+    assert formula("daily", *no_clock, hours=(1,)) == f"{fixed}day + (1 + within(x) | person)"
+    assert formula("one-day", *clock, hours=(9, 13, 18), days=2) == f"{fixed}sin24 + cos24 + {nested}"
 
 
 def test_only_somebody_who_is_here_can_own_it(tmp_path: Path) -> None:

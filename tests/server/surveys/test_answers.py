@@ -14,6 +14,7 @@ from ema_server.surveys import texts
 from ema_server.surveys.answers import counted, faults, order_faults, shown, worded
 from ema_server.surveys.columns import columns, values
 from ema_server.surveys.document import read
+from ema_server.surveys.faults import faults as document_faults
 from ema_server.surveys.order import screens, shown_order
 from ema_server.surveys.scores import bounds, scores
 from tests.server.surveys.documents import MOOD, asking, slider
@@ -163,7 +164,7 @@ def test_the_row_of_the_data_has_every_column_and_nothing_that_is_sealed() -> No
     assert "weight" not in row
     assert "note" not in row
     assert row["company"] == "friends"
-    assert (row["symptoms__headache"], row["symptoms__2"], row["symptoms__none"]) == (1.0, 0.0, 0.0)
+    assert (row["symptoms__headache"], row["symptoms__light_headed"], row["symptoms__none"]) == (1.0, 0.0, 0.0)
     assert (row["bed"], row["slept"], row["met_on"]) == (1395.0, 400.0, "2026-03-01")
     assert row["wellbeing"] == pytest.approx(20)
     assert math.isnan(row["alone"])  # type: ignore[arg-type]
@@ -244,3 +245,19 @@ def test_judging_answers_costs_time_in_proportion_to_items() -> None:
     began = time.process_time()
     assert faults(survey, answers, complete=True, facts=DAY_2) == []
     assert time.process_time() - began < 5  # 5 ms here
+
+
+def test_an_option_has_one_column_whatever_the_version_lists_before_it() -> None:
+    def named(*options: object) -> list[str]:
+        document = {"title": "T", "items": [{"name": "did", "type": "choices", "text": "?", "options": [*options]}]}
+        assert document_faults(document) == []
+        return [column.name for column in columns(read(document))]
+
+    assert named("at home", "at work") == ["did__at_home", "did__at_work"] == named("at work", "at home")[::-1]
+    assert named(-1, 1, 0) == ["did__minus_1", "did__1", "did__0"]
+    assert named("Überstunden", "Büro") == ["did__Uberstunden", "did__Buro"]
+    work, rest = named("عمل", "راحة")
+    assert [rest, work] == named("راحة", "عمل")
+    assert all(name.isascii() and name.isidentifier() for name in (work, rest))
+    long = "a very long answer that begins like another " + "x"
+    assert len(set(named(long, long[:-1] + "y"))) == 2

@@ -130,11 +130,31 @@ COMPANY = {"name": "company", "type": "choice", "options": ["nobody", "friends"]
             "2 columns of the data would be called 'a__b'",
         ),
         (asking(slider("a"), source={"author": "x"}), "source.author", "is unknown here"),
+        (
+            asking({"name": "drank", "type": "yesno", "sensitive": True}, {**slider("craving"), "show_if": "drank"}),
+            "items[1] (craving).show_if",
+            "'drank' is sealed, and who sees this item would show what was answered",
+        ),
+        (
+            asking(
+                {"name": "why", "type": "text"},
+                {**slider("weight"), "page": "p"},
+                pages=[{"key": "p", "show_if": "answered(why)"}],
+            ),
+            "items[1] (weight).page",
+            "'why' is sealed",
+        ),
     ],
 )
 def test_a_fault_has_its_place_and_says_what_would_be_accepted(document: Any, place: str, words: str) -> None:
     found = faults(document)
     assert any(fault.place == place and words in fault.message for fault in found), told(document)
+
+
+def test_what_is_sealed_or_read_may_depend_on_what_is_sealed() -> None:
+    drank, amount = {"name": "drank", "type": "yesno", "sensitive": True}, {**slider("amount"), "show_if": "drank"}
+    thanks = {"name": "thanks", "type": "information", "show_if": "drank"}
+    assert told(asking(drank, {**amount, "sensitive": True}, thanks)) == []
 
 
 def test_conditions_in_a_circle_are_called_a_circle() -> None:
@@ -153,7 +173,7 @@ def test_all_faults_are_told_at_once() -> None:
 
 
 def test_the_names_of_the_data_are_reserved() -> None:
-    assert set(dataset._COLUMNS) <= RESERVED
+    assert {each.name for each in (*dataset.PROMPT, *dataset.PLACES, *dataset.CLOCK)} <= RESERVED
 
 
 def long_questionnaire(items: int) -> dict[str, Any]:
