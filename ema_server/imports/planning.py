@@ -62,7 +62,7 @@ def first_reading(reading: Reading, findings: Findings, *, each: Callable[[int],
     clock = Clock(mapping.when.style, zone, mapping.zones)
     aside = mapping.used | set(mapping.person_table or ())
     for item in (mapping.items or {}).values():
-        aside = (aside | {item.label_from}) - {item.column, item.prefer}
+        aside = (aside | {item.label_from or ""}) - {item.column, item.prefer or ""}
     candidates = [place for place, name in enumerate(table.header) if name not in aside]  # unclaimed ones are named
     kept = [place for place, name in enumerate(table.header) if name in set(mapping.person_table or ())]
     learned = learn(

@@ -152,7 +152,10 @@ def invite_all(
     invited, faults = [], []
     for pseudonym, place in rows.items():
         try:
-            invited.append(invite(study=study, pseudonym=pseudonym, now=now, actor=actor, **place))
+            arm, site, dyad, role = (place.get(name, "") for name in PLACE)
+            invited.append(
+                invite(study=study, pseudonym=pseudonym, now=now, actor=actor, arm=arm, site=site, dyad=dyad, role=role)
+            )
         except (InvalidPlace, PseudonymTaken) as error:
             faults.append(f"{pseudonym}: {error.detail}")
     if faults:
