@@ -9,10 +9,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ema_server.common.errors import DomainError
+from ema_server.participants.person_columns import NO, YES
 
 STATES = ("answered", "expired", "cancelled", "begun", "no_record")
-TRUE_WORDS = {"1": True, "true": True, "yes": True, "y": True, "t": True}
-FLAG_WORDS = {**TRUE_WORDS, "0": False, "false": False, "no": False, "n": False, "f": False}
+FLAG_WORDS = {**dict.fromkeys((*YES, "t"), True), **dict.fromkeys((*NO, "f"), False)}
 STYLES = ("iso", "dmy", "mdy", "unix", "unix_local")
 MOMENTS = ("answered_at", "started_at", "expires_at", "delivered_at")
 CELLS = (

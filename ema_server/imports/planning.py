@@ -61,11 +61,9 @@ def first_reading(reading: Reading, findings: Findings, *, each: Callable[[int],
         raise InvalidMap(f"--zone: {zone!r} is no time zone; write one like Europe/Amsterdam.")
     clock = Clock(mapping.when.style, zone, mapping.zones)
     aside = mapping.used | set(mapping.person_table or ())
-    if mapping.items is None:
-        candidates = [place for place, name in enumerate(table.header) if name not in aside]
-    else:
-        wanted = {name for item in mapping.items.values() for name in (item.column, item.prefer) if name}
-        candidates = [place for place, name in enumerate(table.header) if name in wanted]
+    for item in (mapping.items or {}).values():
+        aside = (aside | {item.label_from}) - {item.column, item.prefer}
+    candidates = [place for place, name in enumerate(table.header) if name not in aside]  # unclaimed ones are named
     kept = [place for place, name in enumerate(table.header) if name in set(mapping.person_table or ())]
     learned = learn(
         table, mapping, clock, findings,

@@ -136,10 +136,14 @@ def _unplaced(console: Console, findings: Findings) -> None:
     for finding in findings:
         left = f"left out: {KINDS[finding.kind]}" if finding.kind in findings.allowed else "stops the import"
         console.print(
-            f"  [yellow]{finding.kind}[/yellow] in {escape(repr(finding.column))}, {finding.count:,} times ({left})",
+            f"  [yellow]{finding.kind}[/yellow] in {escape(repr(finding.column))}, {_times(finding.count)} ({left})",
             soft_wrap=True,
         )
         for place in finding.places:
             console.print(f"    {escape(place)}", soft_wrap=True)
         if finding.count > len(finding.places):
             console.print(f"    and {finding.count - len(finding.places):,} more")
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"

@@ -367,7 +367,7 @@ def _kind_of(values: list[Any]) -> Kind:
 
 def _nearly(pseudonym: str) -> str:
     """P01, p1 and ' P 1' are nearly the same."""
-    return re.sub(r"0+(?=\d)", "", re.sub(r"[\s_-]", "", pseudonym).casefold())
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\s_-]", "", pseudonym).casefold())
 
 
 def told(unknown: Unknown) -> str:

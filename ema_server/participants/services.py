@@ -32,6 +32,7 @@ from ema_server.vault.sealing import keyed_digest
 from ema_server.vault.services import server_key
 
 CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # no 0 O 1 I: people read codes aloud
+LONGEST_PSEUDONYM = 40
 CODE_LENGTH = 10  # 50 bits, single use, short-lived
 CODE_LIFETIME = timedelta(days=30)
 SHOWN_FAULTS = 20
@@ -115,7 +116,7 @@ def invite(
     the study's structure names."""
     held = Study.objects.select_for_update(no_key=True).get(pk=study.pk)
     states.require(held.state, "invite")
-    faults = place_faults(held.structure, arm=arm, site=site, dyad=dyad, role=role)
+    faults = _pseudonym_faults(pseudonym) + place_faults(held.structure, arm=arm, site=site, dyad=dyad, role=role)
     if dyad and not faults and Participant.objects.filter(study=study, dyad=dyad, dyad_role=role).exists():
         faults.append(f"role: dyad {dyad!r} has somebody who is {role} already.")
     if faults:
@@ -141,6 +142,22 @@ def invite(
         changes={name: value for name, value in _place_of(participant).items() if value},
     )
     return participant, _new_code(study=study, participant=participant, max_uses=1, now=now)
+
+
+@transaction.atomic
+def invite_all(
+    *, study: Study, rows: Mapping[str, Mapping[str, str]], now: datetime, actor: str
+) -> list[tuple[Participant, str]]:
+    """Expect many people, by pseudonym with their `arm`, `site`, `dyad` and `role`: all or nobody."""
+    invited, faults = [], []
+    for pseudonym, place in rows.items():
+        try:
+            invited.append(invite(study=study, pseudonym=pseudonym, now=now, actor=actor, **place))
+        except (InvalidPlace, PseudonymTaken) as error:
+            faults.append(f"{pseudonym}: {error.detail}")
+    if faults:
+        raise InvalidPlace(_some(faults) + " Nobody was invited.")
+    return invited
 
 
 @transaction.atomic
@@ -318,8 +335,7 @@ def place_participants(*, study: Study, rows: Mapping[str, Mapping[str, str]], a
         if taken[person.dyad, person.dyad_role] > 1
     ]
     if faults:
-        more = f" And {len(faults) - SHOWN_FAULTS} more." if len(faults) > SHOWN_FAULTS else ""
-        raise InvalidPlace(" ".join(faults[:SHOWN_FAULTS]) + more + " Nobody was moved.")
+        raise InvalidPlace(_some(faults) + " Nobody was moved.")
     Participant.objects.bulk_update(moved, list(PLACE.values()))
     audit.record(
         action="participants.placed",
@@ -329,6 +345,17 @@ def place_participants(*, study: Study, rows: Mapping[str, Mapping[str, str]], a
         changes={"people": len(moved), **{name: sum(name in row for row in rows.values()) for name in PLACE}},
     )
     return len(moved)
+
+
+def _some(faults: list[str]) -> str:
+    more = f" And {len(faults) - SHOWN_FAULTS} more." if len(faults) > SHOWN_FAULTS else ""
+    return " ".join(faults[:SHOWN_FAULTS]) + more
+
+
+def _pseudonym_faults(pseudonym: str) -> list[str]:
+    if 1 <= len(pseudonym) <= LONGEST_PSEUDONYM and pseudonym.isprintable() and "@" not in pseudonym:
+        return []
+    return [f"pseudonym: {pseudonym[:60]!r} must be 1 to {LONGEST_PSEUDONYM} printable characters, and no address."]
 
 
 def _place_of(person: Participant) -> dict[str, str]:

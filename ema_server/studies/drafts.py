@@ -20,11 +20,12 @@ from ema_server.studies.models import Study, SurveyDraft, SurveyVersion
 from ema_server.surveys.changes import changes
 from ema_server.surveys.exchange import CannotRead
 from ema_server.surveys.files import texts_in
-from ema_server.surveys.typed import Typed, TypedFault, line_of_place, read_typed, written
+from ema_server.surveys.typed import Typed, TypedFault, read_typed, with_lines, written
 
 LARGEST = 1_000_000  # bytes
 LARGEST_FILE = 5_000_000
 MANY_LINES = 2_000  # beyond them lines that stand often (a lone bracket) are no landmarks: it would take minutes
+MOST_LINES = 40_000  # beyond them two texts are not compared line by line, which takes the square of their number
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,49}")
 TYPED = "typed"
 SHOWN_AT_ONCE = 12  # faults in one message
@@ -238,7 +239,7 @@ def faults_of(
     if not typed.sound or typed.document is None or current is None:
         return list(typed.faults)
     held = publishing.guard_faults(study, questionnaire, current.document, typed.document)
-    return [TypedFault(line_of_place(text, each.place), each.place, each.message) for each in held]
+    return with_lines(text, held)
 
 
 @transaction.atomic
@@ -345,4 +346,6 @@ def _kept(base: list[str], side: list[str]) -> dict[int, int]:
 
 
 def _matched(left: list[str], right: list[str]) -> difflib.SequenceMatcher[str]:
+    if len(left) + len(right) > MOST_LINES:
+        left, right = left[:1], right[:1]
     return difflib.SequenceMatcher(None, left, right, autojunk=len(left) + len(right) > MANY_LINES)

@@ -32,13 +32,12 @@ def guard_faults(study: Study, questionnaire: str, before: Mapping[str, Any], af
     # Of several choices each option is a column; who relies on one relies on its item.
     items = {column.name: column.item for column in columns(old)}
     found: dict[str, Fault] = {}
-    for column, item in items.items():
-        if column in held or item in held:
-            for change in changed_meaning(old, new, item):
-                place = _place(after, change, item)
-                found.setdefault(
-                    change, Fault(place, f"{held.get(column) or held[item]} is locked and uses {column!r}: {change}.")
-                )
+    used = {item: column for column, item in reversed(items.items()) if column in held}
+    used |= {item: item for item in dict.fromkeys(items.values()) if item in held}
+    for item, column in used.items():
+        for change in changed_meaning(old, new, item):
+            place = _place(after, change, item)
+            found.setdefault(change, Fault(place, f"{held[column]} is locked and uses {column!r}: {change}."))
     return list(found.values())
 
 

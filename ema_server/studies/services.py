@@ -62,6 +62,11 @@ class SiteNotForRole(DomainError):
     status = 400
 
 
+class InvalidStudy(DomainError):
+    code = "invalid_study"
+    status = 400
+
+
 class SlugTaken(DomainError):
     code = "slug_taken"
 
@@ -71,7 +76,11 @@ def create_study(*, owner: User, actor: str, **facts: Any) -> Study:
     """A new study with its first owner; `facts` are the study's own fields."""
     if Study.objects.filter(slug=facts["slug"]).exists():
         raise SlugTaken(f"slug: there is a study {facts['slug']!r} already; choose another short name.")
-    study = Study.objects.create(**facts)
+    study = Study(**facts)
+    found = _study_faults(study)
+    if found:
+        raise InvalidStudy(" ".join(found))
+    study.save()
     about = f"study:{study.pk}"
     audit.record(
         action="study.created", actor=actor, study_id=study.pk, about=about, changes={"state": str(study.state)}
@@ -317,6 +326,14 @@ def _enter(study: Study, held: Study, *, to: str, now: datetime) -> None:
     if to == states.LOCKED:
         study.locked_at = now
     study.save(update_fields=["state", "quiet_since", "locked_at"])
+
+
+def _study_faults(study: Study) -> list[str]:
+    try:
+        study.full_clean(validate_unique=False, validate_constraints=False)
+    except ValidationError as error:
+        return [f"{name}: {' '.join(said)}" for name, said in error.message_dict.items()]
+    return _dates_faults(study)
 
 
 def _dates_faults(study: Study) -> list[str]:

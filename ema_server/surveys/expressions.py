@@ -63,6 +63,7 @@ class Call:
 
 Node = Constant | Name | Fact | Call
 
+_SPACES = " \t\r\n\f\v"
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<number>\d+(?:\.\d+)?)
@@ -71,7 +72,7 @@ _TOKEN = re.compile(
       | (?P<word>[A-Za-z_]\w*)
       | (?P<sign><=|>=|==|!=|<>|[-+*/()<>=,\[\]])
     )""",
-    re.VERBOSE,
+    re.VERBOSE | re.ASCII,
 )
 _COMPARISONS = {"==": "==", "=": "==", "!=": "!=", "<>": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">=", "in": "in"}
 _RESERVED_WORDS = {"and", "or", "not", "in", "true", "false"}
@@ -256,11 +257,11 @@ class _Parser:
 def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
     place = 0
     while place < len(text):
-        if text[place:].isspace():
+        if not text[place:].strip(_SPACES):
             return
         token = _TOKEN.match(text, place)
         if token is None or token.lastgroup is None:
-            while text[place].isspace():
+            while text[place] in _SPACES:
                 place += 1
             why = (
                 "this quotation mark has no partner" if text[place] in "\"'" else f"{text[place]!r} means nothing here"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -14,13 +14,15 @@ from ema_server.surveys.columns import RESERVED, columns
 from ema_server.surveys.document import SCHEMA, read
 from ema_server.surveys.expressions import Call, ExpressionFault, Node
 from ema_server.surveys.kinds import COMMON_KEYS, KINDS, kind_in_expressions, shown_value
-from ema_server.surveys.reach import Domain, can_hold
+from ema_server.surveys.reach import Domain, Effort, can_hold
 from ema_server.surveys.texts import LANGUAGE, each_string, has_stray_brace, piped_names
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 NAME_RULE = "lower-case letters, digits and _, at most 40, beginning with a letter"
 LONGEST = 5_000  # characters of one text
-MOST_ITEMS = 1_000
+MOST_ITEMS = 1_000  # and pages, and scales
+MOST_LANGUAGES = 100
+MOST_TOLD = 500  # faults: nobody reads more, and telling each of a million would cost minutes
 DEEPEST = 8  # levels of a document, more than the format has
 SOURCE_KEYS = {"citation", "doi", "url", "licence", "item"}
 DOCUMENT_KEYS = {"schema", "title", "languages", "items", "pages", "scales", "source"}
@@ -49,9 +51,16 @@ class _Reading:
 
     def __init__(self, document: Any) -> None:
         self.faults: list[Fault] = []
+        self.effort = Effort()
         if not isinstance(document, dict):
             self._add("document", "a questionnaire is a JSON object with title and items.")
             return
+        try:
+            self._walk(document)
+        except _Enough:
+            self.faults.append(Fault("document", f"there are more than these {MOST_TOLD} faults; mend them first."))
+
+    def _walk(self, document: dict[str, Any]) -> None:
         self.document = self._without_nulls(document, "", depth=0) if _holds_null(document) else document
         self.languages = self._read_languages()
         self._head()
@@ -65,6 +74,8 @@ class _Reading:
             self._columns()
 
     def _add(self, place: str, message: str) -> None:
+        if len(self.faults) >= MOST_TOLD:
+            raise _Enough
         self.faults.append(Fault(place, message))
 
     def _without_nulls(self, value: Any, place: str, *, depth: int) -> Any:
@@ -98,6 +109,9 @@ class _Reading:
             return []
         if not isinstance(given, list) or not given:
             self._add("languages", 'a list of language codes is meant, like ["en", "nl"], the fallback first.')
+            return []
+        if len(given) > MOST_LANGUAGES:
+            self._add("languages", f"{len(given)} languages; at most {MOST_LANGUAGES} are possible.")
             return []
         for place, code in enumerate(given):
             if not isinstance(code, str) or not LANGUAGE.fullmatch(code):
@@ -189,6 +203,9 @@ class _Reading:
         if not isinstance(given, list):
             self._add("pages", 'a list of pages is meant, like [{"key": "mood", "order": "random"}].')
             return {}
+        if len(given) > MOST_ITEMS:
+            self._add("pages", f"{len(given)} pages; at most {MOST_ITEMS} are possible.")
+            return {}
         found: dict[str, tuple[str, Mapping[str, Any]]] = {}
         for number, page in enumerate(given):
             key = page.get("key") if isinstance(page, dict) else None
@@ -214,7 +231,7 @@ class _Reading:
                 used.append("")
                 continue
             if not isinstance(key, str) or key not in self.pages:
-                known = ", ".join(self.pages) or "no page at all"
+                known = _some(self.pages) or "no page at all"
                 self._add(f"{place}.page", f"there is no page {shown_value(key)}; there is {known}.")
                 continue
             if key in used and used[-1] != key:
@@ -246,7 +263,7 @@ class _Reading:
             if (
                 node is not None
                 and page_node is not None
-                and not can_hold(Call("and", (page_node, node)), self.domains)
+                and not can_hold(Call("and", (page_node, node)), self.domains, self.effort)
             ):
                 self._add(
                     f"{place}.show_if",
@@ -276,7 +293,7 @@ class _Reading:
         except ExpressionFault as fault:
             self._add(at, f"{fault.message}.")
             return None
-        if not can_hold(node, self.domains):
+        if not can_hold(node, self.domains, self.effort):
             what = "this item" if name else "this page"
             self._add(at, f"can never be true, so nobody would see {what}.")
             return None
@@ -329,7 +346,7 @@ class _Reading:
             first = min(circle, key=lambda name: self.positions[name])
             turned = [*circle[circle.index(first) : -1], *circle[: circle.index(first)], first]
             place = self.items[self.positions[first]][0]
-            self._add(f"{place}.show_if", f"a circle: {' → '.join(turned)}; each waits for the next.")
+            self._add(f"{place}.show_if", f"a circle: {_some(turned, ' → ')}; each waits for the next.")
             for name in circle:
                 asks.pop(name, None)
 
@@ -346,7 +363,7 @@ class _Reading:
             if item.get("hint") is not None:
                 self._text(item["hint"], f"{place}.hint", before)
             for value, label in (item.get("labels") or {}).items():
-                self._text(label, f"{place}.labels[{value!r}]", before)
+                self._text(label, f"{place}.labels[{shown_value(value)}]", before)
             for option_place, option in enumerate(item.get("options") or ()):
                 if isinstance(option, dict) and "label" in option:
                     self._text(option["label"], f"{place}.options[{option_place}].label", before)
@@ -407,6 +424,9 @@ class _Reading:
         if not isinstance(given, list):
             self._add("scales", 'a list of scales is meant, like [{"key": "pa", "items": ["happy", "calm"]}].')
             return
+        if len(given) > MOST_ITEMS:
+            self._add("scales", f"{len(given)} scales; at most {MOST_ITEMS} are possible.")
+            return
         by_name = {item["name"]: item for _, item in self.items}
         keys: set[str] = set()
         for number, scale in enumerate(given):
@@ -432,12 +452,13 @@ class _Reading:
             return
         doubled = next((name for name, count in Counter(items).items() if count > 1), None)
         if doubled:
-            yield "items", f"{doubled!r} is there twice."
+            yield "items", f"{shown_value(doubled)} is there twice."
+            return
         ranges = {}
         for name in items:
             item = by_name.get(name)
             if item is None:
-                yield "items", f"there is no item {name!r}."
+                yield "items", f"there is no item {shown_value(name)}."
             elif item["type"] not in {"likert", "slider", "number", "duration", "yesno"}:
                 yield "items", f"{name!r} is a {item['type']}; a scale is made of numeric and yes/no items."
             elif item.get("sensitive"):
@@ -447,11 +468,14 @@ class _Reading:
                     tuple(item["range"]) if item.get("range") else ("yes/no" if item["type"] == "yesno" else None)
                 )
         if len({str(ends) for ends in ranges.values()}) > 1:
-            told = ", ".join(f"{name} {ends or 'without a range'}" for name, ends in ranges.items())
+            told = _some(f"{name} {ends or 'without a range'}" for name, ends in ranges.items())
             yield "items", f"the items have different ranges ({told}); a mean over them would mean nothing."
         reversed_items = scale.get("reversed", [])
         if not isinstance(reversed_items, list):
             yield "reversed", "a list of item names is meant."
+            reversed_items = []
+        if len(reversed_items) > len(items):
+            yield "reversed", f"{len(reversed_items)} names; the scale has {len(items)} items."
             reversed_items = []
         for name in reversed_items:
             if name not in items:
@@ -472,6 +496,16 @@ class _Reading:
                 self._add(
                     "items", f"{count} columns of the data would be called {name!r}; rename an item or an option."
                 )
+
+
+class _Enough(Exception):
+    """More faults than anybody reads."""
+
+
+def _some(names: Iterable[str], between: str = ", ") -> str:
+    """The first of many names: a message stays one that is read."""
+    found = list(names)
+    return between.join(found[:20]) + (f"{between}… ({len(found)} in all)" if len(found) > 20 else "")
 
 
 def _holds_null(value: Any, depth: int = 0) -> bool:

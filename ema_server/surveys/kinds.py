@@ -11,17 +11,19 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from ema_server.surveys.document import Item
+from ema_server.surveys.document import Item, Option
 
 LARGEST = 1e15  # beyond it a double no longer tells neighbouring whole numbers apart
 LONGEST_TEXT = 10_000
 LONGEST_VALUE = 60
 LONGEST_DURATION = 100_000  # minutes: ten weeks
 MOST_OPTIONS = 500
+MOST_POINTS = 1_000  # of a likert: each is drawn
 ON_STEP = 1e-6  # of a step: what a phone's division may leave over
 
-_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_LABELLED = re.compile(r"-?\d{1,15}(\.\d+)?", re.ASCII)  # a value as an object's key; float() would take 1_0 too
 
 Faults = Iterator[tuple[str, str]]  # the key that is wrong, and what is wrong with it
 
@@ -94,17 +96,18 @@ def _label_faults(given: Mapping[str, Any], ends: Any) -> Faults:
         yield "labels", 'labels are an object from values to texts, like {"1": "not at all", "7": "very much"}.'
         return
     for value in labels:
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            yield f"labels[{value!r}]", "is no number; a label belongs to a value of the range."
+        if not _LABELLED.fullmatch(value):
+            yield f"labels[{shown_value(value)}]", "is no number; a label belongs to a value of the range."
             continue
-        if ends and not ends[0] <= number <= ends[1]:
-            yield f"labels[{value!r}]", f"is outside the range {ends[0]} to {ends[1]}."
+        if ends and not ends[0] <= float(value) <= ends[1]:
+            yield f"labels[{shown_value(value)}]", f"is outside the range {ends[0]} to {ends[1]}."
 
 
 def _likert_faults(given: Mapping[str, Any]) -> Faults:
     yield from _numeric_faults(given, needed=True, whole=True)
+    low, high = given["range"] if _range_fault(given.get("range"), is_number, "") is None else (0, 0)
+    if high - low >= MOST_POINTS:
+        yield "range", f"{high - low + 1:,} points; a likert has at most {MOST_POINTS:,}, make it a slider or a number."
 
 
 def _slider_faults(given: Mapping[str, Any]) -> Faults:
@@ -139,7 +142,7 @@ def _choice_faults(given: Mapping[str, Any]) -> Faults:
         if isinstance(option, dict):
             for key in option:
                 if key not in {"value", "label", "exclusive"}:
-                    yield f"{at}.{key}", "is unknown; an option has value, label and exclusive."
+                    yield f"{at}.{key[:40]}", "is unknown; an option has value, label and exclusive."
             if not isinstance(option.get("exclusive", False), bool):
                 yield f"{at}.exclusive", "must be true or false."
         if isinstance(value, str) and 0 < len(value) <= LONGEST_VALUE and value.strip() == value:
@@ -242,15 +245,16 @@ def _choice_value(item: Item, value: Any) -> str | None:
 def _choices_value(item: Item, value: Any) -> str | None:
     if not isinstance(value, list):
         return f"{shown_value(value)} is no list; send a list of {_offered(item)}."
-    chosen = []
+    options = {(type(option.value), option.value): option for option in item.options}
+    chosen: dict[tuple[type, Any], Option] = {}
     for each in value:
-        option = item.option(each) if isinstance(each, str | int) else None
-        if option is None:
+        key = (type(each), each) if isinstance(each, str | int) else None
+        if key is None or key not in options:
             return f"{shown_value(each)} is none of {_offered(item)}."
-        if option in chosen:
+        if key in chosen:
             return f"{shown_value(each)} is there twice."
-        chosen.append(option)
-    alone = next((option for option in chosen if option.exclusive), None)
+        chosen[key] = options[key]
+    alone = next((option for option in chosen.values() if option.exclusive), None)
     if alone and len(chosen) > 1:
         return f"{shown_value(alone.value)} cannot be chosen with others."
     if item.at_least and len(chosen) < item.at_least and not alone:

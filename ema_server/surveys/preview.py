@@ -13,6 +13,7 @@ from typing import Any, Literal
 from ema_server.surveys import answers as rules
 from ema_server.surveys.document import Item, Survey
 from ema_server.surveys.expressions import FACTS
+from ema_server.surveys.faults import LONGEST
 from ema_server.surveys.order import shown_order
 from ema_server.surveys.scores import scores
 from ema_server.surveys.texts import Text, direction, each_string, piped_names
@@ -158,6 +159,7 @@ class _Walk:
         self.answers = given_answers(survey, fields)
         self.facts = given_facts(survey, fields)
         self.order = shown_order(survey, seed=str(seed).encode())
+        self.kept = rules.counted(survey, self.answers, self.facts)
         shown = {item.name for item in (survey.items if everything else rules.shown(survey, self.answers, self.facts))}
         self.screens: list[tuple[str, list[Item]]] = []
         for name in self.order:
@@ -212,14 +214,10 @@ class _Walk:
         )
 
     def _end(self) -> dict[str, Any]:
-        kept = rules.counted(self.survey, self.answers, self.facts)
+        kept, here = self.kept, {item.name for _, items in self.screens for item in items}
         titles = {scale.key: self._words(scale.title) for scale in self.survey.scales}
         return {
-            "order": [
-                name
-                for name in self.order
-                if self.survey.by_name[name].name in {i.name for _, s in self.screens for i in s}
-            ],
+            "order": [name for name in self.order if name in here],
             "scores": [
                 (titles[key], "no score: too few answers" if math.isnan(score) else f"{score:.6g}")
                 for key, score in scores(self.survey, kept).items()
@@ -231,8 +229,8 @@ class _Walk:
         }
 
     def _words(self, text: Text) -> str:
-        kept = rules.counted(self.survey, self.answers, self.facts)
-        return rules.worded(text, self.survey, answers=kept, facts=self.facts, language=self.language)
+        words = rules.worded(text, self.survey, answers=self.kept, facts=self.facts, language=self.language)
+        return words if len(words) <= LONGEST else words[: LONGEST - 1] + "…"  # a long answer, piped in often
 
     def _question(self, item: Item, fault: str) -> Question:
         low, high = item.range or ("", "")

@@ -12,6 +12,7 @@ from ema_server.surveys import expressions
 from ema_server.surveys.expressions import Call, Constant, Fact, Name, Node, Value
 
 MOST_CASES = 20_000
+MOST_PARTS = 3_000_000  # of expressions, asked for all conditions of a document: about two seconds
 _COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
 
 
@@ -28,6 +29,13 @@ class Domain:
     at_most: int | None = None
 
 
+@dataclass(slots=True)
+class Effort:
+    """What may still be spent on one document's proofs; a condition for which it does not suffice is believed."""
+
+    left: int = MOST_PARTS
+
+
 FACT_DOMAINS = {
     "day": Domain("number", 1, None, whole=True),
     "prompt": Domain("number", 1, None, whole=True),
@@ -38,7 +46,7 @@ FACT_DOMAINS = {
 }
 
 
-def can_hold(node: Node, domains: Mapping[str, Domain]) -> bool:
+def can_hold(node: Node, domains: Mapping[str, Domain], effort: Effort | None = None) -> bool:
     """False where no possible answers make the condition true; True where some do, or where that cannot be told.
 
     In an expression whose comparisons each ask one item about constants, truth changes at those constants alone, so it
@@ -47,14 +55,20 @@ def can_hold(node: Node, domains: Mapping[str, Domain]) -> bool:
     """
     if not _decidable(node):
         return True
+    effort = effort or Effort()
     asked = sorted({("", name) for name in expressions.names(node)} | {("@", name) for name in expressions.facts(node)})
     cases = []
     for sign, name in asked:
         domain = FACT_DOMAINS[name] if sign else domains[name]
-        cases.append([*_candidates(domain, set(_constants(node, (sign, name)))), None])
-    if math.prod(len(each) for each in cases) > MOST_CASES:
+        candidates = _candidates(domain, set(_constants(node, (sign, name))))
+        if candidates is None:
+            return True
+        cases.append([*candidates, None])
+    number, parts = math.prod(len(each) for each in cases), _parts(node)
+    if number > MOST_CASES or number * parts > effort.left:
         return True
     for case in product(*cases):
+        effort.left -= parts
         answers = {name: value for (sign, name), value in zip(asked, case, strict=True) if not sign}
         facts = {name: value for (sign, name), value in zip(asked, case, strict=True) if sign}
         if expressions.holds(node, answers, facts):
@@ -76,6 +90,10 @@ def _decidable(node: Node) -> bool:
     return False
 
 
+def _parts(node: Node) -> int:
+    return 1 + sum(_parts(each) for each in node.operands) if isinstance(node, Call) else 1
+
+
 def _constants(node: Node, asked: tuple[str, str]) -> Iterator[Value]:
     """The constants that an item or fact stands beside."""
     if not isinstance(node, Call):
@@ -91,14 +109,16 @@ def _constants(node: Node, asked: tuple[str, str]) -> Iterator[Value]:
             yield from each.value if isinstance(each.value, tuple) else (each.value,)
 
 
-def _candidates(domain: Domain, constants: set[Value]) -> list[Value]:
+def _candidates(domain: Domain, constants: set[Value]) -> list[Value] | None:
+    """The values that decide; None where they are too many to try."""
     if domain.kind == "flag":
         return [True, False]
     if domain.kind == "list":
         named = [value for value in domain.values if value in constants]
-        most = domain.at_most or len(named) + 1
-        chosen = [subset for size in range(len(named) + 1) for subset in combinations(named, size) if size <= most]
-        return list(chosen[:MOST_CASES])
+        most = min(domain.at_most or len(named), len(named))
+        if sum(math.comb(len(named), size) for size in range(most + 1)) > MOST_CASES:
+            return None
+        return [subset for size in range(most + 1) for subset in combinations(named, size)]
     if domain.values:
         return list(domain.values)
     if domain.kind == "text":

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -51,19 +52,17 @@ def read_typed(text: str) -> Typed:
         value = reader.whole()
     except _NoJson as fault:
         return Typed(None, (fault.told,))
-    found = [
-        TypedFault(reader.line_of(reader.start_of(path_of(each.place))), each.place, each.message)
-        for each in rules.faults(value)
-    ]
+    found = reader.with_lines(rules.faults(value))
     document = value if isinstance(value, dict) else None
     return Typed(document, tuple(sorted([*reader.told, *found], key=lambda each: each.line)))
 
 
-def line_of_place(text: str, place: str) -> int:
-    """The line of a fault's place in a text that is JSON."""
+def with_lines(text: str, found: Sequence[rules.Fault]) -> list[TypedFault]:
+    """Faults with the lines of their places in a text that is JSON."""
     reader = _Reader(text)
-    reader.whole()
-    return reader.line_of(reader.start_of(path_of(place)))
+    if found:
+        reader.whole()
+    return reader.with_lines(found)
 
 
 def written(document: Mapping[str, Any]) -> str:
@@ -92,7 +91,8 @@ class _Reader:
     def __init__(self, text: str) -> None:
         self.text = text
         self.starts: dict[Path, int] = {}
-        self.told: list[TypedFault] = []
+        self.told: list[TypedFault] = []  # keys that stand twice
+        self.line_ends = [end.start() for end in re.finditer("\n", text)]
         self.scalars = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse)
 
     def whole(self) -> Any:
@@ -110,7 +110,12 @@ class _Reader:
         return self.starts.get(path, 0)
 
     def line_of(self, at: int) -> int:
-        return self.text.count("\n", 0, at) + 1
+        return bisect_left(self.line_ends, at) + 1
+
+    def with_lines(self, found: Sequence[rules.Fault]) -> list[TypedFault]:
+        return [
+            TypedFault(self.line_of(self.start_of(path_of(each.place))), each.place, each.message) for each in found
+        ]
 
     def _value(self, at: int, path: Path) -> tuple[Any, int]:
         at = self._past_space(at)
@@ -137,10 +142,10 @@ class _Reader:
             after = self._past_space(after)
             if self.text[after : after + 1] != ":":
                 self._fault(after, path, f'a colon is missing after "{key}".')
-            if key in found:
+            if key in found and len(self.told) < rules.MOST_TOLD:
                 first = self.line_of(self.starts[(*path, key)])
                 self.told.append(self._told(at, (*path, key), f"this key stands here twice; first in line {first}."))
-            else:
+            elif key not in found:
                 self.starts[(*path, key)] = at
             found[key], at = self._value(after + 1, (*path, key))
             at, ended = self._after_part(at, path, "}")

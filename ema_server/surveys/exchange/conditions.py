@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ema_server.surveys.exchange.logic import Asked, Call, LogicFault, Number, Quoted, Tree
+from ema_server.surveys.expressions import MAX_PARTS
 from ema_server.surveys.kinds import is_date, is_time
 
 OR, AND, NOT, COMPARISON, SUM, PRODUCT, ATOM = range(7)  # how strongly a written part holds together
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "!=": "!="}
 _FUNCTIONS = {"min", "max", "sum", "mean", "abs"}
 MAX_CALCULATIONS = 10  # one inside the other
+MAX_WRITTEN_OUT = (
+    MAX_PARTS  # calculations in one condition: two that ask twice about the one before double it each time
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class _Writer:
     def __init__(self, answers: Answers) -> None:
         self.answers = answers
         self.depth = 0
+        self.written_out = 0
 
     def flag(self, tree: Tree) -> Written:
         """A part that is true or false."""
@@ -144,6 +149,9 @@ class _Writer:
     def _inside(self, name: str, write: Any) -> Written:
         """A calculation, written out where it is asked."""
         self.depth += 1
+        self.written_out += 1
+        if self.written_out > MAX_WRITTEN_OUT:
+            raise LogicFault(f"with the calculation {name} written out it is too long for a condition")
         if self.depth > MAX_CALCULATIONS:
             raise LogicFault(f"the calculation {name} asks about itself, or through too many others")
         written: Written = write(self.answers.calculations[name])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ema_server.surveys.document import SCHEMA
-from ema_server.surveys.exchange.carried import Lost
+from ema_server.surveys.exchange.carried import CannotRead, Lost
 from ema_server.surveys.exchange.conditions import Answers, Known, condition
 from ema_server.surveys.exchange.logic import Dialect, LogicFault, parse
 from ema_server.surveys.exchange.scoring import Score, score_of
@@ -18,6 +18,8 @@ from ema_server.surveys.kinds import LARGEST, LONGEST_VALUE, kind_in_expressions
 from ema_server.surveys.texts import UNANSWERED
 
 MOST_ROUNDS = 20
+MOST_CHARACTERS = 5_000_000  # of all texts: a list of choices that many questions share is written out for each
+ONE_TEXT = 50  # characters that a short text counts as: it costs time too
 MOST = int(LARGEST)
 _REFERENCES: dict[Dialect, re.Pattern[str]] = {
     "xlsform": re.compile(r"\$\{\s*([^}]*?)\s*\}"),
@@ -51,6 +53,7 @@ class Draft:
     scales: list[dict[str, Any]] = field(default_factory=list)
     places: dict[str, str] = field(default_factory=dict)  # of items, pages and scales, by our name
     missing: dict[str, list[str]] = field(default_factory=dict)  # places without a text, by language
+    characters: int = 0  # of texts so far
     formatted: dict[str, list[str]] = field(default_factory=dict)  # places with markup, by what it was
 
     def lose(self, place: str, what: str, became: str) -> None:
@@ -72,6 +75,12 @@ class Draft:
         given = raw if isinstance(raw, Mapping) else {self.unsuffixed: raw or ""}
         clean = {language: self._one(words, place) for language, words in given.items() if words and words.strip()}
         clean = {language: words for language, words in clean.items() if words}
+        self.characters += sum(max(len(words), ONE_TEXT) for words in clean.values())
+        if self.characters > MOST_CHARACTERS:
+            raise CannotRead(
+                f"With each question's choices written out the texts have more than {MOST_CHARACTERS:,} characters; "
+                "split the form into several."
+            )
         first = next((clean[language] for language in self.languages if language in clean), None)
         first = first or next(iter(clean.values()), fallback)
         if not self.languages:

@@ -191,3 +191,17 @@ def test_what_is_said_on_the_command_line_is_judged_too(tmp_path: Path) -> None:
     survey.write_text('{"title": "x", "items": [{"name": "stress", "type": "likert", "range": [1, 5], "text": "?"}]}')
     with pytest.raises(CommandError, match="no rows of this questionnaire; it has momentary"):
         run(file, dry_run=True, survey=f"evening={survey}")
+
+
+def test_a_column_that_the_map_leaves_unsaid_is_named_and_one_without_a_cell_is_noted(tmp_path: Path) -> None:
+    document = mapped(tmp_path, {"items": {"stress": "stress"}})
+    told = run(written(tmp_path, LONG.replace(",yes,", ",,").replace(",no,", ",,")), map=document, dry_run=True)
+    assert "columns in 'note', once (stops the import)" in told
+    assert "is used for nothing; name it in the map" in told
+    assert "Empty columns: alone." in told
+
+
+def test_yes_and_no_are_read_in_the_languages_of_a_person_table(tmp_path: Path) -> None:
+    told = run(written(tmp_path, LONG.replace(",yes,", ",Ja,").replace(",no,", ",nein,")), dry_run=True)
+    assert "ja, nein" in told
+    assert "yes or no" in told

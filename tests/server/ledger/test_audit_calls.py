@@ -50,6 +50,7 @@ NOT_AUDITED = {
         "update_device": "what a phone says of itself; the newest facts are kept with the phone",
         "hold": "locks, writes nothing",
         "add_test_person": "audits through invite",
+        "invite_all": "audits through invite",
     },
     "sampling": {
         "start_participation": "audits through participants.enrol_participant",

@@ -16,7 +16,6 @@ from django.db import ProgrammingError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from ema_server.accounts.models import User
 from ema_server.common import clock
 from ema_server.common.errors import DomainError
 from ema_server.imports import services, showing
@@ -24,6 +23,7 @@ from ema_server.imports.analysis_plan import analysis_plan
 from ema_server.imports.findings import KINDS, Findings
 from ema_server.imports.judging import InvalidSurveyFile, Plan
 from ema_server.imports.planning import FORMATS, Reading, first_reading
+from ema_server.studies.commands import find_owner, read_json
 from ema_server.studies.models import Study
 
 SHORT_NAME = re.compile(r"[-a-zA-Z0-9_]{1,50}")
@@ -98,13 +98,13 @@ class Command(BaseCommand):
         self._free(slug)
         if bool(options["outcome"]) != bool(options["predictor"]):
             raise CommandError("--outcome and --predictor go together: what is explained, and by what.")
-        owner = None if dry else _owner(options["owner"])
+        owner = None if dry else find_owner(options["owner"])
         now = clock.now()
         reading = Reading(
             files=options["files"],
             format=options["format"],
             zone=options["zone"],
-            map=_json(options["map"]) if options["map"] else {},
+            map=read_json(options["map"]) if options["map"] else {},
             surveys=_surveys(options["survey"], options["questionnaire"]),
             questionnaire=options["questionnaire"],
             open_minutes=options["open_minutes"],
@@ -188,39 +188,16 @@ def _kinds(text: str) -> set[str]:
     return kinds
 
 
-def _owner(email: str | None) -> User:
-    active = User.objects.filter(is_active=True)
-    found = active.filter(email__iexact=email).first() if email else None
-    if email and found is None:
-        raise CommandError(f"--owner: nobody here has the address {email!r}.")
-    if found is None and active.count() != 1:
-        raise CommandError(
-            "--owner: say to whom the study belongs, by the address with which they log in."
-            if active.exists()
-            else "There is no researcher yet to whom the study could belong; make one with manage.py createsuperuser."
-        )
-    return found or active.get()
-
-
 def _surveys(given: list[str], questionnaire: str) -> dict[str, dict[str, Any]]:
     found = {}
     for each in given:
         name, found_sign, path = each.partition("=")
         name, path = (name, path) if found_sign else (questionnaire, each)
-        document = _json(Path(path))
+        document = read_json(Path(path))
         if not isinstance(document, dict):
             raise CommandError(f"--survey {path}: a questionnaire is a JSON object, see docs/questionnaires.md.")
         found[name] = document
     return found
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CommandError(f"{path}: cannot be read ({error.strerror}).") from error
-    except ValueError as error:
-        raise CommandError(f"{path}: is no JSON ({error}).") from error
 
 
 def _day(text: str) -> date:

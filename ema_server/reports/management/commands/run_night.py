@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from argparse import ArgumentParser
 from contextlib import suppress
-from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,7 +18,7 @@ from ema_server.common.errors import DomainError
 from ema_server.ledger import outbox
 from ema_server.ledger.models import Job
 from ema_server.reports import queries, services
-from ema_server.studies.commands import StudyCommand
+from ema_server.studies.commands import StudyCommand, read_day
 from ema_server.studies.models import Study
 
 WORKER_ANSWERS_WITHIN = 2.0  # seconds
@@ -34,7 +33,7 @@ class Command(StudyCommand):
 
     def about(self, study: Study, **options: Any) -> None:
         now = clock.now()
-        night = _day(options["date"]) or now.astimezone(ZoneInfo(study.zone)).date()
+        night = read_day("--date", options["date"]) if options["date"] else now.astimezone(ZoneInfo(study.zone)).date()
         try:
             job = services.ask_for_night(study=study, night=night, again=True)
         except DomainError as error:
@@ -81,12 +80,3 @@ def _a_worker_listens() -> bool:
 def _leased(job: Job) -> bool:
     job.refresh_from_db()
     return job.leased_until is not None or job.done_at is not None
-
-
-def _day(text: str | None) -> date | None:
-    if text is None:
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise CommandError(f"--date {text!r} is no date; write one like 2026-03-15.") from error

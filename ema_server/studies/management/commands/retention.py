@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from datetime import date
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 from django_scopes import scope
 
 from ema_server.common import clock
+from ema_server.studies.commands import read_day
 from ema_server.studies.queries import people_counts, studies_kept_too_long
 
 
@@ -20,12 +20,7 @@ class Command(BaseCommand):
         parser.add_argument("--date", help="as of this day (default: today, UTC)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        today = clock.now().date()
-        if options["date"]:
-            try:
-                today = date.fromisoformat(options["date"])
-            except ValueError:
-                raise CommandError(f"--date {options['date']!r} is no date; write one like 2030-01-31.") from None
+        today = read_day("--date", options["date"]) if options["date"] else clock.now().date()
         listed = 0
         for study in studies_kept_too_long(today):
             with scope(study=study):
