@@ -18,7 +18,7 @@ import pyreadstat
 import pytest
 
 from ema_server.common import clock
-from ema_server.exports import answers, files
+from ema_server.exports import answers, codebook, files
 from ema_server.exports.contents import Contents, contents
 from ema_server.exports.spss import spellings
 from ema_server.exports.tabulation import Tallies
@@ -148,12 +148,10 @@ def test_the_answers_hold_everything_that_came_and_say_what_counts(study: Study)
     assert set(here["person"]) == {"P1", "P2"}
     assert not set(here["item"]) & {"why", "weight"}, "sealed answers only where they are asked for"
     assert here[here["person"] == "P1"]["counted"].all()
-    odd = here[here["person"] == "P2"]
+    odd = here[(here["person"] == "P2") & here["value"].notna()]
     assert odd.groupby("why")["submission"].nunique().to_dict() == {
-        "no_prompt": 1, "repeat": 1, "too_late": 1, "unfinished": 1, "skipped": 5, "not_asked": 4,
+        "no_prompt": 1, "repeat": 1, "too_late": 1, "unfinished": 1,
     }  # fmt: skip
-    assert set(odd[odd["why"] == "not_asked"]["item"]) == {"pleasant"}, "company is unanswered, so nobody was asked"
-    assert odd[odd["why"].isin(["skipped", "not_asked"])]["value"].isna().all()
     one = here[(here["person"] == "P1")].drop_duplicates("item").set_index("item")
     assert one.loc["alone", ["value", "number"]].tolist() == ["true", 1.0]
     assert one.loc["company", ["value", "label"]].tolist() == ["=friends", "Friends, “close” ones"]
@@ -187,11 +185,53 @@ def test_an_answer_to_an_item_that_was_not_shown_is_marked() -> None:
     assert here.loc["fun", "why"] == "not_shown"
 
 
+def test_what_was_skipped_and_what_was_never_asked_stay_apart() -> None:
+    from tests.world import FakePhone
+
+    study = live_study(survey={"title": "T", "pages": [{"key": "late", "show_if": "@day >= 2"}], "items": [
+        {"name": "out", "type": "yesno", "text": "Out?", "required": False},
+        {"name": "fun", "type": "likert", "range": [1, 5], "text": "Fun?", "show_if": "out", "required": False, "page": "late"},
+        {"name": "bed", "type": "time", "text": "Bed?", "required": False},
+        {"name": "why", "type": "text", "text": "Why?", "required": False},
+        {"name": "thanks", "type": "information", "text": "Thanks."},
+    ]})  # fmt: skip
+    phone = FakePhone(study).enrolled()
+    phone.submit(
+        phone.item(0, answers={"out": True}),  # day 1
+        phone.item(4, answers={"out": True, "why": "secret"}),  # day 2
+        phone.item(5, answers={"out": False, "bed": "23:30"}),
+        phone.item(6, answers={"out": True}, complete=False),
+        phone.item(None, answers={"out": True}),  # which day it was is not known
+    )
+    for with_text in (False, True):
+        _, what, _ = made(study, "csv", "answers", with_text=with_text)
+        here = rows(what)
+        told = [each["why"].fillna("").tolist() for _, each in here.groupby("submission", sort=False)]
+        names = [each["item"].tolist() for _, each in here.groupby("submission", sort=False)]
+        by_item = sorted(zip(map(tuple, names), map(tuple, told), strict=True))
+        why = ("why",) if with_text else ()
+        skipped, counts = ("skipped",) if with_text else (), ("",) if with_text else ()
+        assert by_item == sorted([
+            (("out", "fun", "bed", *why), ("", "not_asked", "skipped", *skipped)),
+            (("out", "fun", "bed", *why), ("", "skipped", "skipped", *counts)),
+            (("out", "fun", "bed", *why), ("", "not_asked", "", *skipped)),
+            (("out",), ("unfinished",)),
+            (("out", "bed", *why), ("no_prompt", "skipped", *skipped)),
+        ])  # fmt: skip
+        empty = here[here["why"].isin(["skipped", "not_asked"])]
+        assert empty[["value", "number", "label"]].isna().all(axis=None)
+    book = codebook.as_dict(contents(study, shape="prompts", cutoff=clock.now(), plan=PLAN))
+    columns = {each["name"]: each for each in book["columns"]}
+    assert columns["fun"]["asked_where"] == "(@day >= 2) and (out)"
+    assert columns["bed"]["note"].startswith("23:30 is 1410 and 00:30 is 30")
+
+
 def test_sealed_answers_are_opened_for_whoever_asks(study: Study) -> None:
     data, what, _ = made(study, "csv", "answers", with_text=True)
     here = rows(what)
-    assert set(here[here["item"] == "why"]["value"].dropna()) == {FULL["why"]}
-    assert set(here[here["item"] == "weight"]["number"].dropna()) == {71.5}
+    here = here[here["value"].notna()]
+    assert set(here[here["item"] == "why"]["value"]) == {FULL["why"]}
+    assert set(here[here["item"] == "weight"]["number"]) == {71.5}
     assert b"'=HYPERLINK" in data
 
 
