@@ -346,6 +346,6 @@ def _kept(base: list[str], side: list[str]) -> dict[int, int]:
 
 
 def _matched(left: list[str], right: list[str]) -> difflib.SequenceMatcher[str]:
-    if len(left) + len(right) > MOST_LINES:
-        left, right = left[:1], right[:1]
+    if len(left) + len(right) > MOST_LINES:  # no line is a landmark: alike is what they begin with
+        return difflib.SequenceMatcher(lambda line: True, left, right)
     return difflib.SequenceMatcher(None, left, right, autojunk=len(left) + len(right) > MANY_LINES)
