@@ -46,8 +46,11 @@ class Cells:
         }
 
     def put(self, row: int, version: int, answers: Mapping[str, Any], prompt: HasFacts) -> None:
-        """One version's answers, as far as they count; the prompt's facts are asked for where a condition needs them."""
-        survey = self._surveys[version]
+        """One version's answers, as far as they count; the prompt's facts are asked for where a condition needs them. What
+        another questionnaire asks under the same name is another column's matter."""
+        survey = self._surveys.get(version)
+        if survey is None:
+            return
         facts = prompt.facts if survey.facts else {}
         for name, value in values(survey, answers, facts).items():
             column = self.columns.get(name)
@@ -60,8 +63,8 @@ def asked_columns(study: Study, *, questionnaire: str | None) -> Asked:
     found: dict[str, Variable] = {}
     surveys = {}
     for version in study.survey_versions.order_by("questionnaire", "number"):
-        survey = surveys[version.pk] = version.survey
         if questionnaire in (None, version.questionnaire):
+            survey = surveys[version.pk] = version.survey
             conditions = _conditions(version.document)
             for column in columns(survey):
                 variable = _variable(column, survey, version.questionnaire, conditions.get(column.item, ""))
@@ -102,13 +105,19 @@ def _variable(column: Column, survey: Survey, questionnaire: str, condition: str
 
 def _together(older: Variable, newer: Variable, number: int) -> Variable:
     """The newer description, with the levels and the range of both."""
-    note = older.note
+    before = f"before version {number}"
+    if older.questionnaire != newer.questionnaire:
+        before = f"in {older.questionnaire}"
+    notes = [older.note]
     if older.asked_as != newer.asked_as:
-        note = f"{note} Asked as {older.asked_as} before version {number}.".strip()
+        notes.append(f"Asked as {older.asked_as} {before}.")
+    elif (older.low, older.high, older.unit) != (newer.low, newer.high, newer.unit):
+        notes.append(f"Ran {_range(older)} {before}; the numbers are as they were given.")
     if older.label != newer.label:
-        note = f"{note} Before version {number}: “{older.label}”.".strip()
+        notes.append(f"{before.capitalize()}: “{older.label}”.")
     if older.condition != newer.condition:
-        note = f"{note} Before version {number} asked {f'where {older.condition}' if older.condition else 'always'}.".strip()
+        notes.append(f"Asked {f'where {older.condition}' if older.condition else 'always'} {before}.")
+    note = " ".join(each for each in notes if each)
     if older.kind != newer.kind:
         numeric = {"number", "yesno"}
         kind: Kind = "text" if newer.kind not in numeric else "number"
@@ -118,6 +127,11 @@ def _together(older: Variable, newer: Variable, number: int) -> Variable:
     return replace(
         newer, note=note, levels=levels, low=_end(min, older.low, newer.low), high=_end(max, older.high, newer.high)
     )
+
+
+def _range(variable: Variable) -> str:
+    ends = "freely" if variable.low is None else f"from {variable.low:g} to {variable.high:g}"
+    return f"{ends} ({variable.unit})" if variable.unit else ends
 
 
 def _end(which: Any, one: Any, other: Any) -> Any:

@@ -179,8 +179,9 @@ class PromptRow(NamedTuple):
 
 def due(study: Study, cutoff: datetime) -> QuerySet[Prompt]:
     """The prompts that were due at the cutoff. What was taken back before anybody was asked is none, unless it was answered."""
+    answered = Exists(Submission.objects.filter(prompt=OuterRef("pk"), received_at__lte=cutoff))
     return Prompt.objects.filter(study=study, scheduled_at__lte=cutoff).exclude(
-        queries.not_asked(study, cutoff=cutoff) & ~Exists(Submission.objects.filter(prompt=OuterRef("pk")))
+        queries.not_asked(study, cutoff=cutoff) & ~answered
     )
 
 

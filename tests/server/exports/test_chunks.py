@@ -16,6 +16,7 @@ from ema_server.common.snapshot import snapshot
 from ema_server.participants.models import Participant
 from ema_server.participants.person_data import import_person_table
 from ema_server.reports import dataset
+from ema_server.reports.asked import asked_columns
 from ema_server.responses.models import Submission
 from tests.server.exports.cast import crowded_study
 from tests.world import PLAN, FakePhone, live_study
@@ -137,3 +138,32 @@ def test_a_condition_on_the_day_decides_what_counts() -> None:
     phone.submit(phone.item(0, answers={"x": 1, "later": 2}), phone.item(4, answers={"x": 1, "later": 3}))
     frame = dataset.load(study, clock.now(), PLAN)
     assert frame[frame["used"]]["later"].fillna(0).tolist() == [0, 3]
+
+
+@pytest.mark.django_db
+def test_another_questionnaires_item_of_the_same_name_is_not_this_one() -> None:
+    from ema_server.studies.services import publish_sampling_plan, publish_survey
+
+    def survey(high: int) -> dict[str, Any]:
+        return {"title": "T", "items": [{"name": "x", "type": "slider", "range": [0, high], "text": "X?"}]}
+
+    study = live_study(survey=survey(10))
+    publish_survey(study=study, questionnaire="evening", document=survey(100))
+    rules = [
+        {"key": name, "questionnaire": name, "open_minutes": 60, "times": [time]}
+        for name, time in (("momentary", "10:00"), ("evening", "20:00"))
+    ]
+    publish_sampling_plan(study=study, document={"rules": rules})
+    phone = FakePhone(study).enrolled()
+    phone.submit(phone.item(0, answers={"x": 7}), phone.item(1, questionnaire="evening", answers={"x": 70}))
+    frame = dataset.load(study, clock.now(), PLAN)
+    assert frame.loc[:1, "questionnaire"].tolist() == ["momentary", "evening"]
+    assert frame.loc[:1, "used"].all()
+    assert frame["x"].dropna().tolist() == [7]
+    both = dataset.load(study, clock.now(), {**PLAN, "questionnaire": None})
+    assert both["x"].dropna().tolist() == [7, 70]
+    x = asked_columns(study, questionnaire=None).variables[0]
+    assert (x.low, x.high, x.note) == (0, 100, "Ran from 0 to 100 in evening; the numbers are as they were given.")
+    publish_survey(study=study, questionnaire="momentary", document=survey(20))
+    x = asked_columns(study, questionnaire="momentary").variables[0]
+    assert x.note == "Ran from 0 to 10 before version 2; the numbers are as they were given."
