@@ -34,6 +34,7 @@ from ema_server.vault.services import server_key
 CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # no 0 O 1 I: people read codes aloud
 CODE_LENGTH = 10  # 50 bits, single use, short-lived
 CODE_LIFETIME = timedelta(days=30)
+MAX_PSEUDONYM = 40
 SHOWN_FAULTS = 20
 
 
@@ -57,6 +58,11 @@ class ConsentOutdated(DomainError):
 
 class InvalidPlace(DomainError):
     code = "invalid_place"
+    status = 400
+
+
+class InvalidPseudonym(DomainError):
+    code = "invalid_pseudonym"
     status = 400
 
 
@@ -115,6 +121,10 @@ def invite(
     the study's structure names."""
     held = Study.objects.select_for_update(no_key=True).get(pk=study.pk)
     states.require(held.state, "invite")
+    if not 0 < len(pseudonym) <= MAX_PSEUDONYM or not pseudonym.isprintable() or pseudonym != pseudonym.strip():
+        raise InvalidPseudonym(
+            f"pseudonym: {pseudonym[:60]!r}; 1 to {MAX_PSEUDONYM} characters that can be seen, without blanks around them."
+        )
     faults = place_faults(held.structure, arm=arm, site=site, dyad=dyad, role=role)
     if dyad and not faults and Participant.objects.filter(study=study, dyad=dyad, dyad_role=role).exists():
         faults.append(f"role: dyad {dyad!r} has somebody who is {role} already.")
@@ -146,7 +156,7 @@ def invite(
 @transaction.atomic
 def open_study_code(*, study: Study, max_uses: int, now: datetime, actor: str = "server") -> str:
     """A code that anybody may use, for a poster or a class: each use makes a new participant."""
-    states.require(study.state, "invite")
+    states.require(Study.objects.select_for_update(no_key=True).get(pk=study.pk).state, "invite")
     audit.record(
         action="study_code.opened",
         actor=actor,
@@ -226,7 +236,7 @@ def enrol_participant(
 def _enrol(
     row: EnrolmentCode, *, zone: str, version: str, consented_at: datetime, device: dict[str, str], now: datetime
 ) -> Enrolment:
-    study = row.study
+    study = Study.objects.select_for_update(no_key=True).get(pk=row.study_id)  # it is not paused or ended meanwhile
     states.require(study.state, "enrol_test" if row.participant and row.participant.test_person else "enrol")
     text = _text_agreed_to(study, version)
     if row.participant is None:
@@ -373,8 +383,7 @@ def _new_code(*, study: Study, participant: Participant | None, max_uses: int, n
 
 
 def _next_participant(study: Study) -> Participant:
-    """P001, P002 … in order of enrolment; the study's row is locked so that two phones get two numbers."""
-    Study.objects.select_for_update(no_key=True).get(pk=study.pk)
+    """P001, P002 … in order of enrolment; the study's row is held, so that two phones get two numbers."""
     return Participant.objects.create(study=study, pseudonym=_free_pseudonym(study, "P{:03d}"))
 
 
