@@ -30,6 +30,10 @@ _HEAD = 100_000  # characters that are looked at for the delimiter
 _MOST_COLUMNS = 10_000
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _ONE_BYTE = re.compile(r"(cp|windows|iso|latin|l1|mac)", re.IGNORECASE)
+# What Python calls an encoding although no file of texts is written so; decoding idna takes the square of a line's length.
+_NO_FILE = re.compile(
+    r"idna|punycode|.*escape|undefined|utf-7|base64|bz2|hex|quopri|rot.?13|uu|zlib|mbcs|oem", re.IGNORECASE
+)
 
 csv.field_size_limit(FIELD_LIMIT)
 
@@ -45,7 +49,9 @@ class CsvFault(DomainError):
     ) -> None:
         self.row, self.column, self.value = row, column, None if value is None else shortened(value)
         where = ", ".join(
-            part for part in (f"row {row}" if row else "", f"column {column!r}" if column is not None else "") if part
+            part
+            for part in (f"row {row}" if row else "", f"column {shortened(column, 80)!r}" if column is not None else "")
+            if part
         )
         shown = "" if self.value is None else f"{self.value!r} "
         super().__init__(f"{where}: {shown}{why}" if where else f"{shown}{why}")
@@ -152,10 +158,11 @@ class CsvRows:
             if start.startswith(mark):
                 return name
         if said is not None:
-            try:
-                return codecs.lookup(said).name
-            except LookupError:
-                raise CsvFault(f"{said!r} is no encoding that is known; utf-8, utf-16 and cp1252 are.") from None
+            with contextlib.suppress(LookupError, ValueError):
+                name = codecs.lookup(said).name
+                if not _NO_FILE.match(name):
+                    return name
+            raise CsvFault(f"{shortened(said)!r} is no encoding that is known; utf-8, utf-16 and cp1252 are.")
         if start[1::2].count(0) * 4 > len(start) or start[::2].count(0) * 4 > len(start):
             raise CsvFault(
                 "The file looks like UTF-16 without a byte-order mark; say --encoding utf-16-le or utf-16-be."

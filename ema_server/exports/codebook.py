@@ -29,7 +29,7 @@ TYPES = {
 OVER_MIDNIGHT = "23:30 is 1410 and 00:30 is 30: shift times that lie around midnight, as bedtimes do, before any mean."
 APOSTROPHE = (
     "In the CSV file a text that begins with =, +, -, @, a tab or a line break has an apostrophe before it, so that no "
-    "spreadsheet runs it as a formula. The apostrophe is part of the file, whose SHA-256 is the data hash, and stays; the "
+    "spreadsheet runs it as a formula; so has what begins like this behind a semicolon, a tab or a line break in it. The apostrophe is part of the file, whose SHA-256 is the data hash, and stays; the "
     "other formats hold the text without it."
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from ema_server.imports.tables import Table
 from ema_server.imports.times import DAY, EPOCH, MINUTE, Clock, TimeFault, written_offset
 
 LONGEST_NAME = 40
+MOST_FORMS = 200
+MOST_WAVES = 500
 MOST_LABELS = 1_000
 MOST_SLOTS = 32_000  # of one person's day
 EVERY = 2_000  # rows between two notes of progress
@@ -212,6 +215,10 @@ class _Learning:
         bare, column = text.strip(), self.map.column("person") or "person"
         if not bare or bare in self.missing:
             self.findings.add("persons", column, self.table.where(nth), "is empty: whose row is this?", text)
+        elif not re.sub(r"\s+", " ", bare).isprintable():
+            self.findings.add(
+                "persons", column, self.table.where(nth), "holds a character that nobody sees; write it without.", text
+            )
         elif len(bare) > LONGEST_NAME:
             self.findings.add(
                 "persons", column, self.table.where(nth), f"is longer than {LONGEST_NAME} characters.", text
@@ -230,7 +237,8 @@ class _Learning:
         by_name: dict[str, int] = {}
         wrong: set[int] = set()
         for number, person in enumerate(self.found.persons):
-            other = by_name.setdefault(re.sub(r"[\s_-]+", "", person.pseudonym.casefold()), number)
+            alike = unicodedata.normalize("NFKC", person.pseudonym).casefold()
+            other = by_name.setdefault(re.sub(r"[\s_-]+", "", alike), number)
             words = self.map.cells["person"].words
             if other != number and not (words and person.pseudonym == self.found.persons[other].pseudonym):
                 (text, first, rows), (before, its_first, _) = self._raw[number], self._raw[other]
@@ -286,6 +294,11 @@ class _Learning:
             )  # fmt: skip
             return -1
         if name not in self.found.forms:
+            if len(self.found.forms) >= MOST_FORMS:
+                raise CsvFault(
+                    f"is questionnaire {MOST_FORMS + 1}; at most {MOST_FORMS} are possible. Is it the right column?",
+                    column=self.map.column("questionnaire"), value=text,
+                )  # fmt: skip
             self.found.forms.append(name)
         self._forms[text] = number = self.found.forms.index(name)
         return number
@@ -339,17 +352,22 @@ class _Learning:
     def _wave(self, nth: int, text: str) -> int:
         if not text or text in self.missing:
             return -1
-        if len(text) > LONGEST_NAME:
+        if len(text) > LONGEST_NAME or not text.isprintable():
             self.findings.add(
                 "statuses",
                 self.map.column("wave") or "wave",
                 self.table.where(nth),
-                f"is longer than {LONGEST_NAME} characters.",
+                f"is longer than {LONGEST_NAME} characters, or holds one that nobody sees.",
                 text,
             )
             self.found.placed[nth : nth + 1] = b"\0"
             return -1
         if text not in self.found.waves:
+            if len(self.found.waves) >= MOST_WAVES:
+                raise CsvFault(
+                    f"is wave {MOST_WAVES + 1}; at most {MOST_WAVES} are possible. Is it the right column?",
+                    column=self.map.column("wave"), value=text,
+                )  # fmt: skip
             self.found.waves.append(text)
         return self.found.waves.index(text)
 

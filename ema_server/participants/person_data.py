@@ -48,11 +48,10 @@ def import_person_table(
 ) -> PersonTable:
     """A new version of the baseline covariates, by pseudonym: a table as it was read, or rows of typed values. Only
     people who take part have one; the same content again is the version that is there. `source` is the file's SHA-256."""
-    states.require(study.state, "person_data")
+    _hold(study)
     table = table or person_table.from_rows(rows or {})
     person_table.refuse_taken((each.name for each in table.columns), queries.taken_names(study))
     _refuse_erased(study, table.row_numbers)
-    Study.objects.select_for_update(no_key=True).get(pk=study.pk)
     preview = queries.preview_person_table(study, table)
     if not preview.rows:
         raise NobodyMatches(_nobody(table.person, list(table.row_numbers)))
@@ -83,11 +82,10 @@ def import_person_table(
 @transaction.atomic
 def import_series(*, study: Study, name: str, series: ReadSeries, source: str, actor: str = "server") -> Series:
     """A new version of a series of measurements; nights read the newest. `source` is the file's SHA-256."""
-    states.require(study.state, "person_data")
+    _hold(study)
     if not SERIES_NAME.fullmatch(name):
         raise InvalidSeries(f"name: {name!r} is no series' name; lower-case letters, digits and _ are accepted.")
     _refuse_erased(study, series.people)
-    Study.objects.select_for_update(no_key=True).get(pk=study.pk)
     people = dict(Participant.objects.filter(study=study, pseudonym__in=series.people).values_list("pseudonym", "pk"))
     if not people:
         raise NobodyMatches(_nobody(series.person, list(series.unknown)))
@@ -129,6 +127,11 @@ def _series_rows(series: Series, participant: int, found: PersonSeries) -> Itera
             at = ",".join(map(str, found.at[measured].tolist()))
             value = ",".join(map(repr, values[measured].tolist()))
             yield series.pk, participant, column["name"], f"{{{at}}}", f"{{{value}}}"
+
+
+def _hold(study: Study) -> None:
+    """Nobody locks the study while something is imported into it, and no second import comes between."""
+    states.require(Study.objects.select_for_update(no_key=True).get(pk=study.pk).state, "person_data")
 
 
 def _refuse_erased(study: Study, rows: Collection[str]) -> None:

@@ -6,6 +6,7 @@ Nothing about people who do not take part is kept, and nothing that says who som
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from typing import Any
 from ema_server.common.csv_rows import CsvFault, CsvRows, Order, one_decimal, shortened
 from ema_server.participants import redcap
 from ema_server.participants.person_columns import (
+    CATEGORY_LEVELS,
     KINDS,
     MISSING,
     NUMERIC,
@@ -138,6 +140,9 @@ def read_table(
             asked.append(f"{header!r} ({telling})")
             continue
         found = typed(header, cells, known, missing=missing, decimal=rows.decimal, dates=said.dates)
+        if found.column.type == "text" and known.type is None and header not in said.allow:
+            asked.append(f"{header!r} (more than {CATEGORY_LEVELS} different texts: somebody wrote them freely?)")
+            continue
         columns.append(replace(found, column=replace(found.column, name=_name(header, taken))))
     if asked:
         raise CsvFault(
@@ -367,7 +372,8 @@ def _kind_of(values: list[Any]) -> Kind:
 
 def _nearly(pseudonym: str) -> str:
     """P01, p1 and ' P 1' are nearly the same."""
-    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\s_-]", "", pseudonym).casefold())
+    alike = unicodedata.normalize("NFKC", pseudonym).casefold()
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\s_-]", "", alike))
 
 
 def told(unknown: Unknown) -> str:

@@ -166,7 +166,7 @@ def invite_all(
 @transaction.atomic
 def open_study_code(*, study: Study, max_uses: int, now: datetime, actor: str = "server") -> str:
     """A code that anybody may use, for a poster or a class: each use makes a new participant."""
-    states.require(study.state, "invite")
+    states.require(Study.objects.select_for_update(no_key=True).get(pk=study.pk).state, "invite")
     audit.record(
         action="study_code.opened",
         actor=actor,
@@ -246,7 +246,7 @@ def enrol_participant(
 def _enrol(
     row: EnrolmentCode, *, zone: str, version: str, consented_at: datetime, device: dict[str, str], now: datetime
 ) -> Enrolment:
-    study = row.study
+    study = Study.objects.select_for_update(no_key=True).get(pk=row.study_id)  # it is not paused or ended meanwhile
     states.require(study.state, "enrol_test" if row.participant and row.participant.test_person else "enrol")
     text = _text_agreed_to(study, version)
     if row.participant is None:
@@ -356,9 +356,13 @@ def _some(faults: list[str]) -> str:
 
 
 def _pseudonym_faults(pseudonym: str) -> list[str]:
-    if 1 <= len(pseudonym) <= LONGEST_PSEUDONYM and pseudonym.isprintable() and "@" not in pseudonym:
+    seen = pseudonym.isprintable() and pseudonym == pseudonym.strip()
+    if 1 <= len(pseudonym) <= LONGEST_PSEUDONYM and seen and "@" not in pseudonym:
         return []
-    return [f"pseudonym: {pseudonym[:60]!r} must be 1 to {LONGEST_PSEUDONYM} printable characters, and no address."]
+    return [
+        f"pseudonym: {pseudonym[:60]!r} must be 1 to {LONGEST_PSEUDONYM} characters that can be seen, without blanks "
+        "around them, and no address."
+    ]
 
 
 def _place_of(person: Participant) -> dict[str, str]:
@@ -403,8 +407,7 @@ def _new_code(*, study: Study, participant: Participant | None, max_uses: int, n
 
 
 def _next_participant(study: Study) -> Participant:
-    """P001, P002 … in order of enrolment; the study's row is locked so that two phones get two numbers."""
-    Study.objects.select_for_update(no_key=True).get(pk=study.pk)
+    """P001, P002 … in order of enrolment; the study's row is held, so that two phones get two numbers."""
     return Participant.objects.create(study=study, pseudonym=_free_pseudonym(study, "P{:03d}"))
 
 

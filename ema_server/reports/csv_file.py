@@ -1,7 +1,8 @@
 """A frame as the CSV file that is exported: UTF-8, commas, one spelling for each value, so that equal data are equal bytes.
 
 Times are UTC with a Z, wall times have no zone, flags are 1 and 0, a float is the shortest text that reads back as itself,
-what is missing is empty. A text that a spreadsheet would run as a formula gets an apostrophe before it and keeps it.
+what is missing is empty. A text that a spreadsheet would run as a formula gets an apostrophe before it and keeps it; so does
+what stands behind a semicolon or a line's end in it, where a spreadsheet that cuts at semicolons begins a cell.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-_FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
+_FORMULA = re.compile(r"^(?=[=+\-@\t\r\n＝＋－＠])|(?<=[;|\t\r\n])(?= *[=+\-@＝＋－＠])")
 _NUMBER = re.compile(r"-\d+(\.\d+)?")
 _QUOTED = re.compile(r'[,"\r\n]')
 
@@ -28,7 +29,7 @@ def as_csv(frame: pd.DataFrame, *, header: bool = True) -> bytes:
 
 def neutral(text: str) -> str:
     """The text as no spreadsheet takes it for a formula. A negative number stays the number that it is."""
-    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+    return text if _NUMBER.fullmatch(text) else _FORMULA.sub("'", text)
 
 
 def _cell(text: str) -> str:

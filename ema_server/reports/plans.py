@@ -37,6 +37,7 @@ def publish_plan(*, study: Study, document: dict[str, Any], actor: str = "server
 @transaction.atomic
 def lock_plan(*, plan: AnalysisPlan, now: datetime, actor: str = "server", reason: str = "") -> AnalysisPlan:
     """Fix what will be fitted: no later version of a questionnaire may take away or redefine what this plan uses."""
+    Study.objects.select_for_update(no_key=True).get(pk=plan.study_id)  # no questionnaire is published meanwhile
     held = AnalysisPlan.objects.select_for_update(no_key=True).get(pk=plan.pk)
     if held.locked_at is None:
         held.locked_at = now

@@ -87,7 +87,19 @@ def test_other_encodings_are_asked_about_and_mixed_ones_refused() -> None:
     assert fault(header + latin + utf8, encoding="cp1252").startswith(
         "row 4, column 'note': 'ZoÃ«' is UTF-8, not cp1252"
     )
-    assert "no encoding that is known" in fault(header, encoding="latin-99")
+    for name in (
+        "latin-99",
+        "idna",
+        "punycode",
+        "unicode_escape",
+        "zlib",
+        "hex",
+        "rot13",
+        "utf-7",
+        "undefined",
+        "a\0b",
+    ):
+        assert "no encoding that is known" in fault(header, encoding=name)
     far = header + b"1,x\n" * 5000 + latin  # beyond what is decoded at once
     assert fault(far).startswith("row 5003, column 'note'")
 

@@ -14,10 +14,18 @@ from hypothesis import strategies as st
 from ema_server.reports.csv_file import as_csv, neutral
 
 CORPUS = [
-    "=1+1", "=cmd|' /C calc'!A0", "+1+1", "-1+1", "@SUM(A1:A9)", "\t=1+1", "\r=1+1", "\n=1+1", "＝1+1", "=HYPERLINK(\"x\")",
+    "=1+1", "=cmd|' /C calc'!A0", "+1+1", "-1+1", "@SUM(A1:A9)", "\t1+1", "\r1", "\n1", "＝1+1", "=HYPERLINK(\"x\")",
     "-2+3+cmd|' /C calc'!A0", "+31612345678", "=", "-", "--1", "-1e5",
 ]  # fmt: skip
-HARMLESS = ["", "a=b", " =1", "-9", "-12.5", "1+1", "'=1", "آ", "P01"]
+WITHIN = {
+    "a;=1+1": "a;'=1+1",
+    "a; +1": "a;' +1",
+    "a\n@x": "a\n'@x",
+    "\n=1": "'\n'=1",
+    "a|-1": "a|'-1",
+    "a\t＝1": "a\t'＝1",
+}
+HARMLESS = ["", "a; b", "a\nb", "a;b=c", "a=b", " =1", "-9", "-12.5", "1+1", "'=1", "آ", "P01"]
 
 
 @pytest.mark.parametrize("text", CORPUS)
@@ -25,6 +33,11 @@ def test_what_a_spreadsheet_would_run_is_text(text: str) -> None:
     assert neutral(text) == f"'{text}"
     cells = list(csv.reader(io.StringIO(as_csv(pd.DataFrame({text: [text]})).decode(), newline="")))
     assert cells == [[f"'{text}"], [f"'{text}"]]
+
+
+@pytest.mark.parametrize("text", WITHIN)
+def test_what_begins_a_cell_where_semicolons_or_lines_are_cut_is_text_too(text: str) -> None:
+    assert neutral(text) == WITHIN[text]
 
 
 @pytest.mark.parametrize("text", HARMLESS)

@@ -25,6 +25,9 @@ HEAD = "person,scheduled_at,stress\n"
         ("P1,2024-03-04 10:00,4\np 1,2024-03-04 12:00,5\n", "row 3: 'p 1' (1 rows) differs from 'P1' (row 2) in case, spaces or dashes"),
         (",2024-03-04 10:00,4\nA,2024-03-04 10:00,4\n", "row 2: '' is empty: whose row is this?"),
         ("a@b.nl,2024-03-04 10:00,4\nA,2024-03-04 10:00,4\n", "row 2: 'a@b.nl' looks like an address"),
+        ("A\u200d,2024-03-04 10:00,4\nA,2024-03-04 10:00,4\n", "holds a character that nobody sees"),
+        ("\u202eA,2024-03-04 10:00,4\nA,2024-03-04 10:00,4\n", "holds a character that nobody sees"),
+        ("\uff21,2024-03-04 10:00,4\nA,2024-03-04 10:00,4\n", "differs from '\uff21' (row 2) in case, spaces or dashes"),
         (f"{'x' * 41},2024-03-04 10:00,4\nA,2024-03-04 10:00,4\n", "is longer than 40 characters."),
         ("A,04/03/2024 10:00,4\nA,2024-03-04 12:00,5\n", "row 2: '04/03/2024 10:00' is not written like 2024-03-09 14:05; for day first"),
         ("A,2024-03-04,4\nA,2024-03-04 12:00,5\n", "row 2: '2024-03-04' is a day without a time"),
@@ -45,6 +48,15 @@ def test_each_fault_names_its_row_and_what_is_accepted(tmp_path: Path, rows: str
     with pytest.raises(CommandError, match="Nothing was stored"):
         run(file)
     assert Study.objects.count() == 0
+
+
+@pytest.mark.parametrize(("column", "most"), [("wave", 500), ("questionnaire", 200)])
+def test_a_column_that_is_none_of_waves_or_questionnaires_is_asked_about(
+    tmp_path: Path, column: str, most: int
+) -> None:
+    rows = "".join(f"A,2024-03-04 {n // 60:02d}:{n % 60:02d},4,x{n}\n" for n in range(most + 1))
+    with pytest.raises(CommandError, match=f"'x{most}' is {column} {most + 1}; at most {most} are possible"):
+        run(written(tmp_path, HEAD.strip() + f",{column}\n" + rows), dry_run=True)
 
 
 def test_dates_in_three_styles_are_all_named(tmp_path: Path) -> None:

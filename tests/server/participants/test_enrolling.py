@@ -9,9 +9,10 @@ import pytest
 from django.db import connections
 
 from ema_server.participants.models import Consent, Device, EnrolmentCode, Participant
-from ema_server.participants.services import digest_of_secret, invite, open_study_code
+from ema_server.participants.services import InvalidPlace, digest_of_secret, invite, open_study_code
 from ema_server.sampling.models import Prompt
 from ema_server.studies.models import Study
+from ema_server.studies.states import StudyClosed
 from tests.world import MONDAY, NOW, FakePhone, live_study
 
 pytestmark = pytest.mark.django_db
@@ -94,3 +95,17 @@ def test_a_revoked_phone_is_told_so() -> None:
     Device.objects.update(revoked_at=NOW)
     answer = phone.call("GET", "sync")
     assert (answer.status_code, answer.json()["code"]) == (401, "revoked")
+
+
+@pytest.mark.parametrize("pseudonym", ["", " P1", "P1 ", "\u202eP1", "P1\u200d", "P\t1", "P" * 41])
+def test_a_pseudonym_can_be_seen_and_told_from_others(pseudonym: str) -> None:
+    with pytest.raises(InvalidPlace, match="characters that can be seen"):
+        invite(study=live_study(), pseudonym=pseudonym, now=NOW)
+
+
+def test_an_enrolment_asks_the_state_as_it_is_and_not_as_it_was_read() -> None:
+    study = live_study()
+    Study.objects.filter(pk=study.pk).update(state=Study.State.ENDED)
+    assert study.state == Study.State.LIVE
+    with pytest.raises(StudyClosed):
+        open_study_code(study=study, max_uses=2, now=NOW)

@@ -21,6 +21,8 @@ from ema_server.participants.person_table import Reading, ReadTable
 from ema_server.participants.redcap import read_dictionary
 from ema_server.participants.services import invite
 from ema_server.reports import dataset
+from ema_server.studies.models import Study
+from ema_server.studies.states import StudyClosed
 from tests.world import NOW, PLAN, FakePhone, live_study, researcher
 
 pytestmark = pytest.mark.django_db
@@ -116,8 +118,14 @@ def test_a_dictionary_gives_labels_levels_and_types() -> None:
     ],
 )
 def test_types_are_found(values: list[str], kind: str) -> None:
-    read = table("id;x\n" + "".join(f"P{n};{value}\n" for n, value in enumerate(values)))
+    read = table("id;x\n" + "".join(f"P{n};{value}\n" for n, value in enumerate(values)), allow={"x"})
     assert types(read) == {"x": kind}
+
+
+def test_many_different_texts_may_be_what_people_wrote_and_are_asked_about() -> None:
+    text = "id,remark\n" + "".join(f"P{n},remark {n} of somebody\n" for n in range(60))
+    assert "'remark' (more than 50 different texts" in fault(text)
+    assert types(table(text, allow={"remark"})) == types(table(text, types={"remark": "text"})) == {"remark": "text"}
 
 
 def test_types_are_said() -> None:
@@ -294,3 +302,12 @@ def test_the_command_tells_what_it_read_and_stores_it_unless_it_is_dry(
         call_command("import_person_table", phone.study.slug, str(file))
     with pytest.raises(CommandError, match="cannot be read: No such file"):
         call_command("import_person_table", phone.study.slug, str(tmp_path / "none.csv"))
+
+
+@pytest.mark.django_db
+def test_nothing_is_imported_into_a_study_that_was_locked_after_it_was_read() -> None:
+    study = live_study()
+    Study.objects.filter(pk=study.pk).update(state=Study.State.LOCKED)
+    assert study.state == Study.State.LIVE
+    with pytest.raises(StudyClosed):
+        import_person_table(study=study, rows={"P1": {"age": 40}})

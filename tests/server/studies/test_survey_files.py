@@ -6,14 +6,18 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connections, transaction
 from django.test import Client
+from django_scopes import scopes_disabled
 
 from ema_server.reports.services import lock_plan
+from ema_server.studies.services import publish_survey
 from ema_server.surveys import examples
 from ema_server.surveys.schema import JSON_SCHEMA
 from tests.world import NOW, SURVEY, live_study
@@ -129,3 +133,24 @@ def test_publish_survey_refuses_faults_and_what_a_locked_plan_uses(tmp_path: Pat
     with pytest.raises(CommandError, match="analysis plan v1 is locked and uses 'stress'"):
         run(*words)
     assert study.survey_versions.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_plan_is_not_locked_while_a_questionnaire_is_published_that_lacks_what_it_uses() -> None:
+    study = live_study()
+
+    def lock() -> None:
+        try:
+            with scopes_disabled():
+                lock_plan(plan=study.analysis_plans.get(), now=NOW)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            publish_survey(study=study, questionnaire="momentary", document={**SURVEY, "items": SURVEY["items"][:1]})
+            locking = pool.submit(lock)
+            with pytest.raises(TimeoutError):
+                locking.result(0.5)
+            assert study.analysis_plans.get().locked_at is None
+        locking.result(20)
