@@ -88,7 +88,10 @@ def test_a_study_that_cannot_be_is_refused(slug: str, facts: dict[str, str], fau
     ("file", "fault"),
     [
         ("person,arm\nP1,\nP2,placebo\n", "P2: arm: the study has no arm 'placebo'"),
-        ("person\nP1\nanna@example.org\n", "must be 1 to 40 printable characters, and no address. Nobody was invited."),
+        (
+            "person\nP1\nanna@example.org\n",
+            "characters that can be seen, without blanks around them, and no address. Nobody was invited.",
+        ),
         ("person\nOLD\n", "OLD: pseudonym: 'OLD' is in this study already; choose another. Nobody was invited."),
         ("person\nP1\nP1\n", "row 3, column 'person': 'P1' is there twice; give each person one row."),
         ("name\nP1\n", "the columns must be person and any of arm, site, dyad, role."),
