@@ -139,7 +139,9 @@ def invite(
         actor=actor,
         study_id=study.pk,
         about=participant.audit_name,
-        changes={name: value for name, value in _place_of(participant).items() if value},
+        changes={
+            "fields": [name for name, value in _place_of(participant).items() if value]
+        },  # erasure removes the rest
     )
     return participant, _new_code(study=study, participant=participant, max_uses=1, now=now)
 
