@@ -8,9 +8,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ema_server.sampling import replanning
+from ema_server.sampling import plan_edits
 from ema_server.sampling.models import Prompt, PromptEvent, ScheduleChange
 from ema_server.sampling.replanning import Effect
+from ema_server.sampling.undoing import undo
 from tests.world import SAMPLING, FakePhone, live_study
 
 pytestmark = pytest.mark.django_db
@@ -29,31 +30,31 @@ def times() -> dict[str, datetime]:
 
 
 def publish(phone: FakePhone, document: dict[str, Any], based_on: int = 1) -> ScheduleChange:
-    _, change = replanning.publish_plan(
+    _, change = plan_edits.publish_plan(
         study=phone.study, document=document, based_on=based_on, effect=Effect.NEXT_DAY, reason="too early", actor="user:1",
         now=WEDNESDAY_NOON,
     )  # fmt: skip
     assert change is not None
-    replanning.roll_out(change)
+    plan_edits.roll_out(change)
     change.refresh_from_db()
     return change
 
 
 def test_a_new_plan_moves_what_lies_ahead_and_nothing_else_and_can_be_taken_back(phone: FakePhone) -> None:
     before = times()
-    diff = replanning.preview_plan(study=phone.study, document=LATER, effect=Effect.NEXT_DAY, now=WEDNESDAY_NOON)
+    diff = plan_edits.preview_plan(study=phone.study, document=LATER, effect=Effect.NEXT_DAY, now=WEDNESDAY_NOON)
     assert diff.in_words() == (
-        "Of the future prompts of 1 participant 4 move, 4 fall away; 0 past or answered prompts are touched (12 stay as they are)."
+        "4 future prompts of 1 participant move, 4 fall away; 0 past or answered prompts are touched (12 stay as they are)."
     )
     assert times() == before
     change = publish(phone, LATER)
-    assert change.counts == diff.counts
+    assert change.counts == {**diff.counts, "people": 1}
     after = times()
     for pk, at in before.items():
         ahead = at.date() > WEDNESDAY_NOON.date()
         assert after[pk] - at == timedelta(hours=1 if ahead and at.hour == 15 else 0)
     assert PromptEvent.objects.filter(kind="cancelled", code="plan_changed").count() == 4
-    undone = replanning.undo(change=change, reason="", actor="user:1", now=WEDNESDAY_NOON)
-    replanning.roll_out(undone)
+    undone = undo(change=change, reason="", actor="user:1", now=WEDNESDAY_NOON)
+    plan_edits.roll_out(undone)
     assert times() == before
     assert PromptEvent.objects.filter(kind="restored").count() == 4
