@@ -127,6 +127,18 @@ class Diff:
             if len(self.examples) < MOST_EXAMPLES:
                 self.examples.append((pseudonym, changes))
 
+    def join(self, other: Diff) -> None:
+        """What another change does to other people."""
+        self.people, self.touched, self.staying = (
+            self.people + other.people,
+            self.touched + other.touched,
+            self.staying + other.staying,
+        )
+        for name, count in other.counts.items():
+            self.counts[name] = self.counts.get(name, 0) + count
+        self.examples = [*self.examples, *other.examples][:MOST_EXAMPLES]
+        self.refused += other.refused
+
     @property
     def any(self) -> bool:
         return self.touched > 0

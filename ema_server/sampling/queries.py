@@ -80,10 +80,15 @@ def with_an_outcome() -> Q:
     return Q(Exists(over)) | Q(Exists(cancelled.filter(~Exists(restored))))
 
 
+def last_drawing(person: Participant) -> Planning | None:
+    """The planning by which somebody's days were last drawn."""
+    drawn = Planning.objects.filter(participant=person, cause__in=BY_DAYS).select_related("plan")
+    return drawn.order_by("-pk").first()
+
+
 def plan_of(person: Participant) -> SamplingPlan | None:
     """The plan by which somebody's days were last drawn; before that, the newest."""
-    drawn = Planning.objects.filter(participant=person, cause__in=BY_DAYS).select_related("plan")
-    latest = drawn.order_by("-pk").first()
+    latest = last_drawing(person)
     return latest.plan if latest else current_sampling_plan(person.study)
 
 

@@ -64,6 +64,9 @@ NOT_AUDITED = {
         "invite_all": "audits through invite",
     },
     "sampling": {
+        **dict.fromkeys(("publish_plan", "change_schedule"), "audits through edits.write_change"),
+        "undo": "audits through publish_plan or change_schedule",
+        "follow_arms": "each prompt that changes has an event of its own; place_participants is audited",
         "preview_plan": "writes nothing",
         "preview_schedule": "writes nothing",
         "roll_out": "does what publish_plan has recorded; each prompt that changes has an event of its own",
@@ -191,8 +194,13 @@ EXERCISES: dict[str, Exercise] = {
         study=s, document=EARLIER, based_on=1, effect="next_day", reason="school holidays", actor=u.audit_name, now=NOW
     ),
     "schedule.changed": lambda s, u, p: person_edits.change_schedule(
-        participant=p, schedule=person_edits.Schedule(p.first_day, p.first_day, {}), based_on=0, effect="next_day",
-        reason="one day is enough", actor=u.audit_name, now=NOW,
+        participant=p,
+        schedule=person_edits.Schedule(p.first_day, p.first_day, {}),
+        based_on=0,
+        effect="next_day",
+        reason="one day is enough",
+        actor=u.audit_name,
+        now=NOW,
     ),
     "data.locked": lambda s, u, p: studies.lock_data(study=s, now=NOW, reason="complete"),
     "study.state_changed": lambda s, u, p: studies.change_state(study=s, to="paused", actor=u.audit_name, now=NOW),
