@@ -80,7 +80,7 @@ def _measure(people: int, env: dict[str, str], var: Path, *, profile: bool) -> N
     print(
         f"{people:,} people in {len(ZONES)} zones, {DAYS} days x {PROMPTS} random prompts: {rows:,} prompts in {seconds:.1f} s "
         f"({rows / seconds:,.0f} rows/s, {seconds / people * 1e3:.1f} ms a person), peak {peak / 1024:.0f} MB (VmHWM); "
-        f"database {_database_cpu(var) - database:.0f} s of processor; load average before {busy:.2f}, {os.cpu_count()} cores",
+        f"processor: roll-out {float(said.split()[2]):.0f} s, database {_database_cpu(var) - database:.0f} s; load average before {busy:.2f}, {os.cpu_count()} cores",
         flush=True,
     )
 
@@ -127,18 +127,21 @@ def _roll(slug: str, *, profile: bool) -> None:
 
     study = Study.objects.get(slug=slug)
     with scope(study=study):
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.process_time()
         _, change = publish_plan(
             study=study, document=ASKING, based_on=1, effect="next_day", reason="a bench", actor="server", now=datetime.now(UTC)
         )  # fmt: skip
         assert change is not None
         if profile:
             import cProfile
+            import pstats
 
-            cProfile.runctx("roll_out(change)", {"roll_out": roll_out, "change": change}, {}, sort="tottime")
+            profiler = cProfile.Profile()
+            profiler.runcall(roll_out, change)
+            pstats.Stats(profiler).sort_stats("tottime").print_stats(30)
             return
         roll_out(change)
-        print(time.perf_counter() - started, study.prompts.count())
+        print(time.perf_counter() - started, study.prompts.count(), time.process_time() - used)
 
 
 if __name__ == "__main__":

@@ -94,7 +94,9 @@ def test_the_day_that_somebody_quits_brings_what_the_plan_asks_around_it(person:
 
 def test_an_extension_adds_days_up_to_the_end_of_the_study(person: Participant) -> None:
     wave = with_own(person, waves={"w2": "2026-03-12"})
-    with pytest.raises(DomainError, match=r"waves\.w2: would run from 2026-03-12 to 2026-03-13; this person's days are"):
+    with pytest.raises(
+        DomainError, match=r"waves\.w2: would run from 2026-03-12 to 2026-03-13; this person's days are"
+    ):
         change(person, wave)
     change(person, replace(wave, last_day=date(2026, 3, 13)))
     assert {each.date() for each in asked(person)} == {date(2026, 3, 12), date(2026, 3, 13)}
