@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -27,6 +27,7 @@ from ema_server.studies import states
 from ema_server.studies.models import SamplingPlan, Study
 from ema_server.studies.pages import StudyPage
 from ema_server.studies.queries import current_sampling_plan
+from ema_server.studies.sampling_rules import PLAN_KEYS, RULE_KEYS
 
 LARGEST = 200_000  # characters of a plan
 SHOWN = 8  # prompts of one example
@@ -171,7 +172,7 @@ def examples(study: Study, diff: Diff) -> list[dict[str, Any]]:
         zone = ZoneInfo(zones[name])
 
         def at(moment: Any, zone: ZoneInfo = zone) -> Any:
-            return moment.astimezone(zone)
+            return moment.astimezone(zone).replace(tzinfo=None)  # a template would show it by the server's clock
 
         rows = [("moves", each.questionnaire, at(each.opens), at(draw.opens)) for each, draw in changes.moved]
         rows += [("otherwise", each.questionnaire, at(each.opens), at(draw.opens)) for each, draw in changes.altered]
@@ -230,13 +231,20 @@ def _read(text: str) -> dict[str, Any]:
 def _written(document: Mapping[str, Any]) -> str:
     """A plan as people edit it: a line for each rule and wave."""
     lines = []
-    for name, value in document.items():
+    for name, value in _in_order(document, PLAN_KEYS).items():
         if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
-            inside = ",\n".join(f"   {json.dumps(each, ensure_ascii=False)}" for each in value)
+            each_in_order = (_in_order(each, RULE_KEYS) for each in value)
+            inside = ",\n".join(f"   {json.dumps(each, ensure_ascii=False)}" for each in each_in_order)
             lines.append(f" {json.dumps(name)}: [\n{inside}]")
         else:
             lines.append(f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}")
     return "{\n" + ",\n".join(lines) + "\n}"
+
+
+def _in_order(thing: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """As the language names its parts: the database keeps no order."""
+    known = [name for name in names if name in thing]
+    return {name: thing[name] for name in [*known, *(name for name in thing if name not in known)]}
 
 
 def _example(study: Study) -> str:
