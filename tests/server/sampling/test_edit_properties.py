@@ -133,7 +133,7 @@ class World:
         return change, Counter(diff.counts)
 
 
-@settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(first=PLAN, steps=st.lists(STEP, min_size=1, max_size=5))
 def test_whatever_is_edited_the_past_stays_the_diff_is_true_and_undoing_brings_the_future_back(
     first: list[dict[str, Any]], steps: list[Any]
