@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -80,6 +81,22 @@ def test_a_new_plan_moves_what_lies_ahead_and_nothing_else_and_can_be_taken_back
 def test_at_once_changes_the_rest_of_today(phone: FakePhone) -> None:
     diff = preview_plan(study=phone.study, document=LATER, effect="at_once", now=WEDNESDAY_NOON)
     assert diff.in_words().startswith("5 future prompts of 1 participant move, 5 fall away;")
+
+
+def test_what_would_come_too_close_to_a_prompt_that_was_asked_is_not_asked(phone: FakePhone) -> None:
+    at_ten_past_one = WEDNESDAY_NOON + timedelta(minutes=70)
+    close = {"gap_minutes": 30, "rules": [{**SAMPLING["rules"][0], "key": "other", "times": ["13:20"]}]}
+    diff = preview_plan(study=phone.study, document=close, effect="at_once", now=at_ten_past_one)
+    assert (diff.counts["too_close"], diff.counts["added"]) == (1, 4)
+    _, change = publish_plan(
+        study=phone.study, document=close, based_on=1, effect="at_once", reason="once a day", actor="user:1",
+        now=at_ten_past_one,
+    )  # fmt: skip
+    assert change is not None
+    with patch("ema_server.common.clock.now", lambda: at_ten_past_one):
+        roll_out(change)
+    (refused,) = PromptEvent.objects.filter(code="too_close")
+    assert (refused.prompt.day, refused.reason) == (3, "closer than 30 minutes to a prompt that stays")
 
 
 def test_a_late_roll_out_leaves_alone_what_was_asked_until_then(
