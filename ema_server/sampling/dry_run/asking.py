@@ -78,13 +78,13 @@ def _followed_by(
         if "after" not in rule or rule["after"]["questionnaire"] != draw.questionnaire:
             continue
         opens = (answered + rule["after"]["minutes"] * MINUTE).replace(microsecond=0)
-        local_day = opens.astimezone(someone.person.zone).date()
-        day = calendar.number(local_day)
+        soon = rule["after"]["minutes"] < DAY // 2  # also past midnight still the day of the prompt that was answered
+        day = draw.day if soon else calendar.number(opens.astimezone(someone.person.zone).date())
         place = (rule["key"], day)
         if (
             followed[place] < rule["after"].get("at_most", MOST_A_DAY)
             and any(low <= day <= high for low, high in spans(document, rule, calendar))
-            and local_day.isoweekday() in rule.get("weekdays", range(1, 8))
+            and calendar.local_day(day).isoweekday() in rule.get("weekdays", range(1, 8))
         ):
             followed[place] += 1
             closes = opens + timedelta(minutes=rule["open_minutes"])

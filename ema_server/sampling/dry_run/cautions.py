@@ -26,23 +26,15 @@ def warnings_of(
     phones: Phones,
     overlaps: Sequence[tuple[str, str, float]],
     refused: Sequence[str],
+    never: Sequence[str],
 ) -> list[str]:
-    found = [f"The plan cannot be met for {each}" for each in refused]
-    found += [_never(rule) for rule in rules if not rule.prompts and rule.when not in ("after", "once")]
-    found += [
-        f"Rule {rule.key} never asks anybody: no simulated answer brings it about."
-        for rule in rules
-        if not rule.prompts and rule.when == "after"
-    ]
+    found = list(refused)
+    found += [f"Rule {key} never asks anybody." for key in never]
     if gaps.below:
         found.append(
             f"{gaps.below} prompts come sooner than the gap of {gaps.asked} minutes: {' '.join(gaps.below_named)}"
         )
-    found += [
-        f"{before} is still open when {'the next one' if before == now else now} comes, in {percent(share)} of cases."
-        for before, now, share in overlaps
-        if share >= OFTEN
-    ]
+    found += _overlapping(overlaps)
     found += _at_odd_hours(everybody)
     found += [
         f"{rule.left_out:,} prompts of {rule.key} are not asked, since they lie outside of people's own waking hours; count "
@@ -93,8 +85,22 @@ def notes_of(document: Mapping[str, Any], rules: Sequence[RuleFound], study_days
     return found
 
 
-def _never(rule: RuleFound) -> str:
-    return f"Rule {rule.key} never asks anybody: none of the simulated people has a day on which it holds."
+def never_asked(document: Mapping[str, Any], rules: Sequence[RuleFound]) -> list[str]:
+    """The rules of which nobody saw anything; nobody leaves in a dry run."""
+    leaving = {rule["key"] for rule in document["rules"] if rule.get("once") == "withdrawal"}
+    return [rule.key for rule in rules if not rule.prompts and rule.key not in leaving]
+
+
+def _overlapping(overlaps: Sequence[tuple[str, str, float]]) -> list[str]:
+    """A sentence for each rule whose prompts are still open when others come."""
+    found: dict[str, list[str]] = {}
+    for before, now, share in overlaps:
+        if share >= OFTEN:
+            which = "the next of its own" if before == now else now
+            found.setdefault(before, []).append(f"{which} comes, in {percent(share)} of cases")
+    return [
+        f"Prompts overlap: {before} is still open when {'; when '.join(others)}." for before, others in found.items()
+    ]
 
 
 def _at_odd_hours(everybody: Everybody) -> list[str]:

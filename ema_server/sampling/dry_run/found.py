@@ -34,6 +34,18 @@ class RuleFound:
 
 
 @dataclass(frozen=True, slots=True)
+class QuestionnaireFound:
+    """A questionnaire over all rules that ask it, without practice. Prompts and days with prompts are means over people."""
+
+    questionnaire: str
+    prompts: float
+    days: float
+    first_day: int
+    last_day: int
+    answered: float
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """One person with the exact moments of their prompts: day, minute of that day by the clock, rule, and the time in full."""
 
@@ -138,6 +150,7 @@ class DryRun:
     practice_prompts: int
     follow_ups: int
     rules: list[RuleFound]
+    questionnaires: list[QuestionnaireFound]
     buttons: list[Button]
     picture: Picture
     gaps: Gaps

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ema_server.sampling.dry_run.found import Run
 
@@ -33,8 +34,8 @@ class Heat:
         return len(self.rows[0]) if self.rows else 0
 
     def level(self, count: int) -> int:
-        """0 for none, then quarters of the most that any cell has."""
-        return math.ceil(LEVELS * count / self.most) if count else 0
+        """0 for none; then by the square root, so that one moment that all share leaves the others visible."""
+        return math.ceil(LEVELS * math.sqrt(count / self.most)) if count else 0
 
     def label(self, row: int) -> str:
         first = row * self.days_per_row + 1
@@ -51,9 +52,9 @@ class Heat:
         ]
 
     def bounds(self) -> list[tuple[int, int]]:
-        """From how many to how many prompts each level stands for, 1 to 4; levels that no count can have are left out."""
-        edges = [math.floor(each * self.most / LEVELS) for each in range(LEVELS + 1)]
-        return [(low + 1, high) for low, high in zip(edges, edges[1:], strict=False) if low < high]
+        """From how many to how many prompts each level stands for, 1 to 4; empty where no count has it."""
+        edges = [self.most * each**2 // LEVELS**2 for each in range(LEVELS + 1)]
+        return [(low + 1, high) for low, high in pairwise(edges)]
 
     def totals(self) -> list[int]:
         """Of each column."""

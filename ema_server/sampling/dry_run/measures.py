@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from itertools import groupby, pairwise
+from itertools import pairwise
 from statistics import mean, median
 from typing import Any
 
@@ -19,6 +19,7 @@ Everybody = Sequence[tuple[Simulated, Sequence[Asked]]]
 
 LIMIT = 64  # notifications that an app may have waiting on iOS
 NAMED = 10
+HALF_A_DAY = timedelta(hours=12)
 MORNING = 6  # until which hour a clock change's night lasts
 
 
@@ -108,18 +109,19 @@ def phones_of(everybody: Everybody, reminders: Mapping[str, Sequence[int]]) -> P
         reaches.append(min(((late - early) / timedelta(days=1) for early, late in silent), default=math.inf))
     least, middle = min(reaches, default=math.inf), quantile(sorted(reaches), 0.5) or math.inf
     beyond = sum(reach < math.inf for reach in reaches)
-    return Phones(LIMIT, most, beyond, _finite(least), _finite(middle), _phone_words(least, most))
+    return Phones(LIMIT, most, beyond, _finite(least), _finite(middle), _phone_words(least, middle, most))
 
 
-def _phone_words(least: float, most: int) -> str:
+def _phone_words(least: float, middle: float, most: int) -> str:
     if least == math.inf:
         return (
             f"All prompts and reminders of a person, at most {most}, fit into the {LIMIT} notifications that an iPhone lets wait: "
             "it asks to the end without ever being online."
         )
+    half = "all of the days" if middle == math.inf else f"{middle:.1f} days"
     return (
         f"An iPhone lets {LIMIT} notifications wait. Prompts and all their reminders fill these for {least:.1f} days at the "
-        "busiest: a phone that is offline and whose app is not opened for longer stays silent after that, until either "
+        f"busiest of anybody, at the median of people for {half}. A phone that is offline and whose app is not opened for longer stays silent after that, until either "
         "happens. Answering makes room, since its reminders fall away."
     )
 
@@ -155,26 +157,19 @@ def changes_met(document: Mapping[str, Any], everybody: Everybody, *, secret: by
 
 
 def overlaps_of(everybody: Everybody) -> list[tuple[str, str, float]]:
-    """Which rule's prompt is still open when which rule's next one comes, and in what share of the latter's prompts."""
+    """Which rule's prompt is still open when which rule's next one comes, and in what share of the latter's prompts. What is
+    open for half a day is meant to be; follow-ups come of an answer, so the prompt before them is over."""
     times: Counter[tuple[str, str]] = Counter()
     all_of: Counter[str] = Counter()
     for _, prompts in everybody:
-        all_of.update(each.draw.rule for each in prompts)
+        asked = [each for each in prompts if not each.follows]
+        all_of.update(each.draw.rule for each in asked)
         times.update(
             (before.draw.rule, now.draw.rule)
-            for before, now in pairwise(prompts)
-            if before.draw.closes > now.draw.opens
+            for before, now in pairwise(asked)
+            if before.draw.closes > now.draw.opens and before.draw.closes - before.draw.opens < HALF_A_DAY
         )
     return [(before, now, count / all_of[now]) for (before, now), count in times.most_common()]
-
-
-def runs_of(days: Iterable[int]) -> str:
-    """ "1–5, 8" for the days 1 to 5 and 8."""
-    parts = []
-    for _, run in groupby(enumerate(sorted(days)), key=lambda each: each[1] - each[0]):
-        found = [day for _, day in run]
-        parts.append(str(found[0]) if len(found) == 1 else f"{found[0]}–{found[-1]}")
-    return ", ".join(parts)
 
 
 def _near_change(someone: Simulated, prompt: Asked) -> bool:

@@ -11,8 +11,8 @@ from typing import Any
 
 from ema_server.sampling.dry_run.asking import ENROLS_AT, Asked, asked_of
 from ema_server.sampling.dry_run.cast import WORLD, Simulated, cast_of
-from ema_server.sampling.dry_run.cautions import notes_of, warnings_of
-from ema_server.sampling.dry_run.found import Button, DryRun, Example, Picture, RuleFound
+from ema_server.sampling.dry_run.cautions import never_asked, notes_of, warnings_of
+from ema_server.sampling.dry_run.found import Button, DryRun, Example, Picture, QuestionnaireFound, RuleFound
 from ema_server.sampling.dry_run.measures import Everybody, burden_of, changes_met, gaps_of, overlaps_of, phones_of
 from ema_server.sampling.dry_run.responding import FATES, Responding
 from ema_server.studies.sampling_arithmetic import person_faults, waking_on
@@ -101,7 +101,10 @@ def _found(
     gaps = gaps_of(everybody, gap)
     burden = burden_of(everybody, lengths)
     phones = phones_of(everybody, {rule["key"]: rule.get("reminders", ()) for rule in document["rules"]})
-    refused = [f"{count} people with the hours of a {kind}: {fault}" for (kind, fault), count in refusals.items()]
+    refused = [
+        f"The plan cannot be met for {count} of the people ({kind}): {fault}"
+        for (kind, fault), count in refusals.items()
+    ]
     firsts = sorted(someone.person.calendar.first_day.isoformat() for someone in cast)
     return DryRun(
         people=len(cast),
@@ -112,13 +115,16 @@ def _found(
         starts=[firsts[0], firsts[-1]],
         hours=dict(Counter(someone.hours for someone in cast)),
         arms=dict(Counter(someone.person.calendar.arm for someone in cast if someone.person.calendar.arm)),
-        warnings=warnings_of(rules, everybody, gaps, burden, phones, overlaps_of(everybody), refused),
+        warnings=warnings_of(
+            rules, everybody, gaps, burden, phones, overlaps_of(everybody), refused, never_asked(document, rules)
+        ),
         notes=notes_of(document, rules, study_days),
         refused=refused,
         prompts=len(counted),
         practice_prompts=len(every) - len(counted),
         follow_ups=sum(each.follows for each in counted),
         rules=rules,
+        questionnaires=_questionnaires(everybody),
         buttons=[_button(document, rule, everybody) for rule in document["rules"] if rule.get("event")],
         picture=_picture(document, everybody, study_days),
         gaps=gaps,
@@ -158,6 +164,25 @@ def _rule(rule: Mapping[str, Any], everybody: Everybody, lengths: Mapping[str, f
 def _shares(prompts: Sequence[Asked]) -> dict[str, float]:
     fates = Counter(each.response.fate for each in prompts)
     return {fate: fates[fate] / len(prompts) for fate in FATES} if prompts else {}
+
+
+def _questionnaires(everybody: Everybody) -> list[QuestionnaireFound]:
+    found: dict[str, list[tuple[int, Asked]]] = {}
+    for place, (_, prompts) in enumerate(everybody):
+        for each in prompts:
+            if not each.draw.practice:
+                found.setdefault(each.draw.questionnaire, []).append((place, each))
+    return [
+        QuestionnaireFound(
+            questionnaire=name,
+            prompts=len(asked) / len(everybody),
+            days=len({(place, each.draw.day) for place, each in asked}) / len(everybody),
+            first_day=min(each.draw.day for _, each in asked),
+            last_day=max(each.draw.day for _, each in asked),
+            answered=sum(each.response.minutes is not None for _, each in asked) / len(asked),
+        )
+        for name, asked in found.items()
+    ]
 
 
 def _button(document: Mapping[str, Any], rule: Mapping[str, Any], everybody: Everybody) -> Button:
@@ -210,7 +235,7 @@ def _picture(document: Mapping[str, Any], everybody: Everybody, study_days: int)
 def _telling(everybody: Everybody) -> list[tuple[Simulated, Sequence[Asked]]]:
     """A few people who differ: in their hours first, then in their zone."""
     found: dict[tuple[str, str], tuple[Simulated, Sequence[Asked]]] = {}
-    for someone, prompts in everybody:
+    for someone, prompts in sorted(everybody, key=lambda each: each[0].own_hours):
         new = (someone.hours, str(someone.person.zone))
         if prompts and all(new[0] != hours and new[1] != zone for hours, zone in found):
             found[new] = someone, prompts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
+from typing import Any
 
 from ema_server.sampling.dry_run.found import Run
 from ema_server.sampling.dry_run.heat import Heat, heat_of
@@ -108,6 +109,12 @@ def length(minutes: float | None) -> str:
     return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
+def span(first: Any, last: Any) -> str:
+    """1,000–2,000; once if the two are alike."""
+    texts = [f"{each:,}" if isinstance(each, int) else str(each) for each in (first, last)]
+    return texts[0] if first == last else "–".join(texts)
+
+
 def _part(heading: str, body: Iterable[str]) -> Iterator[str]:
     found = list(body)
     if found:
@@ -141,11 +148,10 @@ def _picture(run: Run) -> Iterator[str]:
             alone = heat_of(run, [key], most_rows=1, most_columns=room)
             yield _strip(key, "".join(SHADES[alone.level(count)] * width for count in alone.rows[0]))
     yield ""
-    bounds = heat.bounds()
-    shades = SHADES[len(SHADES) - len(bounds) :] if len(bounds) < 4 else SHADES[1:]
     legend = "  ".join(
-        f"{shade} {low}" if low == high else f"{shade} {low:,}–{high:,}"
-        for shade, (low, high) in zip(shades, bounds, strict=True)
+        f"{shade} {span(low, high)}"
+        for shade, (low, high) in zip(SHADES[1:], heat.bounds(), strict=True)
+        if low <= high
     )
     yield f"  {legend} prompts in {heat.minutes} minutes" + (
         f" of {heat.days_per_row} days" if heat.days_per_row > 1 else ""
@@ -182,8 +188,8 @@ def _rules(run: Run) -> list[str]:
             (
                 _short(rule["key"] + (" (practice)" if rule["practice"] else ""), 24),
                 rule["when"],
-                f"{rule['earliest']}–{rule['latest']}" if rule["prompts"] else "never",
-                f"{rule['first_day']}–{rule['last_day']}" if rule["prompts"] else "–",
+                span(rule["earliest"], rule["latest"]) if rule["prompts"] else "never",
+                span(rule["first_day"], rule["last_day"]) if rule["prompts"] else "–",
                 length(rule["open_minutes"]),
                 f"{rule['prompts']:,}",
                 f"{rule['people']:,}",
@@ -194,7 +200,7 @@ def _rules(run: Run) -> list[str]:
 
 
 def _fates(run: Run) -> list[str]:
-    rows = [("rule", "by itself", "by a reminder", "lost: closed", "not noticed")]
+    rows: list[Sequence[str]] = [("rule", "by itself", "by a reminder", "lost: closed", "not noticed")]
     shown = [rule for rule in run["rules"] if rule["prompts"]]
     rows += [(_short(rule["key"], 24), *_shares(rule)) for rule in shown]
     if len(shown) > 1:
