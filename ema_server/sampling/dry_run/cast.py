@@ -53,7 +53,7 @@ class Simulated:
     def in_words(self) -> str:
         first = self.person.calendar.first_day
         arm = f", arm {self.person.calendar.arm}" if self.person.calendar.arm else ""
-        return f"{self.hours}, {self.person.zone}, from {first.day} {first:%B %Y}{arm}"
+        return f"{self.hours} in {self.person.zone}, from {first.day} {first:%B %Y}{arm}"
 
 
 def cast_of(

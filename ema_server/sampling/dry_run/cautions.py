@@ -96,10 +96,10 @@ def _overlapping(overlaps: Sequence[tuple[str, str, float]]) -> list[str]:
     found: dict[str, list[str]] = {}
     for before, now, share in overlaps:
         if share >= OFTEN:
-            which = "the next of its own" if before == now else now
-            found.setdefault(before, []).append(f"{which} comes, in {percent(share)} of cases")
+            found.setdefault(before, []).append(f"{percent(share)} of {now}")
     return [
-        f"Prompts overlap: {before} is still open when {'; when '.join(others)}." for before, others in found.items()
+        f"Prompts overlap: {before} is still open when the next one comes, at {', '.join(others)}."
+        for before, others in found.items()
     ]
 
 

@@ -23,7 +23,7 @@ class Size:
 
 
 SIZES = {
-    "wide": Size(width=800, most_rows=31, most_columns=66, row=15, every=3),
+    "wide": Size(width=960, most_rows=31, most_columns=66, row=15, every=3),
     "narrow": Size(width=350, most_rows=31, most_columns=48, row=13, every=6),
     "small": Size(width=390, most_rows=31, most_columns=48, row=7, every=6),
     "small-narrow": Size(width=350, most_rows=31, most_columns=48, row=7, every=6),

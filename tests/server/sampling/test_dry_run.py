@@ -149,7 +149,7 @@ def test_follow_ups_come_of_simulated_answers_and_no_more_often_than_at_most() -
 
 def test_prompts_that_overlap_are_named_with_their_share() -> None:
     run = run_of(rule(times=["10:00", "10:30"]))
-    assert "Prompts overlap: m is still open when the next of its own comes, in 50 % of cases." in [
+    assert "Prompts overlap: m is still open when the next one comes, at 50 % of m." in [
         each.replace("\N{NO-BREAK SPACE}", " ") for each in run.warnings
     ]
 
