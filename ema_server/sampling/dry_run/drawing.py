@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ema_server.sampling.dry_run.found import Run
@@ -11,6 +12,8 @@ from ema_server.studies.sampling_slots import clock
 
 LEFT, TOP, BOTTOM = 46, 22, 4
 CLOSEST = 15  # pixels between two labels
+
+Place = Callable[[float], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ def drawing_of(run: Run, size: str, rule: str = "") -> Drawing:
         days=days,
         dots=dots,
         words=words_of(run, heat, rule),
-        legend=[(level, span(low, high)) for level, (low, high) in enumerate(heat.bounds(), start=1) if low <= high],
+        legend=[(level, span(low, high)) for level, low, high in heat.bounds()],
         minutes=heat.minutes,
         days_per_row=heat.days_per_row,
     )
@@ -101,7 +104,7 @@ def words_of(run: Run, heat: Heat, rule: str = "") -> str:
     )
 
 
-def _one_person(run: Run, heat: Heat, x, y) -> tuple[list[str], list[tuple[float, float]]]:  # type: ignore[no-untyped-def]
+def _one_person(run: Run, heat: Heat, x: Place, y: Place) -> tuple[list[str], list[tuple[float, float]]]:
     examples = run["picture"]["examples"]
     days: dict[int, list[tuple[float, float]]] = {}
     for each in examples[0]["prompts"] if examples else ():

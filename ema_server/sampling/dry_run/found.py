@@ -35,9 +35,11 @@ class RuleFound:
 
 @dataclass(frozen=True, slots=True)
 class QuestionnaireFound:
-    """A questionnaire over all rules that ask it, without practice. Prompts and days with prompts are means over people."""
+    """A questionnaire over all rules that ask it, without practice. Prompts and days with prompts are means over the people who
+    are asked it."""
 
     questionnaire: str
+    people: int
     prompts: float
     days: float
     first_day: int
@@ -75,6 +77,7 @@ class Gaps:
     low: float | None
     median: float | None
     high: float | None
+    most: float | None
     shortest_night: float | None
     below: int
     below_named: list[str]

@@ -51,10 +51,11 @@ class Heat:
             if at // 60 % every == 0
         ]
 
-    def bounds(self) -> list[tuple[int, int]]:
-        """From how many to how many prompts each level stands for, 1 to 4; empty where no count has it."""
+    def bounds(self) -> list[tuple[int, int, int]]:
+        """Each level that is there, with from how many to how many prompts it stands for."""
         edges = [self.most * each**2 // LEVELS**2 for each in range(LEVELS + 1)]
-        return [(low + 1, high) for low, high in pairwise(edges)]
+        there = {self.level(count) for row in self.rows for count in row}
+        return [(level, low + 1, high) for level, (low, high) in enumerate(pairwise(edges), start=1) if level in there]
 
     def totals(self) -> list[int]:
         """Of each column."""

@@ -47,6 +47,7 @@ def gaps_of(everybody: Everybody, asked: int) -> Gaps:
         low=quantile(within, 0.05),
         median=quantile(within, 0.5),
         high=quantile(within, 0.95),
+        most=within[-1] if within else None,
         shortest_night=min(nights, default=None),
         below=len(below),
         below_named=below[:NAMED],

@@ -172,11 +172,13 @@ def _questionnaires(everybody: Everybody) -> list[QuestionnaireFound]:
         for each in prompts:
             if not each.draw.practice:
                 found.setdefault(each.draw.questionnaire, []).append((place, each))
+    people = {name: len({place for place, _ in asked}) for name, asked in found.items()}
     return [
         QuestionnaireFound(
             questionnaire=name,
-            prompts=len(asked) / len(everybody),
-            days=len({(place, each.draw.day) for place, each in asked}) / len(everybody),
+            people=people[name],
+            prompts=len(asked) / people[name],
+            days=len({(place, each.draw.day) for place, each in asked}) / people[name],
             first_day=min(each.draw.day for _, each in asked),
             last_day=max(each.draw.day for _, each in asked),
             answered=sum(each.response.minutes is not None for _, each in asked) / len(asked),
@@ -239,7 +241,7 @@ def _telling(everybody: Everybody) -> list[tuple[Simulated, Sequence[Asked]]]:
         new = (someone.hours, str(someone.person.zone))
         if prompts and all(new[0] != hours and new[1] != zone for hours, zone in found):
             found[new] = someone, prompts
-    for someone, prompts in everybody:
+    for someone, prompts in (each for each in everybody if each[1]):
         found.setdefault((someone.hours, str(someone.person.zone)), (someone, prompts))
     return list(found.values())[:EXAMPLES]
 

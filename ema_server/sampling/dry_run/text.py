@@ -15,6 +15,7 @@ LABEL = 13
 SHADES = " ░▒▓█"
 MOST_ROWS = 31
 EXAMPLE_DAYS = 2
+ASSUMED = "Assumed: "  # how a forecast's sentences begin that say what it takes for granted
 
 
 def lines_of(run: Run, forecast: Sequence[str] = ()) -> Iterator[str]:
@@ -30,18 +31,23 @@ def lines_of(run: Run, forecast: Sequence[str] = ()) -> Iterator[str]:
     yield from _part("Clock changes", _sentences(change_words(run)))
     yield from _part("iPhones", _sentences([run["phones"]["says"]]))
     yield from _part("Also", _sentences([*apart_words(run), *run["notes"]]))
-    yield from _part("How precise it will be", _sentences(forecast))
+    yield from _part("How precise it will be", _sentences(each for each in forecast if not each.startswith(ASSUMED)))
     yield from _part("Assumed", _sentences(run["assumptions"], mark="-"))
+    apart = [each.removeprefix(ASSUMED) for each in forecast if each.startswith(ASSUMED)]
+    yield from _part("Assumed by the forecast", _sentences(apart, mark="-"))
 
 
 def gap_words(run: Run) -> list[str]:
     gaps = run["gaps"]
     if not gaps["pairs"]:
         return ["Nobody is asked twice on one day."]
-    found = [
-        f"Between a prompt and the next of the same day lie {length(gaps['least'])} at least, {length(gaps['median'])} at the "
-        f"median; nine in ten are from {length(gaps['low'])} to {length(gaps['high'])}."
-    ]
+    if gaps["least"] == gaps["most"]:
+        found = [f"Between a prompt and the next of the same day lie {length(gaps['least'])}."]
+    else:
+        found = [
+            f"Between a prompt and the next of the same day lie {length(gaps['least'])} at least, {length(gaps['median'])} at the "
+            f"median; nine in ten are from {length(gaps['low'])} to {length(gaps['high'])}."
+        ]
     if gaps["shortest_night"] is not None:
         found.append(f"From the last of a day to the first of the next: {length(gaps['shortest_night'])} at least.")
     if not gaps["asked"]:
@@ -55,9 +61,11 @@ def burden_words(run: Run) -> list[str]:
     if burden["per_day"] is None:
         return ["Nobody is asked anything."]
     days = f"{burden['days_asked']:.0f} days" if burden["days_asked"] >= 1.5 else "a day"
+    busiest = f"; the busiest is day {burden['busiest_day']} with {_count(burden['busiest_prompts'])}"
+    if burden["most_in_a_day"] == burden["per_day"]:
+        busiest = ""
     found = [
-        f"{_count(burden['per_day'])} prompts on a day with prompts, {burden['most_in_a_day']} at most; the busiest is day "
-        f"{burden['busiest_day']} with {_count(burden['busiest_prompts'])}.",
+        f"{_count(burden['per_day'])} prompts on a day with prompts, {burden['most_in_a_day']} at most{busiest}.",
         f"A person is asked {_range(burden)} times on {days}.",
     ]
     if burden["minutes_per_day"] is None:
@@ -148,11 +156,7 @@ def _picture(run: Run) -> Iterator[str]:
             alone = heat_of(run, [key], most_rows=1, most_columns=room)
             yield _strip(key, "".join(SHADES[alone.level(count)] * width for count in alone.rows[0]))
     yield ""
-    legend = "  ".join(
-        f"{shade} {span(low, high)}"
-        for shade, (low, high) in zip(SHADES[1:], heat.bounds(), strict=True)
-        if low <= high
-    )
+    legend = "  ".join(f"{SHADES[level]} {span(low, high)}" for level, low, high in heat.bounds())
     yield f"  {legend} prompts in {heat.minutes} minutes" + (
         f" of {heat.days_per_row} days" if heat.days_per_row > 1 else ""
     )

@@ -13,14 +13,14 @@ from django_scopes import scope
 
 from ema_server.reports.rehearsal import plan_rehearsal
 from ema_server.studies.models import Study
-from tests.world import live_study
+from tests.world import PLAN, live_study
 
 pytestmark = pytest.mark.django_db
 
 
 def told(*words: str, **options: Any) -> str:
     out = StringIO()
-    call_command("dry_run", *words, stdout=out, **options)
+    call_command("dry_run", *words, "--no-forecast", stdout=out, **options)
     return out.getvalue()
 
 
@@ -91,10 +91,35 @@ def test_what_cannot_be_rehearsed_is_refused_with_what_would_be(words: list[str]
         told("planned", *words)
 
 
+def test_the_forecast_has_the_people_prompts_days_and_answers_of_the_dry_run() -> None:
+    study = live_study()
+    with scope(study=study):
+        rehearsal = plan_rehearsal(study, people=20, days=7, simulations=2)
+    assert rehearsal.forecast is not None
+    assumed = rehearsal.forecast.assumptions
+    assert (assumed.people, assumed.prompts, assumed.prompts_per_day, assumed.days) == (20, 28, 4.0, 7)
+    assert assumed.compliance == round(rehearsal.run.questionnaires[0].answered, 2)
+    assert rehearsal.forecast_words[1].startswith("Within persons: the 95 % interval is expected to reach")
+    assert json.loads(json.dumps(rehearsal.as_json))["forecast"]["simulations"] == 2
+
+
+def test_where_no_forecast_can_be_made_the_words_say_why() -> None:
+    study = live_study(plan={**PLAN, "questionnaire": "evening"})
+    with scope(study=study):
+        assert plan_rehearsal(study, people=5, simulations=2).forecast_words == [
+            "No forecast: evening is what the analysis needs, and nobody is asked it."
+        ]
+    study = live_study()
+    with scope(study=study):
+        rehearsal = plan_rehearsal(study, people=1, simulations=2)
+    assert rehearsal.forecast is None
+    assert rehearsal.forecast_words[0].startswith("No forecast: people: 1 is not accepted")
+
+
 def test_a_rehearsal_writes_nothing() -> None:
     study = live_study()
     with scope(study=study):
-        rehearsal = plan_rehearsal(study, people=5)
+        rehearsal = plan_rehearsal(study, people=5, simulations=0)
         assert not study.participants.exists()
         assert not study.prompts.exists()
     assert rehearsal.run.people == 5

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 import pytest
+from django.template.loader import render_to_string
 
 from ema_server.sampling.dry_run import DryRun, Responding, dry_run
 from ema_server.sampling.dry_run.heat import heat_of
@@ -202,7 +203,8 @@ def test_the_picture_becomes_coarser_and_loses_no_prompt() -> None:
 
 def test_the_levels_of_the_legend_are_those_of_the_cells() -> None:
     heat = heat_of(run_of(rule(random={"count": 6}), people=50).as_json, most_rows=31, most_columns=66)
-    for level, (low, high) in enumerate(heat.bounds(), start=1):
+    assert heat.bounds()[-1][2] == heat.most
+    for level, low, high in heat.bounds():
         assert {heat.level(count) for count in range(low, high + 1)} <= {level}
 
 
@@ -216,3 +218,21 @@ def test_the_words_fit_80_columns_and_begin_with_what_to_look_at() -> None:
     headings = [line for line in lines if line and not line.startswith(" ")]
     assert headings[1] == "Look at this"
     assert headings[-2:] == ["How precise it will be", "Assumed"]
+
+
+def test_the_page_has_a_picture_that_says_what_it_shows_and_its_table() -> None:
+    run = run_of(rule(times=FOUR, title="<b>Now</b>"), rule("evening", times=["21:00"]), zones=None)
+    page = render_to_string("sampling/dry_run.html", {"run": run.as_json, "forecast": ["A sentence."]})
+    words = "Prompts by day and local clock time: from 10:00 to 21:00, most between 10:00 and 10:30; most on day 1."
+    assert page.count(f'aria-label="{words}"') == 2  # the wide drawing and the narrow one
+    assert '<th scope="col" class="r">10:00</th>' in page
+    assert "<b>Now</b>" not in page
+    assert "style=" not in page
+    assert "<script" not in page
+
+
+def test_a_plan_of_buttons_alone_is_shown_too() -> None:
+    run = run_of({"key": "quarrel", "questionnaire": "d", "event": True})
+    assert run.prompts == 0
+    assert any(line.startswith("  quarrel: a button in the app") for line in lines_of(run.as_json))
+    assert "quarrel: a button" in render_to_string("sampling/dry_run.html", {"run": run.as_json})

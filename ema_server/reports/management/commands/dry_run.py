@@ -1,4 +1,4 @@
-"""`manage.py dry_run STUDY [--plan FILE]`: a sampling plan played through before anybody is asked."""
+"""`manage.py dry_run STUDY [--plan FILE]`: a sampling plan played through before anybody is asked, and what it will tell."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ from ema_server.studies.commands import StudyCommand, read_json
 from ema_server.studies.models import Study, known_zone
 from ema_server.studies.services import InvalidSamplingPlan
 
+SIMULATIONS = 100
+
 
 class Command(StudyCommand):
-    help = "Plays a sampling plan through with simulated people: what is asked when, gaps, burden, what is lost (docs/sampling.md)."
+    help = "Plays a sampling plan through with simulated people: what is asked when, gaps, burden, what is lost, how precise it will be (docs/sampling.md)."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("study", help="the study's short name")
@@ -43,6 +45,9 @@ class Command(StudyCommand):
             "--dates", action="store_true", help="within the study's own dates (default: all over a year)"
         )
         parser.add_argument("--seed", type=int, default=1, metavar="N", help="other people and draws (default: 1)")
+        parser.add_argument(
+            "--no-forecast", action="store_true", help="without how precise it will be, which takes longest"
+        )
         parser.add_argument("--json", action="store_true", help="everything, as JSON")
 
     def about(self, study: Study, **options: Any) -> None:
@@ -52,6 +57,10 @@ class Command(StudyCommand):
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed} of {task.total}"))
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
             bar = shown.add_task("People asked", total=options["people"])
+
+            def told(what: str, done: int, total: int) -> None:
+                shown.update(bar, description=what, completed=done, total=total)
+
             try:
                 rehearsal = plan_rehearsal(
                     study,
@@ -61,7 +70,8 @@ class Command(StudyCommand):
                     zones=zones,
                     within_dates=options["dates"],
                     seed=options["seed"],
-                    progress=lambda done, total: shown.update(bar, completed=done),
+                    simulations=0 if options["no_forecast"] else SIMULATIONS,
+                    progress=told,
                 )
             except InvalidSamplingPlan as error:
                 raise CommandError(f"The plan cannot be met:\n{error.detail}") from error
@@ -71,7 +81,7 @@ class Command(StudyCommand):
             self.stdout.write(json.dumps(rehearsal.as_json, ensure_ascii=False, indent=1))
             return
         self.stdout.write(self.style.MIGRATE_HEADING(f"Dry run of {study.title}"))
-        for line in lines_of(rehearsal.run.as_json):
+        for line in lines_of(rehearsal.run.as_json, rehearsal.forecast_words):
             self.stdout.write(self.style.MIGRATE_HEADING(line) if line and not line.startswith(" ") else line)
 
 
