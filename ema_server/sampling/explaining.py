@@ -169,7 +169,7 @@ def in_words(found: Explanation) -> Iterator[str]:
 def _drawn(drawing: Mapping[str, Any], derived: Derived, prompt: Prompt) -> Iterator[str]:
     facts, planning = drawing["facts"], prompt.planning
     assert planning is not None
-    cause = planning.get_cause_display()
+    cause = planning.get_cause_display().lower()
     yield f"  Drawn {_utc(planning.made_at)} for {cause}, by version {drawing['plan_version']} of the sampling plan"
     yield f"  Rule: {rule_in_words(drawing['rule'] or {})}"
     days = f"{facts['first_day']} to {facts['last_day']}"

@@ -81,7 +81,7 @@ def _of_event(event: PromptEvent) -> Happening:
 
 
 def _of_planning(planning: Planning) -> Happening:
-    words = f"{planning.get_cause_display()}, version {planning.plan.number} of the sampling plan"
+    words = f"{planning.get_cause_display().lower()}, version {planning.plan.number} of the sampling plan"
     return Happening(PLANNED, planning.made_at, code=planning.cause, words=words)
 
 
@@ -120,8 +120,8 @@ def _plannings(prompts: Sequence[Prompt], moved: dict[UUID, PromptEvent]) -> Ite
         drawn = Planning.objects.filter(participant__in=people).exclude(
             cause__in=(Planning.Cause.WITHDRAWAL, Planning.Cause.FOLLOW_UP)
         )
-        for planning in drawn.select_related("plan").order_by("pk"):
-            earlier[planning.participant_id].append(planning)
+        for each in drawn.select_related("plan").order_by("pk"):
+            earlier[each.participant_id].append(each)
     for prompt in prompts:
         move = moved.get(prompt.pk)
         planning: Planning | None = prompt.planning
