@@ -69,6 +69,7 @@ class Names:
     def __init__(self, fallback: str = "q") -> None:
         self.taken: set[str] = set()
         self.fallback = fallback
+        self._numbered: dict[str, int] = {}  # the last number that a beginning was given
 
     def take(self, theirs: str) -> str:
         name = re.sub(r"[^a-z0-9_]", "_", theirs.lower())
@@ -78,12 +79,21 @@ class Names:
         if name in RESERVED:
             name = f"my_{name}"
         name = name[:LONGEST_NAME]
-        new, number = name, 1
+        new = name
         while new in self.taken or new in RESERVED:
-            number += 1
-            new = f"{name[: LONGEST_NAME - len(str(number)) - 1]}_{number}"
+            new = self._next(name)
         self.taken.add(new)
         return new
+
+    def _next(self, name: str) -> str:
+        """The name with the next number that its beginning did not have yet, so that no name is tried twice."""
+        for digits in range(1, LONGEST_NAME):
+            stem = name[: LONGEST_NAME - digits - 1]
+            number = max(self._numbered.get(stem, 1), 10 ** (digits - 1) - 1) + 1
+            if number < 10**digits:
+                break
+        self._numbered[stem] = number
+        return f"{stem}_{number}"
 
 
 def slug(text: str, fallback: str) -> str:

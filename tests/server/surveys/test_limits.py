@@ -15,6 +15,7 @@ from ema_server.surveys import preview
 from ema_server.surveys.answers import faults as answer_faults
 from ema_server.surveys.document import read
 from ema_server.surveys.exchange import CannotRead
+from ema_server.surveys.exchange.wording import LONGEST_NAME, Names
 from ema_server.surveys.faults import MOST_TOLD, faults
 from ema_server.surveys.files import texts_in
 from ema_server.surveys.typed import read_typed
@@ -130,6 +131,32 @@ def test_calculations_within_calculations_are_not_written_out_for_ever() -> None
     brought = texts_in("form.xlsx", _xlsform(rows, []))
     assert process_time() - began < SECONDS
     assert any("too long for a condition" in each for each in brought.lost)
+
+
+class _Asked(set[str]):
+    """A set that counts how often somebody looks into it."""
+
+    times = 0
+
+    def __contains__(self, name: object) -> bool:
+        self.times += 1
+        return super().__contains__(name)
+
+
+@pytest.mark.parametrize("theirs", ["mood", "m" * 60, "day"])
+def test_names_that_become_alike_are_told_apart_without_trying_all_that_are_taken(theirs: str) -> None:
+    names, asked = Names(), _Asked()
+    names.taken = asked
+    given = [names.take(f"{theirs}_{n}" if n % 2 else theirs) for n in range(3_000)]
+    assert len(set(given)) == 3_000
+    assert max(map(len, given)) <= LONGEST_NAME
+    assert asked.times <= 3 * len(given)
+
+
+def test_the_first_numbers_follow_each_other_where_the_name_is_cut() -> None:
+    names = Names()
+    given = [names.take("m" * 60) for _ in range(11)]
+    assert [name.removeprefix("m" * 37).lstrip("m") for name in given] == ["", *(f"_{n}" for n in range(2, 12))]
 
 
 def test_a_list_of_choices_that_many_questions_share_does_not_fill_the_memory() -> None:
