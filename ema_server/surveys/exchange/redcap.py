@@ -11,7 +11,7 @@ from ema_server.surveys.exchange.carried import CannotRead, Carried, Lost
 from ema_server.surveys.exchange.drafting import Draft, bounds, ladder, yes_no
 from ema_server.surveys.exchange.scoring import score_of
 from ema_server.surveys.exchange.tables import Field, Table
-from ema_server.surveys.exchange.wording import listed, shortened, slug
+from ema_server.surveys.exchange.wording import LONGEST_NAME, listed, shortened, slug
 from ema_server.surveys.kinds import MOST_OPTIONS, is_date, is_number, is_time
 
 MOST_FORMS = 200
@@ -38,7 +38,7 @@ def read(name: str, table: Table, notes: list[str]) -> Carried:
     if not fields:
         raise CannotRead("The data dictionary has a header and no field.")
     record = fields[0]
-    if record["field_type"] == "text" and _IDENTITY.search(record["field_name"]) and len(fields) > 1:
+    if record["field_type"] == "text" and _IDENTITY.search(record["field_name"][:LONGEST_NAME]) and len(fields) > 1:
         lost.append(Lost(record.place, "the record's id", "left out: the server gives each person a pseudonym"))
         fields = fields[1:]
     forms: dict[str, list[Field]] = {}

@@ -17,7 +17,12 @@ _TAGS = (
     " tbody td textarea tfoot th thead title tr tt u ul var video"
 )
 _TAG = re.compile(rf"</?({'|'.join(_TAGS.split())})(?=[\s/>])[^<>]*>", re.IGNORECASE)
-_UNSEEN = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
+_UNSEEN = re.compile(r"<(?:!--|(script|style)\b)", re.IGNORECASE | re.ASCII)
+_ENDS = {
+    None: re.compile("-->"),
+    "script": re.compile(r"</script\s*>", re.IGNORECASE | re.ASCII),
+    "style": re.compile(r"</style\s*>", re.IGNORECASE | re.ASCII),
+}
 _BREAKS = {"br", "p", "div", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "hr", "blockquote"}
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\u2028\u2029]")  # also what no database stores as JSON
 
@@ -33,13 +38,31 @@ def plain(text: str) -> tuple[str, list[str]]:
         return "\n" if name in _BREAKS else ""
 
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    seen = _UNSEEN.sub("", text)
+    seen = _without_unseen(text)
     if seen != text:
         tags.append("script, style or comment")
     seen = unescape(_TAG.sub(replaced, seen)).replace("\xa0", " ")
     seen = _CONTROL.sub("", seen)
     lines = (re.sub(r"[ \t]+", " ", line).strip() for line in seen.split("\n"))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip(), tags
+
+
+def _without_unseen(text: str) -> str:
+    """The text without scripts, styles and comments. One without an end stays, and its end is looked for once."""
+    parts: list[str] = []
+    endless: set[str | None] = set()
+    at = 0
+    for begin in _UNSEEN.finditer(text):
+        kind = begin[1] and begin[1].lower()
+        if begin.start() < at or kind in endless:
+            continue
+        end = _ENDS[kind].search(text, begin.end())
+        if end is None:
+            endless.add(kind)
+            continue
+        parts.append(text[at : begin.start()])
+        at = end.end()
+    return "".join([*parts, text[at:]])
 
 
 def shortened(text: str, longest: int = LONGEST) -> str:
