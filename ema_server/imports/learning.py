@@ -179,6 +179,8 @@ class _Learning:
                     counts[text] += 1
                 else:
                     seen.first(text)
+                if seen.unshared and text in seen.unshared and person >= 0 and not found.persons[person].test_person:
+                    seen.given(text, found.persons[person].pseudonym)
         for place_of, other in self.pairs:
             text = cells[place_of]
             if text and text not in found.labels[place_of] and len(found.labels[place_of]) < MOST_LABELS:
