@@ -38,6 +38,11 @@ class Participant(models.Model):
     zone = models.CharField(max_length=64, validators=[known_zone], blank=True, default="")
     first_day = models.DateField(null=True, blank=True, help_text="Planned by the researcher, or the day of enrolment.")
     last_day = models.DateField(null=True, blank=True)
+    schedule = models.JSONField(
+        default=dict,
+        db_default=Value({}, models.JSONField()),
+        help_text='Their own hours, events and bursts: {"waking": {"every": ["07:00", "23:00"]}, "events": {…}, "waves": {…}}',
+    )
     test_person = models.BooleanField(default=False, help_text="Tries the app out; never counted.")
     enrolled_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

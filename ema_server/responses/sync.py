@@ -12,12 +12,11 @@ from django.db.models import Q
 
 from ema_server.participants.models import Device
 from ema_server.participants.queries import ConsentAsked, consent_asked_of
-from ema_server.sampling.queries import event_buttons, rules_asked_on_withdrawal
+from ema_server.sampling.queries import event_buttons, rules_asked_on_withdrawal, with_an_outcome
 from ema_server.studies import states
 from ema_server.studies.queries import current_surveys
 
 HORIZON = timedelta(days=14)
-OUTCOMES = ("completed", "expired", "cancelled")
 
 
 class PromptOut(msgspec.Struct, frozen=True):
@@ -89,9 +88,7 @@ def sync_content(device: Device, *, now: datetime) -> SyncContent:
     told = Q(scheduled_at__lte=now + HORIZON)
     if not asks:
         told &= Q(scheduled_at__lt=study.quiet_since or now) | Q(rule__in=rules_asked_on_withdrawal(study))
-    prompts = (
-        person.prompts.filter(told, submission__isnull=True).exclude(events__kind__in=OUTCOMES).order_by("scheduled_at")
-    )
+    prompts = person.prompts.filter(told, ~with_an_outcome(), submission__isnull=True).order_by("scheduled_at")
     buttons = event_buttons(person) if asks and person.state == person.State.ACTIVE else []
     return SyncContent(
         surveys=[SurveyOut(survey.questionnaire, survey.number, survey.document) for survey in surveys],

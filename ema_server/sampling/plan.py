@@ -1,22 +1,38 @@
 """From rules to prompt times: values in, values out, and the same values for ever.
 
-What a plan may say is in `studies/sampling_rules.py`.
+What a plan may say is in `studies/sampling_rules.py`; what clock changes and travel do is in `docs/time.md`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from itertools import accumulate
 from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ema_server.studies.sampling_rules import spans, wave_of
+from ema_server.studies.sampling_arithmetic import waking_on
+from ema_server.studies.sampling_days import Calendar, holds, wave_of
+from ema_server.studies.sampling_slots import DAY, Slot, slots_of
 
-ONCE_AT = "09:00"  # of a one-off survey that names a day and no time
+MINUTE = timedelta(minutes=1)
+BITS = 1 << 53  # of the numbers that `Random.random` gives
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What of a person their prompts depend on. `waking` are their own hours, as in `sampling_arithmetic.waking_faults`."""
+
+    pseudonym: str
+    calendar: Calendar
+    zone: ZoneInfo
+    waking: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,60 +47,73 @@ class Draw:
     closes: datetime
     wave: str = ""
     practice: bool = False
+    grace_minutes: int = 0
 
 
 def draw_prompts(
     document: Mapping[str, Any],
     *,
     secret: bytes,
-    person: str,
-    version: int,
-    first_day: date,
-    last_day: date,
-    zone: ZoneInfo,
+    person: Person,
+    versions: Mapping[str, int],
+    from_day: int = 1,
 ) -> Iterator[Draw]:
-    """Every prompt of one person that follows from their days, from the first to the last, day by day."""
-    days = (last_day - first_day).days + 1
-    for day in range(1, days + 1):
-        local_day = first_day + timedelta(days=day - 1)
-        for rule in document["rules"]:
-            if _holds(document, rule, day=day, days=days, local_day=local_day):
-                rng = seeded(secret, person=person, local_day=local_day, rule=rule["key"], version=version)
-                for slot, opens in enumerate(_moments(rule, local_day, zone, rng), start=1):
-                    yield _draw(document, rule, day=day, slot=slot, opens=opens)
+    """Every prompt of one person that follows from their days, day by day, from a day of theirs to their last."""
+    rules = {rule["key"]: rule for rule in document["rules"]}
+    for day in range(max(from_day, 1), person.calendar.days + 1):
+        wave = wave_of(document, person.calendar, day)
+        for slot, opens in draw_day(document, secret=secret, person=person, versions=versions, day=day):
+            yield _draw(rules[slot.rule], day=day, slot=slot.number, opens=opens, wave=wave)
+
+
+def draw_day(
+    document: Mapping[str, Any], *, secret: bytes, person: Person, versions: Mapping[str, int], day: int
+) -> list[tuple[Slot, datetime]]:
+    """The moments of one day: fixed times stand; then rule by rule, each finds its moments beside those that are there."""
+    local_day, gap = person.calendar.local_day(day), document.get("gap_minutes", 0)
+    waking, bounded = waking_on(document, person.waking, local_day.isoweekday())
+    midnight = as_utc(local_day, time(0), person.zone)
+    fixed: list[tuple[Slot, int]] = []
+    moving: list[tuple[Mapping[str, Any], list[Slot]]] = []
+    for rule in document["rules"]:
+        if holds(document, rule, person.calendar, day):
+            slots = slots_of(rule, waking, bounded=bounded)
+            fixed += [(slot, _elapsed(slot, local_day, person.zone, midnight)[0]) for slot in slots if slot.fixed]
+            moving.append((rule, [slot for slot in slots if not slot.fixed]))
+    found = list(fixed)
+    for rule, slots in moving:
+        ranges = tuple(_elapsed(slot, local_day, person.zone, midnight) for slot in slots)
+        taken = tuple(sorted(at for _, at in found))
+        rng = seeded(
+            secret, person=person.pseudonym, local_day=local_day, rule=rule["key"], version=versions.get(rule["key"], 1)
+        )
+        found += zip(slots, moments(ranges, taken, gap, rng), strict=True)
+    order = {rule["key"]: place for place, rule in enumerate(document["rules"])}
+    found.sort(key=lambda each: (order[each[0].rule], each[0].number))
+    return [(slot, midnight + at * MINUTE) for slot, at in found]
 
 
 def draw_once(
-    document: Mapping[str, Any], when: str, *, now: datetime, first_day: date, zone: ZoneInfo
+    document: Mapping[str, Any], when: str, *, now: datetime, calendar: Calendar, zone: ZoneInfo
 ) -> Iterator[Draw]:
     """The one-off surveys of an `"enrolment"` or a `"withdrawal"` that happens now: at once, or at the next `at`."""
     today = now.astimezone(zone).date()
     for rule in document["rules"]:
-        if rule.get("once") == when:
+        if rule.get("once") == when and ("arms" not in rule or calendar.arm in rule["arms"]):
             opens = now.replace(microsecond=0)
             if "at" in rule:
                 wall = time.fromisoformat(rule["at"])
                 opens = next(
                     moment for ahead in (0, 1) if (moment := as_utc(today + timedelta(days=ahead), wall, zone)) >= now
                 )
-            day = (opens.astimezone(zone).date() - first_day).days + 1
-            yield _draw(document, rule, day=max(day, 0), slot=1, opens=opens)
+            day = max(calendar.number(opens.astimezone(zone).date()), 0)
+            yield _draw(rule, day=day, slot=1, opens=opens, wave=wave_of(document, calendar, day))
 
 
-def _holds(document: Mapping[str, Any], rule: Mapping[str, Any], *, day: int, days: int, local_day: date) -> bool:
-    """Whether a rule asks on this day."""
-    once = rule.get("once")
-    if once is not None:
-        return day == days if once == "end" else isinstance(once, Mapping) and day == once["day"]
-    if "weekdays" in rule and local_day.isoweekday() not in rule["weekdays"]:
-        return False
-    return any(low <= day and (high is None or day <= high) for low, high in spans(document, rule))
-
-
-def _draw(document: Mapping[str, Any], rule: Mapping[str, Any], *, day: int, slot: int, opens: datetime) -> Draw:
-    closes = opens + timedelta(minutes=rule["open_minutes"])
-    wave, practice = wave_of(document, day), bool(rule.get("practice"))
-    return Draw(rule["key"], rule["questionnaire"], day, slot, opens, closes, wave, practice)
+def _draw(rule: Mapping[str, Any], *, day: int, slot: int, opens: datetime, wave: str) -> Draw:
+    closes = opens + rule["open_minutes"] * MINUTE
+    practice, grace = bool(rule.get("practice")), rule.get("grace_minutes", 0)
+    return Draw(rule["key"], rule["questionnaire"], day, slot, opens, closes, wave, practice, grace)
 
 
 def seeded(secret: bytes, *, person: str, local_day: date, rule: str, version: int) -> Random:
@@ -93,15 +122,69 @@ def seeded(secret: bytes, *, person: str, local_day: date, rule: str, version: i
     return Random(hmac.digest(secret, message, hashlib.sha256))
 
 
-def _moments(rule: Mapping[str, Any], day: date, zone: ZoneInfo, rng: Random) -> Iterator[datetime]:
-    if "once" in rule:
-        yield as_utc(day, time.fromisoformat(rule.get("at", ONCE_AT)), zone)
-    for text in rule.get("times", ()):
-        yield as_utc(day, time.fromisoformat(text), zone)
-    for opens_at, closes_at in rule.get("windows", ()):
-        opens, closes = (as_utc(day, time.fromisoformat(text), zone) for text in (opens_at, closes_at))
-        seconds = int((closes - opens).total_seconds())
-        yield opens + timedelta(seconds=int(rng.random() * seconds) // 60 * 60)
+def moments(ranges: tuple[tuple[int, int], ...], taken: tuple[int, ...], gap: int, rng: Random) -> list[int]:
+    """A minute of each range (first and last included, ranges in order), uniform over all ways that keep the gap from each
+    other and from what is taken. Where the gap does not bind, each minute is uniform in its range and independent of the rest.
+
+    On the night of a clock change ranges may collide; where no way is left, each comes as early as the gap allows.
+    """
+    ways = _ways(ranges, taken, gap)
+    found: list[int] = []
+    for place, (minutes, above) in enumerate(ways or ()):
+        start = bisect_left(minutes, found[-1] + max(gap, 1)) if place else 0
+        below = above[start - 1] if start else 0
+        # In whole numbers: so a draw that nothing binds is the same whatever the number of ways after it.
+        pick = int(rng.random() * BITS) * (above[-1] - below) // BITS
+        found.append(minutes[bisect_right(above, below + pick)])
+    return found if ways is not None else _one_after_the_other(ranges, taken, gap)
+
+
+@lru_cache(maxsize=4096)
+def _ways(
+    ranges: tuple[tuple[int, int], ...], taken: tuple[int, ...], gap: int
+) -> tuple[tuple[list[int], list[int]], ...] | None:
+    """For each range its allowed minutes with, cumulated, in how many ways the ranges after it can be filled from there; None
+    if there is no way at all."""
+    found: list[tuple[list[int], list[int]]] = []
+    for first, last in reversed(ranges):
+        minutes = [at for at in range(first, last + 1) if all(abs(at - each) >= gap for each in taken)]
+        if found:
+            later, above = found[-1]
+            total = above[-1]
+            ways = []
+            for at in minutes:
+                start = bisect_left(later, at + max(gap, 1))
+                ways.append(total - (above[start - 1] if start else 0))
+        else:
+            ways = [1] * len(minutes)
+        cumulated = list(accumulate(ways))
+        if not cumulated or cumulated[-1] == 0:
+            return None
+        found.append((minutes, cumulated))
+    return tuple(reversed(found))
+
+
+def _one_after_the_other(ranges: Sequence[tuple[int, int]], taken: Sequence[int], gap: int) -> list[int]:
+    found: list[int] = []
+    for first, _ in ranges:
+        at = max(first, found[-1] + max(gap, 1)) if found else first
+        while clash := next((each for each in taken if abs(at - each) < gap), None):
+            at = clash + gap
+        found.append(at)
+    return found
+
+
+def _elapsed(slot: Slot, local_day: date, zone: ZoneInfo, midnight: datetime) -> tuple[int, int]:
+    """A slot's first and last minute as minutes that have passed since midnight, which clock changes do not bend."""
+    first, last = (_since(midnight, local_day, at, zone) for at in (slot.earliest, slot.latest))
+    # A range that begins in the hour that is skipped, and has moved, keeps its length.
+    return first, last if last >= first else first + slot.latest - slot.earliest
+
+
+def _since(midnight: datetime, local_day: date, at: int, zone: ZoneInfo) -> int:
+    days, minute = divmod(at, DAY)
+    moment = as_utc(local_day + timedelta(days=days), time(*divmod(minute, 60)), zone)
+    return (moment - midnight) // MINUTE
 
 
 def as_utc(day: date, wall: time, zone: ZoneInfo) -> datetime:

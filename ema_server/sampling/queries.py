@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, Subquery
 
 from ema_server.participants.models import Participant
 from ema_server.sampling.models import Prompt, PromptEvent
-from ema_server.studies.models import Study
+from ema_server.sampling.pictures import Asked
+from ema_server.studies.models import SamplingPlan, Study
 from ema_server.studies.queries import current_sampling_plan
-from ema_server.studies.sampling_rules import event_questionnaires, spans
+from ema_server.studies.sampling_days import Calendar, spans
+from ema_server.studies.sampling_rules import event_questionnaires
 
 Facts = dict[str, str | int | float | bool]
 
@@ -43,16 +45,76 @@ def facts_of_person(participant: Participant) -> Facts:
 def not_asked(study: Study, *, cutoff: datetime) -> Q:
     """Whether nobody was asked, as was known by then: the server had taken the prompt back (a pause that is over, somebody
     withdrew), or the study asks nothing since before it. For prompts without an answer: nobody missed these."""
-    called_off = Q(
-        Exists(
-            PromptEvent.objects.filter(
-                prompt=OuterRef("pk"), kind=PromptEvent.Kind.CANCELLED, phone_text="", received_at__lte=cutoff
-            )
-        )
-    )
+    called_off = called_off_by(cutoff)
     if study.quiet_since is None:
         return called_off
     return called_off | Q(scheduled_at__gte=study.quiet_since) & ~Q(rule__in=rules_asked_on_withdrawal(study))
+
+
+def asked_of(participant: Participant, *, now: datetime) -> list[Asked]:
+    """Every prompt of one person with what has become of it, for a picture."""
+    rows = participant.prompts.annotate(
+        answered=Exists(participant.submissions.filter(prompt=OuterRef("pk"), complete=True)), called=last_call("kind")
+    ).order_by("scheduled_at")
+    return [
+        Asked(
+            row.day,
+            row.local_date,
+            row.local_time,
+            row.questionnaire,
+            "answered"
+            if row.answered
+            else "called off"
+            if row.called == PromptEvent.Kind.CANCELLED
+            else "ahead"
+            if row.expires_at > now
+            else "unanswered",
+        )
+        for row in rows
+    ]
+
+
+def called_off_by(cutoff: datetime) -> Q:
+    """Whether the server had taken the prompt back by then, and not asked for it again."""
+    known = PromptEvent.objects.filter(phone_text="", received_at__lte=cutoff)
+    restored = known.filter(prompt=OuterRef("prompt"), kind=PromptEvent.Kind.RESTORED, pk__gt=OuterRef("pk"))
+    cancelled = known.filter(prompt=OuterRef("pk"), kind=PromptEvent.Kind.CANCELLED)
+    return Q(Exists(cancelled.filter(~Exists(restored))))
+
+
+def last_call(field: str) -> Subquery:
+    """A field of the last event that took a prompt back or asked for it again; None where there is none."""
+    calls = PromptEvent.objects.filter(
+        prompt=OuterRef("pk"), kind__in=(PromptEvent.Kind.CANCELLED, PromptEvent.Kind.RESTORED)
+    )
+    return Subquery(calls.order_by("-pk").values(field)[:1])
+
+
+def with_an_outcome() -> Q:
+    """Whether a prompt is over as far as its phone is concerned: somebody said so, and nobody asked for it again."""
+    over = PromptEvent.objects.filter(
+        prompt=OuterRef("pk"), kind__in=(PromptEvent.Kind.COMPLETED, PromptEvent.Kind.EXPIRED)
+    )
+    restored = PromptEvent.objects.filter(
+        prompt=OuterRef("prompt"), kind=PromptEvent.Kind.RESTORED, pk__gt=OuterRef("pk")
+    )
+    cancelled = PromptEvent.objects.filter(prompt=OuterRef("pk"), kind=PromptEvent.Kind.CANCELLED)
+    return Q(Exists(over)) | Q(Exists(cancelled.filter(~Exists(restored))))
+
+
+def versions_of(plan: SamplingPlan) -> dict[str, int]:
+    """By which version each rule's moments are drawn; a plan from before versions were kept has its own number."""
+    return {rule["key"]: plan.versions.get(rule["key"], plan.number) for rule in plan.document["rules"]}
+
+
+def rules_of_the_moment(study: Study) -> set[str]:
+    """The rules of any version whose prompts come of a moment or an answer and not of a person's days."""
+    return {
+        rule["key"]
+        for document in _documents(study)
+        for rule in document["rules"]
+        if rule.get("once") in ("enrolment", "withdrawal") or "after" in rule
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,31 +134,41 @@ def event_buttons(participant: Participant) -> list[EventButton]:
     plan = current_sampling_plan(participant.study)
     if plan is None or participant.first_day is None or participant.last_day is None:
         return []
-    days = (participant.last_day - participant.first_day).days + 1
+    own = participant.schedule
+    calendar = Calendar(
+        participant.first_day,
+        participant.last_day,
+        participant.arm,
+        events={key: date.fromisoformat(day) for key, day in own.get("events", {}).items()},
+        waves={key: date.fromisoformat(day) for key, day in own.get("waves", {}).items()},
+    )
     return [
         EventButton(
             rule["key"],
             rule["questionnaire"],
-            (participant.first_day + timedelta(days=low - 1)).isoformat(),
-            (participant.first_day + timedelta(days=min(high or days, days) - 1)).isoformat(),
+            calendar.local_day(low).isoformat(),
+            calendar.local_day(high).isoformat(),
             tuple(rule.get("weekdays", range(1, 8))),
             bool(rule.get("practice")),
         )
         for rule in plan.document["rules"]
         if rule.get("event")
-        for low, high in spans(plan.document, rule)
-        if low <= days
+        for low, high in spans(plan.document, rule, calendar)
     ]
 
 
 def questionnaires_of_events(study: Study) -> set[str]:
     """Those that some version of the plan gave an event button: a submission without a prompt to one of them is a report
     of an event, to any other it is an orphan."""
-    documents: list[Any] = list(study.sampling_plans.values_list("document", flat=True))
-    return {name for document in documents for name in event_questionnaires(document)}
+    return {name for document in _documents(study) for name in event_questionnaires(document)}
 
 
 def rules_asked_on_withdrawal(study: Study) -> set[str]:
     """The rules whose surveys are asked of whoever leaves, however quiet the study is."""
-    documents: list[Any] = list(study.sampling_plans.values_list("document", flat=True))
-    return {rule["key"] for document in documents for rule in document["rules"] if rule.get("once") == "withdrawal"}
+    return {
+        rule["key"] for document in _documents(study) for rule in document["rules"] if rule.get("once") == "withdrawal"
+    }
+
+
+def _documents(study: Study) -> list[Any]:
+    return list(study.sampling_plans.values_list("document", flat=True))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import msgspec
 from django.db import transaction
@@ -20,15 +19,16 @@ from ema_server.ledger import audit
 from ema_server.ledger.models import Job
 from ema_server.participants.models import Device, Participant
 from ema_server.participants.services import Enrolment, enrol_participant, hold, update_device
-from ema_server.sampling.models import Prompt, PromptEvent
-from ema_server.sampling.plan import Draw, as_utc, draw_once, draw_prompts
-from ema_server.sampling.queries import rules_asked_on_withdrawal
+from ema_server.sampling.models import Planning, Prompt, PromptEvent
+from ema_server.sampling.plan import draw_once, draw_prompts
+from ema_server.sampling.planning import copy_prompts, person_of, prompts_of, start_planning
+from ema_server.sampling.queries import rules_asked_on_withdrawal, versions_of, with_an_outcome
+from ema_server.sampling.replanning import follow_zone
 from ema_server.studies import states
-from ema_server.studies.models import SamplingPlan, Study
+from ema_server.studies.models import Study
 from ema_server.studies.queries import current_sampling_plan
 from ema_server.vault.services import holding_keys
 
-OUTCOMES = ("completed", "expired", "cancelled")
 PHONE_KINDS = frozenset(
     {"delivered", "shown", "opened", "dismissed", "started", "completed", "expired", "cancelled", "reissued"}
 )
@@ -71,33 +71,27 @@ def start_participation(
     )
     with scope(study=enrolment.participant.study):
         if not enrolment.participant.prompts.exists():  # a second phone of the same person keeps the ledger
-            plan_prompts(participant=enrolment.participant)
+            plan_prompts(participant=enrolment.participant, now=now)
     return enrolment
 
 
-def plan_prompts(*, participant: Participant) -> int:
+def plan_prompts(*, participant: Participant, now: datetime) -> int:
     """Write the whole ledger of one person by the study's newest plan; returns the number of prompts."""
-    study = participant.study
-    plan = current_sampling_plan(study)
+    plan = current_sampling_plan(participant.study)
     if plan is None or participant.first_day is None or participant.last_day is None:
         raise NoPlan("The study has no sampling plan yet.")
-    zone = ZoneInfo(participant.zone)
+    planning = start_planning(participant, plan, cause=Planning.Cause.ENROLMENT, now=now)
+    person = person_of(participant.pseudonym, planning.facts)
     draws = list(
-        draw_prompts(
-            plan.document,
-            secret=bytes(study.secret),
-            person=participant.pseudonym,
-            version=plan.number,
-            first_day=participant.first_day,
-            last_day=participant.last_day,
-            zone=zone,
-        )
+        draw_prompts(plan.document, secret=bytes(participant.study.secret), person=person, versions=versions_of(plan))
     )
     if participant.enrolled_at is not None:
         draws += draw_once(
-            plan.document, "enrolment", now=participant.enrolled_at, first_day=participant.first_day, zone=zone
+            plan.document, "enrolment", now=participant.enrolled_at, calendar=person.calendar, zone=person.zone
         )
-    return len(Prompt.objects.bulk_create(_rows(draws, participant=participant, plan=plan)))
+    planning.counts = {"added": len(draws)}
+    planning.save()
+    return copy_prompts(prompts_of(draws, planning))
 
 
 @transaction.atomic
@@ -108,12 +102,15 @@ def withdraw_participant(*, participant: Participant, now: datetime, actor: str,
     if person.state == Participant.State.WITHDRAWN:
         raise NotToWithdraw(f"{person.pseudonym} has withdrawn already.")
     ahead = person.prompts.filter(expires_at__gt=now)
-    called_off = _call_off(ahead, reason="the person withdrew", now=now)
+    called_off = _call_off(ahead, code=PromptEvent.Code.WITHDREW, reason="the person withdrew", now=now)
     plan = current_sampling_plan(person.study)
     if plan is not None and person.first_day is not None and states.allows(person.study.state, "answers"):
-        zone = ZoneInfo(person.zone)
-        draws = draw_once(plan.document, "withdrawal", now=now, first_day=person.first_day, zone=zone)
-        Prompt.objects.bulk_create(_rows(draws, participant=person, plan=plan), ignore_conflicts=True)
+        planning = start_planning(person, plan, cause=Planning.Cause.WITHDRAWAL, now=now)
+        drawn = person_of(person.pseudonym, planning.facts)
+        draws = list(draw_once(plan.document, "withdrawal", now=now, calendar=drawn.calendar, zone=drawn.zone))
+        if draws:
+            planning.save()
+            Prompt.objects.bulk_create(prompts_of(draws, planning), ignore_conflicts=True)
     before, person.state = person.state, Participant.State.WITHDRAWN
     person.save(update_fields=["state"])
     audit.record(
@@ -139,38 +136,26 @@ def call_off_silence(job: Job) -> None:
         if until is not None:
             fell = fell.filter(scheduled_at__lt=datetime.fromisoformat(until))
         asked = fell.exclude(rule__in=rules_asked_on_withdrawal(study))
-        _call_off(asked, reason=f"the study was {job.payload['why']}", now=clock.now())
+        _call_off(
+            asked, code=PromptEvent.Code.STUDY_SILENT, reason=f"the study was {job.payload['why']}", now=clock.now()
+        )
 
 
-def _call_off(prompts: QuerySet[Prompt], *, reason: str, now: datetime) -> int:
+def _call_off(prompts: QuerySet[Prompt], *, code: str, reason: str, now: datetime) -> int:
     """Cancel what has neither an answer nor an outcome. Whoever answers it all the same has answered."""
-    ids = prompts.filter(submission__isnull=True).exclude(events__kind__in=OUTCOMES).values_list("pk", "study_id")
+    ids = prompts.filter(~with_an_outcome(), submission__isnull=True).values_list("pk", "study_id")
     events = [
         PromptEvent(
-            study_id=study_id, prompt_id=pk, kind=PromptEvent.Kind.CANCELLED, reason=reason[:200], received_at=now
+            study_id=study_id,
+            prompt_id=pk,
+            kind=PromptEvent.Kind.CANCELLED,
+            code=code,
+            reason=reason[:200],
+            received_at=now,
         )
         for pk, study_id in ids
     ]
     return len(PromptEvent.objects.bulk_create(events, batch_size=2000))
-
-
-def _rows(draws: Iterable[Draw], *, participant: Participant, plan: SamplingPlan) -> list[Prompt]:
-    zone = ZoneInfo(participant.zone)
-    return [
-        Prompt(
-            study_id=participant.study_id,
-            participant=participant,
-            plan=plan,
-            rule=draw.rule,
-            questionnaire=draw.questionnaire,
-            day=draw.day,
-            slot=draw.slot,
-            wave=draw.wave,
-            practice=draw.practice,
-            **_clock(draw, zone),
-        )
-        for draw in draws
-    ]
 
 
 @transaction.atomic
@@ -183,11 +168,8 @@ def change_device(*, device: Device, facts: dict[str, str], zone_since: datetime
     zone = facts.get("zone", participant.zone)
     if zone == participant.zone:
         return 0
-    since = min(zone_since or now, now)
-    moved = _move_prompts(participant=participant, zone=zone, since=since, device=device, now=now)
-    participant.zone = zone
-    participant.save(update_fields=["zone"])
-    return moved
+    changes = follow_zone(participant=participant, zone=zone, since=min(zone_since or now, now), device=device, now=now)
+    return len(changes.moved)
 
 
 @transaction.atomic
@@ -274,50 +256,3 @@ def _refusal(
     if not states.allows(study.state, "answers"):
         return refuse("study_locked", f"The data of this study are {study.state}.")
     return None
-
-
-def _move_prompts(*, participant: Participant, zone: str, since: datetime, device: Device, now: datetime) -> int:
-    """The plan is in wall time: a person who travels is asked at the same hour of the clock on their wall."""
-    # What has an answer or an outcome has happened: it keeps the time at which it did.
-    prompts = list(
-        participant.prompts.filter(scheduled_at__gte=since, submission__isnull=True).exclude(events__kind__in=OUTCOMES)
-    )
-    there = ZoneInfo(zone)
-    events = []
-    for prompt in prompts:
-        length = prompt.expires_at - prompt.scheduled_at
-        events.append(
-            PromptEvent(
-                study_id=prompt.study_id,
-                prompt=prompt,
-                device=device,
-                kind=PromptEvent.Kind.RESCHEDULED,
-                reason=f"zone {prompt.zone} → {zone}, was {prompt.scheduled_at.isoformat()}",
-                received_at=now,
-            )
-        )
-        prompt.scheduled_at = as_utc(prompt.local_date, prompt.local_time, there)
-        prompt.expires_at = prompt.scheduled_at + length
-        prompt.utc_offset_minutes = _offset_minutes(prompt.scheduled_at, there)
-        prompt.zone = zone
-    Prompt.objects.bulk_update(prompts, ["scheduled_at", "expires_at", "utc_offset_minutes", "zone"])
-    PromptEvent.objects.bulk_create(events)
-    return len(prompts)
-
-
-def _clock(draw: Draw, zone: ZoneInfo) -> dict[str, Any]:
-    """The four ways in which a prompt's time is kept, so that none has to be derived from another later."""
-    local = draw.opens.astimezone(zone)
-    return {
-        "scheduled_at": draw.opens,
-        "expires_at": draw.closes,
-        "local_date": local.date(),
-        "local_time": local.time(),
-        "utc_offset_minutes": _offset_minutes(draw.opens, zone),
-        "zone": str(zone),
-    }
-
-
-def _offset_minutes(moment: datetime, zone: ZoneInfo) -> int:
-    offset = moment.astimezone(UTC).astimezone(zone).utcoffset()
-    return int((offset or timedelta()).total_seconds() // 60)

@@ -206,6 +206,11 @@ class SamplingPlan(models.Model):
     study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="sampling_plans")
     number = models.PositiveIntegerField()
     document = models.JSONField()
+    versions = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        help_text="By rule: the number of the plan in which its moments were first asked for in this way.",
+    )
     digest = models.CharField(max_length=64)
     published_at = models.DateTimeField(auto_now_add=True)
 

@@ -1,56 +1,98 @@
 """What a sampling plan may say. The document and every fault in it with its place; `sampling/plan.py` draws from it.
 
-    {"schema": "ema-sampling/1",
+    {"schema": "ema-sampling/1", "gap_minutes": 30, "waking": ["08:00", "22:00"], "travel": "at_once",
      "waves": [{"key": "w1", "title": "Spring", "days": [1, 14]}, …],
-     "rules": [{"key": "momentary", "questionnaire": "momentary", "open_minutes": 60, "windows": [["09:00", "10:30"], …]}, …]}
+     "rules": [{"key": "momentary", "questionnaire": "momentary", "open_minutes": 60,
+                "random": {"count": 6, "from": "wake", "to": "sleep"}}, …]}
 
 A rule says when by exactly one of
 
 ============  ==================================================================================================
-`times`       fixed: `["10:00", "16:00"]`
+`times`       fixed: `["10:00", "sleep-30"]`
 `windows`     one random moment in each: `[["09:00", "10:30"], …]`, in order, not overlapping, none over midnight
+`random`      `{"count": 6, "from": "wake", "to": "sleep"}`: a random moment in each of six equal parts; with
+              `"spread": "anywhere"` six random moments that keep the gap
+`every`       interval-contingent: `{"minutes": 90, "from": "wake", "to": "sleep"}`; `jitter_minutes` moves each at random
 `once`        `"enrolment"`, `"end"` (the person's last day), `"withdrawal"` or `{"day": k}`; at `at` ("18:00"). Without
               `at`: enrolment and withdrawal at once, the others at 09:00
+`after`       follows an answer: `{"questionnaire": "momentary", "minutes": 30}`; `if` is an expression about that answer,
+              `at_most` how often a day
 `event`       `true`: a button in the app; no prompts
 ============  ==================================================================================================
 
-and may narrow the days: `weekdays` (1 is Monday), `days` [from, to] of the person's own days, `waves` (keys of the plan's
-waves). `practice` marks prompts that are never counted. A plan with `"imported": true` plans nothing: its rules only name
-what the prompts of a finished study were for.
+A time is `09:30`, or counts from the hours in which the person is awake: `wake`, `wake+15`, `sleep-30`. These are the plan's
+`waking` hours (08:00–22:00 where it has none) or the person's own. Where either is given, nothing is asked outside of them.
+
+A rule may narrow its days: `weekdays` (1 is Monday), `days` [from, to] of the person's own days, `waves` (keys of the plan's
+waves), `arms`. With `from_event` (a key of the plan's `own_events`) its `days` count from the person's own event, whose day
+is 0; so may a wave's. `practice` marks prompts that are never counted.
+
+`open_minutes` is how long it can be started, `grace_minutes` how long whoever has started may go on after that, `reminders`
+are minutes after its time at which the phone asks again until there is an answer. `decide` makes each prompt a decision point
+of a micro-randomised trial: `{"options": {"message": 0.6, "none": 0.4}, "rest_minutes": 60}`; who has answered within the
+rest is not available.
+
+`gap_minutes` is kept between any two prompts of a day, over all rules; `travel` says when a new time zone takes effect:
+`at_once`, from the `next_day`, or never (`home`). `allocation` puts whoever enrols without an arm into one, in balanced blocks:
+`{"arms": {"treatment": 1, "control": 1}}`. A plan with `"imported": true` plans nothing: its rules only name what the prompts
+of a finished study were for.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from ema_server.studies.sampling_arithmetic import day_faults
+from ema_server.studies.sampling_checks import (
+    distinct,
+    is_clock,
+    key_faults,
+    last,
+    name_of,
+    names_faults,
+    shown,
+    unknown,
+    whole,
+)
+from ema_server.studies.sampling_slots import WAKING, Waking, waking_of
+from ema_server.studies.sampling_when import WHEN, after_faults, decide_faults, opening_faults, when_faults
+
 SCHEMA = "ema-sampling/1"
-PLAN_KEYS = ("schema", "title", "note", "imported", "waves", "rules")
-RULE_KEYS = (
-    "key", "title", "questionnaire", "open_minutes", "times", "windows", "once", "at", "event", "weekdays", "days",
-    "waves", "practice",
+PLAN_KEYS = (
+    "schema", "title", "note", "imported", "gap_minutes", "waking", "travel", "own_events", "allocation", "waves", "rules",
 )  # fmt: skip
-WAVE_KEYS = ("key", "title", "days")
-WHEN = ("times", "windows", "once", "event")
-ONCE = ("enrolment", "end", "withdrawal")
-KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,39}")
-CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
-MOST_MINUTES = 60 * 24 * 60
+RULE_KEYS = (
+    "key", "title", "questionnaire", *WHEN, "at", "open_minutes", "grace_minutes", "reminders", "decide", "weekdays", "days",
+    "waves", "arms", "from_event", "practice",
+)  # fmt: skip
+WAVE_KEYS = ("key", "title", "days", "from_event")
+TRAVEL = ("at_once", "next_day", "home")
+MOST_GAP = 12 * 60
 
 
-def plan_faults(document: Any, *, questionnaires: Collection[str], days: int | None = None) -> list[str]:
+def plan_faults(
+    document: Any,
+    *,
+    questionnaires: Collection[str],
+    days: int | None = None,
+    arms: Sequence[str] = (),
+) -> list[str]:
     """What is wrong with a sampling plan, each fault with its place; an empty list if nothing is.
 
-    `questionnaires` are those that the study has published, `days` is how many days it lasts.
+    `questionnaires` are those that the study has published, as a mapping with the names of their items where conditions are
+    to be checked; `days` is how many days it lasts, `arms` are its arms.
     """
     if not isinstance(document, Mapping):
         return ['plan: must be an object like {"rules": […]}.']
-    faults = _unknown("plan", document, PLAN_KEYS)
+    faults = unknown("plan", document, PLAN_KEYS)
     if document.get("schema", SCHEMA) != SCHEMA:
-        faults.append(f"schema: {_shown(document['schema'])} is unknown; write {SCHEMA!r}.")
-    wave_faults, waves = _waves(document.get("waves", []), days)
-    faults += wave_faults
+        faults.append(f"schema: {shown(document['schema'])} is unknown; write {SCHEMA!r}.")
+    plan_wide, waking, gap = _plan_wide(document, arms)
+    faults += plan_wide
+    event_faults, events = _own_events(document.get("own_events", []))
+    wave_faults, waves = _waves(document.get("waves", []), events, days)
+    faults += event_faults + wave_faults
     rules = document.get("rules")
     if not isinstance(rules, list) or not rules:
         return [*faults, "rules: a sampling plan needs a list of at least one rule."]
@@ -59,12 +101,16 @@ def plan_faults(document: Any, *, questionnaires: Collection[str], days: int | N
         if not isinstance(rule, Mapping):
             faults.append(f"rules[{place}]: must be an object.")
             continue
-        at = f"rules[{place}] ({_name(rule)})"
-        faults += _key_faults(at, rule, seen)
-        faults += _unknown(at, rule, RULE_KEYS) + _questionnaire_faults(at, rule, questionnaires)
+        at = f"rules[{place}] ({name_of(rule)})"
+        faults += key_faults(at, rule, seen)
+        faults += unknown(at, rule, RULE_KEYS) + _questionnaire_faults(at, rule, questionnaires)
         if document.get("imported") is not True:
-            faults += _rule_faults(at, rule, waves, days)
-    return faults
+            known = questionnaires if isinstance(questionnaires, Mapping) else dict.fromkeys(questionnaires)
+            faults += _rule_faults(at, rule, waking=waking, gap=gap, days=days, questionnaires=known)
+            faults += _narrowing_faults(at, rule, waves=waves, events=events, arms=arms, days=days)
+    if faults or document.get("imported") is True:
+        return faults
+    return day_faults(document, days=days, arms=arms)
 
 
 def event_questionnaires(document: Mapping[str, Any]) -> set[str]:
@@ -72,24 +118,64 @@ def event_questionnaires(document: Mapping[str, Any]) -> set[str]:
     return {rule["questionnaire"] for rule in document["rules"] if rule.get("event")}
 
 
-def wave_of(document: Mapping[str, Any], day: int) -> str:
-    """The wave in which a person's day lies; empty outside every wave."""
-    return next((wave["key"] for wave in document.get("waves", ()) if wave["days"][0] <= day <= wave["days"][1]), "")
+def rule_versions(
+    document: Mapping[str, Any], number: int, earlier: Sequence[tuple[Any, Mapping[str, int]]]
+) -> dict[str, int]:
+    """The version by which each rule's moments are drawn: the number of the plan in which they were first asked for in this
+    way. So an edit leaves alone what it does not change, and taking it back brings the same moments back.
 
-
-def spans(document: Mapping[str, Any], rule: Mapping[str, Any]) -> list[tuple[int, int | None]]:
-    """The stretches of days on which a rule holds, by its `days` and `waves`; None: to the end."""
-    low, high = rule.get("days", (1, None))
-    if "waves" not in rule:
-        return [(low, high)]
-    found = []
-    for wave in document.get("waves", ()):
-        if wave["key"] in rule["waves"]:
-            first = max(low, wave["days"][0])
-            last = wave["days"][1] if high is None else min(high, wave["days"][1])
-            if first <= last:
-                found.append((first, last))
+    `earlier` are the documents and versions of the plans before, the newest first.
+    """
+    found = {}
+    for rule in document["rules"]:
+        known = (
+            versions[old["key"]]
+            for before, versions in earlier
+            for old in before["rules"]
+            if old["key"] == rule["key"] and old["key"] in versions and _drawn_by(old) == _drawn_by(rule)
+        )
+        found[rule["key"]] = next(known, number)
     return found
+
+
+def _drawn_by(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a rule that says at which moments it asks."""
+    return {name: rule[name] for name in (*WHEN, "at", "decide") if name in rule}
+
+
+def _plan_wide(document: Mapping[str, Any], arms: Sequence[str]) -> tuple[list[str], Waking, int]:
+    """The faults of what holds for all rules; with the waking hours and the gap by which the rules are read."""
+    faults = []
+    gap = document.get("gap_minutes", 0)
+    if not whole(gap, 0, MOST_GAP):
+        faults.append(f"gap_minutes: {shown(gap)} is no whole number from 0 to {MOST_GAP}.")
+        gap = 0
+    waking = document.get("waking", WAKING)
+    if not isinstance(waking, list | tuple) or len(waking) != 2 or not all(map(is_clock, waking)):
+        faults.append(f'waking: {shown(waking)} must be like ["08:00", "22:00"].')
+        waking = WAKING
+    elif not waking[0] < waking[1]:
+        faults.append(
+            f"waking: ends at {waking[1]}, not after it begins at {waking[0]}; hours over midnight are given to one person."
+        )
+        waking = WAKING
+    if document.get("travel", TRAVEL[0]) not in TRAVEL:
+        faults.append(f"travel: {shown(document['travel'])} is unknown; one of {', '.join(TRAVEL)}.")
+    if "allocation" in document:
+        faults += _allocation_faults(document["allocation"], arms)
+    return faults, waking_of(waking), gap
+
+
+def _allocation_faults(allocation: Any, arms: Sequence[str]) -> list[str]:
+    ratios = allocation.get("arms") if isinstance(allocation, Mapping) else None
+    if not isinstance(ratios, Mapping) or set(allocation) != {"arms"} or len(ratios) < 2:
+        return ['allocation: must be like {"arms": {"treatment": 1, "control": 1}}.']
+    faults = names_faults("allocation.arms", list(ratios), dict.fromkeys(arms), "arm")
+    return faults + [
+        f"allocation.arms.{str(name)[:40]}: {shown(ratio)} is no whole number from 1 to 20."
+        for name, ratio in ratios.items()
+        if not whole(ratio, 1, 20)
+    ]
 
 
 def _questionnaire_faults(at: str, rule: Mapping[str, Any], questionnaires: Collection[str]) -> list[str]:
@@ -97,161 +183,106 @@ def _questionnaire_faults(at: str, rule: Mapping[str, Any], questionnaires: Coll
     if isinstance(asked, str) and asked in questionnaires:
         return []
     known = ", ".join(sorted(questionnaires)) or "none"
-    return [f"{at}.questionnaire: {_shown(asked)} was never published here; there are: {known}."]
+    return [f"{at}.questionnaire: {shown(asked)} was never published here; there are: {known}."]
 
 
-def _rule_faults(at: str, rule: Mapping[str, Any], waves: Mapping[str, Any], days: int | None) -> list[str]:
+def _rule_faults(
+    at: str, rule: Mapping[str, Any], *, waking: Waking, gap: int, days: int | None, questionnaires: Mapping[str, Any]
+) -> list[str]:
     faults = []
     given = [name for name in WHEN if rule.get(name) not in (None, False, [], {})]
     if len(given) != 1:
         have = f"it has {' and '.join(given)}" if given else "it has none"
         faults.append(f"{at}: needs exactly one of {', '.join(WHEN)} to say when; {have}.")
-    when = given[0] if given else None
     if "event" in rule and not isinstance(rule["event"], bool):
-        faults.append(f"{at}.event: {_shown(rule['event'])} is neither true nor false.")
-    if when == "event":
-        faults += [
-            f"{at}.{name}: an event button makes no prompts, so it has no {name}."
-            for name in ("open_minutes", "at")
-            if name in rule
-        ]
-    elif not _whole(rule.get("open_minutes"), 1, MOST_MINUTES):
-        faults.append(
-            f"{at}.open_minutes: {_shown(rule.get('open_minutes'))} is no whole number from 1 to {MOST_MINUTES}."
-        )
-    faults += _time_faults(at, rule)
-    if "once" in rule:
-        faults += _once_faults(at, rule, days)
-    elif "at" in rule and when != "event":
-        faults.append(f"{at}.at: is the time of day of a rule with once; write the times of this one in times.")
-    if "weekdays" in rule and not _distinct(rule["weekdays"], lambda each: _whole(each, 1, 7)):
-        faults.append(f"{at}.weekdays: must be a list of different numbers from 1 (Monday) to 7.")
-    if "days" in rule:
-        faults += _days_faults(f"{at}.days", rule["days"], days)
-    if "waves" in rule:
-        faults += _wave_names_faults(f"{at}.waves", rule["waves"], waves)
+        faults.append(f"{at}.event: {shown(rule['event'])} is neither true nor false.")
+    faults += opening_faults(at, rule) + when_faults(at, rule, waking=waking, gap=gap, days=days)
+    if "after" in rule:
+        faults += after_faults(at, rule, questionnaires)
+    if "decide" in rule:
+        faults += decide_faults(at, rule)
     if "practice" in rule and not isinstance(rule["practice"], bool):
-        faults.append(f"{at}.practice: {_shown(rule['practice'])} is neither true nor false.")
+        faults.append(f"{at}.practice: {shown(rule['practice'])} is neither true nor false.")
     return faults
 
 
-def _time_faults(at: str, rule: Mapping[str, Any]) -> list[str]:
+def _narrowing_faults(
+    at: str,
+    rule: Mapping[str, Any],
+    *,
+    waves: Mapping[str, Any],
+    events: Mapping[str, Any],
+    arms: Sequence[str],
+    days: int | None,
+) -> list[str]:
     faults = []
-    if "times" in rule and not _distinct(rule["times"], _is_clock):
-        faults.append(f"{at}.times: must be a list of different times from 00:00 to 23:59, like 09:30.")
-    windows = rule.get("windows", [])
-    if not isinstance(windows, list):
-        return [*faults, f'{at}.windows: must be a list like [["09:00", "10:30"]].']
-    before = ""
-    for place, window in enumerate(windows):
-        where = f"{at}.windows[{place}]"
-        if not isinstance(window, list | tuple) or len(window) != 2 or not all(map(_is_clock, window)):
-            faults.append(f'{where}: {_shown(window)} is no window; write one like ["09:00", "10:30"].')
-        elif not window[0] < window[1]:
-            faults.append(f"{where}: ends at {window[1]}, not after it begins at {window[0]}; none goes over midnight.")
-        elif window[0] < before:
-            faults.append(f"{where}: begins at {window[0]}, before the one above ends at {before}.")
-        else:
-            before = window[1]
+    if "weekdays" in rule and not distinct(rule["weekdays"], lambda each: whole(each, 1, 7)):
+        faults.append(f"{at}.weekdays: must be a list of different numbers from 1 (Monday) to 7.")
+    relative = "from_event" in rule
+    if relative:
+        faults += names_faults(f"{at}.from_event", [rule["from_event"]], events, "own event")
+    if "days" in rule:
+        faults += _days_faults(f"{at}.days", rule["days"], days, relative=relative)
+    if "waves" in rule:
+        faults += names_faults(f"{at}.waves", rule["waves"], waves, "wave")
+    if "arms" in rule:
+        faults += names_faults(f"{at}.arms", rule["arms"], dict.fromkeys(arms), "arm")
     return faults
 
 
-def _once_faults(at: str, rule: Mapping[str, Any], days: int | None) -> list[str]:
-    faults = []
-    once = rule["once"]
-    if isinstance(once, Mapping):
-        if set(once) != {"day"} or not _whole(once["day"], 1, days or 100_000):
-            faults.append(f'{at}.once: {_shown(once)} must be {{"day": k}}, k from 1{_last(days)}.')
-    elif once not in ONCE:
-        faults.append(f'{at}.once: {_shown(once)} is unknown; one of {", ".join(ONCE)} or {{"day": k}}.')
-    if "at" in rule and not _is_clock(rule["at"]):
-        faults.append(f"{at}.at: {_shown(rule['at'])} is no time of day from 00:00 to 23:59, like 18:00.")
-    faults += [
-        f"{at}.{name}: a one-off survey has its one day, so it has no {name}."
-        for name in ("weekdays", "days", "waves")
-        if name in rule
-    ]
-    return faults
+def _own_events(events: Any) -> tuple[list[str], dict[str, Any]]:
+    if not isinstance(events, list) or not all(isinstance(each, Mapping) for each in events):
+        return ['own_events: must be a list like [{"key": "quit", "title": "The day I quit"}].'], {}
+    faults: list[str] = []
+    seen: set[str] = set()
+    for place, event in enumerate(events):
+        at = f"own_events[{place}] ({name_of(event)})"
+        faults += key_faults(at, event, seen) + unknown(at, event, ("key", "title"))
+    return faults, {name_of(event): event for event in events}
 
 
-def _waves(waves: Any, days: int | None) -> tuple[list[str], dict[str, Any]]:
+def _waves(waves: Any, events: Mapping[str, Any], days: int | None) -> tuple[list[str], dict[str, Any]]:
     if not isinstance(waves, list):
         return ['waves: must be a list like [{"key": "w1", "days": [1, 14]}].'], {}
     faults: list[str] = []
     found: dict[str, Any] = {}
     seen: set[str] = set()
-    taken: list[tuple[str, list[int]]] = []
+    taken: list[tuple[str, list[int], Any]] = []
     for place, wave in enumerate(waves):
         if not isinstance(wave, Mapping):
             faults.append(f'waves[{place}]: must be like {{"key": "w1", "days": [1, 14]}}.')
             continue
-        at = f"waves[{place}] ({_name(wave)})"
-        faults += _key_faults(at, wave, seen) + _unknown(at, wave, WAVE_KEYS)
-        found[_name(wave)] = wave
-        wrong = _days_faults(f"{at}.days", wave.get("days"), days)
+        at = f"waves[{place}] ({name_of(wave)})"
+        faults += key_faults(at, wave, seen) + unknown(at, wave, WAVE_KEYS)
+        found[name_of(wave)] = wave
+        event = wave.get("from_event")
+        wrong = names_faults(f"{at}.from_event", [event], events, "own event") if "from_event" in wave else []
+        wrong += _days_faults(f"{at}.days", wave.get("days"), days, relative="from_event" in wave)
         if not wrong:
-            first, last = wave["days"]
+            first, final = wave["days"]
             wrong = [
-                f"{at}.days: {first} to {last} overlap those of {other}."
-                for other, (low, high) in taken
-                if first <= high and low <= last
+                f"{at}.days: {first} to {final} overlap those of {other}."
+                for other, (low, high), same in taken
+                if first <= high and low <= final and same == event
             ]
-            taken.append((_name(wave), wave["days"]))
+            taken.append((name_of(wave), wave["days"], event))
         faults += wrong
     return faults, found
 
 
-def _wave_names_faults(at: str, names: Any, waves: Mapping[str, Any]) -> list[str]:
-    if not _distinct(names, lambda each: isinstance(each, str)):
-        return [f"{at}: must be a list of different keys of waves."]
-    known = ", ".join(waves) or "none"
-    return [f"{at}: the plan has no wave {name[:40]!r}; there are: {known}." for name in names if name not in waves]
-
-
-def _days_faults(at: str, given: Any, days: int | None) -> list[str]:
-    if not isinstance(given, list | tuple) or len(given) != 2 or not all(_whole(each, 1, 100_000) for each in given):
-        return [f"{at}: {_shown(given)} must be [first, last], days of the person from 1{_last(days)}."]
+def _days_faults(at: str, given: Any, days: int | None, *, relative: bool = False) -> list[str]:
+    lowest = -100_000 if relative else 1
+    if (
+        not isinstance(given, list | tuple)
+        or len(given) != 2
+        or not all(whole(each, lowest, 100_000) for each in given)
+    ):
+        what = (
+            "days from the person's own event, whose day is 0" if relative else f"days of the person from 1{last(days)}"
+        )
+        return [f"{at}: {shown(given)} must be [first, last], {what}."]
     if given[0] > given[1]:
         return [f"{at}: ends on day {given[1]}, before it begins on day {given[0]}."]
-    if days is not None and given[1] > days:
+    if not relative and days is not None and given[1] > days:
         return [f"{at}: goes to day {given[1]}; the study lasts {days} days."]
     return []
-
-
-def _key_faults(at: str, thing: Mapping[str, Any], seen: set[str]) -> list[str]:
-    key = thing.get("key")
-    if not isinstance(key, str) or not KEY.fullmatch(key):
-        return [f"{at}.key: must be letters, digits, '.', '-' and '_', at most 40, and is needed."]
-    if key in seen:
-        return [f"{at}.key: {key!r} is there twice."]
-    seen.add(key)
-    return []
-
-
-def _unknown(at: str, thing: Mapping[str, Any], known: tuple[str, ...]) -> list[str]:
-    return [f"{at}.{str(name)[:40]}: is unknown; there are {', '.join(known)}." for name in thing if name not in known]
-
-
-def _distinct(given: Any, fits: Any) -> bool:
-    return isinstance(given, list | tuple) and bool(given) and all(map(fits, given)) and len(set(given)) == len(given)
-
-
-def _whole(value: Any, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-
-def _is_clock(value: Any) -> bool:
-    return isinstance(value, str) and CLOCK.fullmatch(value) is not None
-
-
-def _name(thing: Mapping[str, Any]) -> str:
-    return str(thing.get("key", "no key"))[:40]
-
-
-def _last(days: int | None) -> str:
-    return "" if days is None else f" to {days}"
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "…"

@@ -19,7 +19,7 @@ from ema_server.ledger import services as ledger
 from ema_server.studies import states
 from ema_server.studies.models import ConsentText, Membership, SamplingPlan, Study, SurveyVersion, known_zone
 from ema_server.studies.publishing import guard_faults
-from ema_server.studies.sampling_rules import plan_faults
+from ema_server.studies.sampling_rules import plan_faults, rule_versions
 from ema_server.studies.structure import PARTS, keys, structure_faults
 from ema_server.surveys.faults import faults
 
@@ -31,6 +31,12 @@ LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 class InvalidSurvey(DomainError):
     code = "invalid_survey"
+
+
+class PlanMoved(DomainError):
+    """Somebody else changed it since the editor looked."""
+
+    code = "plan_moved"
 
 
 class InvalidSamplingPlan(DomainError):
@@ -143,16 +149,32 @@ def publish_survey(
 
 
 @transaction.atomic
-def publish_sampling_plan(*, study: Study, document: dict[str, Any], actor: str = "server") -> SamplingPlan:
-    """Make the next version of the sampling plan, if what it asks for can be done."""
+def publish_sampling_plan(
+    *, study: Study, document: dict[str, Any], based_on: int | None = None, actor: str = "server"
+) -> SamplingPlan:
+    """Make the next version of the sampling plan, if what it asks for can be done; the same document again is the version
+    that is there. `based_on` is the version that the editor had before them (0: none). Who is in keeps the prompts that they
+    have: `sampling.replanning` takes a new version to them."""
     held = _held(study)
     states.require(held.state, "sampling")
     found = faults_of_plan(held, document)
     if found:
         raise InvalidSamplingPlan(" ".join(found))
     newest = study.sampling_plans.order_by("-number").first()
+    there = newest.number if newest else 0
+    if based_on is not None and based_on != there:
+        raise PlanMoved(
+            f"Somebody else published version {there} of the plan meanwhile; yours began from {based_on or 'none'}. Nothing was "
+            "published: look at theirs first."
+        )
+    if newest and newest.digest == digest(document):
+        return newest
     plan = SamplingPlan.objects.create(
-        study=study, number=newest.number + 1 if newest else 1, document=document, digest=digest(document)
+        study=study,
+        number=there + 1,
+        document=document,
+        versions=versions_for(study, document, there + 1),
+        digest=digest(document),
     )
     audit.record(
         action="sampling_plan.published",
@@ -166,8 +188,26 @@ def publish_sampling_plan(*, study: Study, document: dict[str, Any], actor: str 
 
 def faults_of_plan(study: Study, document: Any) -> list[str]:
     """Why a sampling plan cannot be this study's."""
-    published = set(study.survey_versions.values_list("questionnaire", flat=True))
-    return plan_faults(document, questionnaires=published, days=study.days)
+    published = {
+        version.questionnaire: list(version.survey.by_name) for version in study.survey_versions.order_by("number")
+    }
+    return plan_faults(document, questionnaires=published, days=study.days, arms=keys(study.structure, "arms"))
+
+
+def versions_for(study: Study, document: Mapping[str, Any], number: int) -> dict[str, int]:
+    """By which version the moments of each rule are drawn, if this were version `number` of the study's plan."""
+    earlier = study.sampling_plans.filter(number__lt=number).order_by("-number")
+    return rule_versions(
+        document,
+        number,
+        [
+            (
+                plan.document,
+                plan.versions or dict.fromkeys((rule["key"] for rule in plan.document["rules"]), plan.number),
+            )
+            for plan in earlier
+        ],
+    )
 
 
 @transaction.atomic

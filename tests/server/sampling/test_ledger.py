@@ -67,15 +67,17 @@ def test_who_travels_is_asked_at_the_same_hour_of_the_clock_there(phone: FakePho
     before = {str(prompt.pk): prompt for prompt in Prompt.objects.all()}
     since = before[phone.prompts[6]["id"]].scheduled_at
     answer = phone.call("PUT", "device", {"zone": "Europe/Helsinki", "zone_since": since.isoformat()})
-    assert answer.json() == {"prompts_moved": len(before) - 6}
+    assert answer.json() == {"prompts_moved": len(before) - 7}
     for place, planned in enumerate(phone.prompts):
         after = Prompt.objects.get(pk=planned["id"])
-        moved = place >= 6
+        moved = place > 6
         assert after.scheduled_at == before[planned["id"]].scheduled_at - timedelta(hours=1 if moved else 0)
         assert after.expires_at - after.scheduled_at == timedelta(hours=1)
         assert after.zone == ("Europe/Helsinki" if moved else "Europe/Amsterdam")
         assert after.local_time == before[planned["id"]].local_time
-    assert PromptEvent.objects.filter(kind="rescheduled").count() == len(before) - 6
+    assert PromptEvent.objects.filter(kind="rescheduled").count() == len(before) - 7
+    called_off = PromptEvent.objects.get(kind="cancelled")  # its hour had passed in Helsinki when the person arrived
+    assert (str(called_off.prompt_id), called_off.code) == (phone.prompts[6]["id"], "zone_changed")
 
 
 def test_what_has_happened_is_not_moved_and_locked_data_not_at_all(phone: FakePhone) -> None:

@@ -16,10 +16,11 @@ from ema_server.participants.services import invite
 from ema_server.reports import dataset
 from ema_server.responses.queries import event_reports, orphans, upload_counts
 from ema_server.sampling.models import Prompt, PromptEvent
-from ema_server.sampling.plan import draw_once, draw_prompts
+from ema_server.sampling.plan import Person, draw_once, draw_prompts
 from ema_server.sampling.queries import facts_of
 from ema_server.sampling.services import NotToWithdraw, withdraw_participant
 from ema_server.studies.models import Study
+from ema_server.studies.sampling_days import Calendar
 from ema_server.studies.services import publish_sampling_plan, publish_survey
 from tests.world import MONDAY, NOW, PLAN, SURVEY, FakePhone, live_study, researcher
 
@@ -28,11 +29,14 @@ ONCE = {"key": "m", "questionnaire": "momentary", "open_minutes": 60}
 RULE = {**ONCE, "times": ["10:00"]}
 
 
+def somebody(last: date = MONDAY) -> Person:
+    return Person("P1", Calendar(MONDAY, last), AMSTERDAM)
+
+
 def days_of(rule: dict[str, Any], *, days: int = 14, waves: list[Any] | None = None) -> list[int]:
     plan = {"rules": [{**(RULE if "once" not in rule else ONCE), **rule}], "waves": waves or []}
-    last = MONDAY + timedelta(days=days - 1)
-    draws = draw_prompts(plan, secret=b"s", person="P1", version=1, first_day=MONDAY, last_day=last, zone=AMSTERDAM)
-    return [draw.day for draw in draws]
+    person = somebody(MONDAY + timedelta(days=days - 1))
+    return [draw.day for draw in draw_prompts(plan, secret=b"s", person=person, versions={})]
 
 
 def test_rules_hold_on_their_days() -> None:
@@ -50,9 +54,9 @@ def test_rules_hold_on_their_days() -> None:
 
 def test_a_new_kind_of_rule_leaves_the_draws_of_the_others_as_they_were() -> None:
     windows = {"key": "w", "questionnaire": "q", "open_minutes": 60, "windows": [["09:00", "10:30"]]}
-    facts = {"secret": b"s", "person": "P1", "version": 1, "first_day": MONDAY, "last_day": MONDAY, "zone": AMSTERDAM}
-    alone = list(draw_prompts({"rules": [windows]}, **facts))  # type: ignore[arg-type]
-    among = list(draw_prompts({"rules": [{**ONCE, "once": "end"}, windows]}, **facts))  # type: ignore[arg-type]
+    rules = [{**ONCE, "once": "end"}, windows]
+    alone = list(draw_prompts({"rules": [windows]}, secret=b"s", person=somebody(), versions={}))
+    among = list(draw_prompts({"rules": rules}, secret=b"s", person=somebody(), versions={}))
     assert alone == among[-1:]
 
 
@@ -67,11 +71,11 @@ def test_a_new_kind_of_rule_leaves_the_draws_of_the_others_as_they_were() -> Non
 def test_what_is_asked_at_enrolment_comes_at_once_or_at_its_next_hour(at: str | None, opens: str) -> None:
     rule = {"key": "base", "questionnaire": "q", "open_minutes": 30, "once": "enrolment", **({"at": at} if at else {})}
     noon = datetime(2026, 3, 3, 12, tzinfo=UTC)
-    (draw,) = draw_once({"rules": [rule]}, "enrolment", now=noon, first_day=MONDAY, zone=AMSTERDAM)
+    (draw,) = draw_once({"rules": [rule]}, "enrolment", now=noon, calendar=somebody().calendar, zone=AMSTERDAM)
     assert draw.opens.isoformat() == opens
     assert draw.day == (2 if at != "09:00" else 3)
     assert draw.closes - draw.opens == timedelta(minutes=30)
-    assert not list(draw_once({"rules": [rule]}, "withdrawal", now=noon, first_day=MONDAY, zone=AMSTERDAM))
+    assert not list(draw_once({"rules": [rule]}, "withdrawal", now=noon, calendar=somebody().calendar, zone=AMSTERDAM))
 
 
 FULL = {
@@ -205,7 +209,5 @@ def test_withdrawing_on_the_page_asks_for_a_tick() -> None:
 
 def test_the_last_day_is_the_persons_own() -> None:
     plan = {"rules": [{**ONCE, "once": "end", "at": "18:00"}]}
-    (draw,) = draw_prompts(
-        plan, secret=b"s", person="P1", version=1, first_day=MONDAY, last_day=date(2026, 3, 5), zone=AMSTERDAM
-    )
+    (draw,) = draw_prompts(plan, secret=b"s", person=somebody(date(2026, 3, 5)), versions={})
     assert (draw.day, draw.opens) == (4, datetime(2026, 3, 5, 17, tzinfo=UTC))

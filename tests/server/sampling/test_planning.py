@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ema_server.sampling.plan import Draw, draw_prompts
+from ema_server.sampling.plan import Draw, Person, draw_prompts
+from ema_server.studies.sampling_days import Calendar
 
 FIXED = {"rules": [{"key": "m", "questionnaire": "q", "open_minutes": 60, "times": ["12:00", "21:00"]}]}
 WINDOWS = {
@@ -29,12 +30,9 @@ def draws(
     zone: str = "Europe/Amsterdam",
     version: int = 1,
 ) -> list[Draw]:
-    last = first + timedelta(days=days - 1)
-    return list(
-        draw_prompts(
-            document, secret=SECRET, person=person, version=version, first_day=first, last_day=last, zone=ZoneInfo(zone)
-        )
-    )
+    calendar = Calendar(first, first + timedelta(days=days - 1))
+    drawn = Person(person, calendar, ZoneInfo(zone))
+    return list(draw_prompts(document, secret=SECRET, person=drawn, versions={"m": version}))
 
 
 def test_fixed_times_follow_the_wall_clock_over_a_clock_change() -> None:

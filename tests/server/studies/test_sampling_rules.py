@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
 
 from ema_server.demo import migraine, student_life, support_stress
-from ema_server.studies.sampling_rules import plan_faults, spans, wave_of
+from ema_server.studies.sampling_days import Calendar, spans, wave_of
+from ema_server.studies.sampling_rules import plan_faults
 from tests.world import SAMPLING
 
 RULE = {"key": "m", "questionnaire": "q", "open_minutes": 60, "times": ["10:00"]}
@@ -54,8 +56,8 @@ def test_plans_that_are_in_use_stay_valid() -> None:
     [
         ({**RULE, "questionnaire": "other"}, "rules[0] (m).questionnaire: 'other' was never published here; there are: q."),
         ({**RULE, "questionnaire": ["q"]}, "rules[0] (m).questionnaire: ['q'] was never published here"),
-        (without("times"), "rules[0] (m): needs exactly one of times, windows, once, event to say when; it has none."),
-        ({**RULE, "once": "end"}, "rules[0] (m): needs exactly one of times, windows, once, event to say when; it has times and once."),
+        (without("times"), "rules[0] (m): needs exactly one of times, windows, random, every, once, after, event to say when; it has none."),
+        ({**RULE, "once": "end"}, "rules[0] (m): needs exactly one of times, windows, random, every, once, after, event to say when; it has times and once."),
         ({**RULE, "event": "yes"}, "rules[0] (m).event: 'yes' is neither true nor false."),
         ({**RULE, "open_minutes": 0}, "rules[0] (m).open_minutes: 0 is no whole number from 1"),
         ({**RULE, "open_minutes": True}, "rules[0] (m).open_minutes: True is no whole number from 1"),
@@ -73,7 +75,7 @@ def test_plans_that_are_in_use_stay_valid() -> None:
         ({**RULE, "weekdays": [0]}, "rules[0] (m).weekdays: must be a list of different numbers from 1 (Monday) to 7."),
         ({**RULE, "days": [1, 15]}, "rules[0] (m).days: goes to day 15; the study lasts 14 days."),
         ({**RULE, "days": [5, 2]}, "rules[0] (m).days: ends on day 2, before it begins on day 5."),
-        ({**RULE, "waves": ["w9"]}, "rules[0] (m).waves: the plan has no wave 'w9'; there are: none."),
+        ({**RULE, "waves": ["w9"]}, "rules[0] (m).waves: there is no wave 'w9'; there are: none."),
         ({**RULE, "practice": 1}, "rules[0] (m).practice: 1 is neither true nor false."),
         ({**RULE, "open_minuts": 5}, "rules[0] (m).open_minuts: is unknown; there are key, title"),
         ({**RULE, "key": "a b"}, "rules[0] (a b).key: must be letters"),
@@ -103,7 +105,8 @@ def test_faults_of_the_plan_and_its_waves() -> None:
 
 def test_waves_and_spans() -> None:
     plan = {"waves": [{"key": "a", "days": [1, 7]}, {"key": "b", "days": [20, 26]}]}
-    assert [wave_of(plan, day) for day in (1, 7, 8, 20, 27)] == ["a", "a", "", "b", ""]
-    assert spans(plan, {}) == [(1, None)]
-    assert spans(plan, {"waves": ["a", "b"], "days": [5, 22]}) == [(5, 7), (20, 22)]
-    assert spans(plan, {"waves": ["b"], "days": [1, 9]}) == []
+    month = Calendar(date(2026, 3, 1), date(2026, 3, 30))
+    assert [wave_of(plan, month, day) for day in (1, 7, 8, 20, 27)] == ["a", "a", "", "b", ""]
+    assert spans(plan, {}, month) == [(1, 30)]
+    assert spans(plan, {"waves": ["a", "b"], "days": [5, 22]}, month) == [(5, 7), (20, 22)]
+    assert spans(plan, {"waves": ["b"], "days": [1, 9]}, month) == []

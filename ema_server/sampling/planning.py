@@ -1,0 +1,127 @@
+"""From draws to rows of the ledger, with all that they depended on. Nothing here decides: it reads a person and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+from django.db import connection
+
+from ema_server.participants.models import Participant
+from ema_server.sampling.models import Planning, Prompt, ScheduleChange
+from ema_server.sampling.plan import Draw, Person
+from ema_server.studies.models import SamplingPlan
+from ema_server.studies.sampling_days import Calendar
+
+COPY = (
+    "COPY sampling_prompt (id, study_id, participant_id, plan_id, planning_id, rule, questionnaire, day, slot, scheduled_at, "
+    "expires_at, local_date, local_time, utc_offset_minutes, zone, practice, wave, grace_minutes) FROM STDIN"
+)
+
+
+def facts_for_drawing(participant: Participant) -> dict[str, Any]:
+    """What a planning keeps of a person. Their pseudonym and the study's secret are the other two things it takes."""
+    return {
+        "first_day": str(participant.first_day),
+        "last_day": str(participant.last_day),
+        "zone": participant.zone,
+        "arm": participant.arm,
+        "schedule": participant.schedule,
+    }
+
+
+def person_of(pseudonym: str, facts: Mapping[str, Any]) -> Person:
+    """What a planning kept, as values that draws take."""
+    own = facts["schedule"]
+    calendar = Calendar(
+        date.fromisoformat(facts["first_day"]),
+        date.fromisoformat(facts["last_day"]),
+        facts["arm"],
+        events=_dates(own.get("events", {})),
+        waves=_dates(own.get("waves", {})),
+    )
+    return Person(pseudonym, calendar, ZoneInfo(facts["zone"]), own.get("waking", {}))
+
+
+def start_planning(
+    participant: Participant,
+    plan: SamplingPlan,
+    *,
+    cause: str,
+    now: datetime,
+    change: ScheduleChange | None = None,
+) -> Planning:
+    """The row that what follows refers to. Not saved: whoever writes many saves them together."""
+    return Planning(
+        study_id=participant.study_id,
+        participant=participant,
+        plan=plan,
+        change=change,
+        cause=cause,
+        facts=facts_for_drawing(participant),
+        made_at=now,
+    )
+
+
+def prompts_of(draws: Iterable[Draw], planning: Planning) -> list[Prompt]:
+    """The ledger's rows for draws of one planning."""
+    zone = ZoneInfo(planning.facts["zone"])
+    return [
+        Prompt(
+            study_id=planning.study_id,
+            participant_id=planning.participant_id,
+            plan_id=planning.plan_id,
+            planning=planning,
+            rule=draw.rule,
+            questionnaire=draw.questionnaire,
+            day=draw.day,
+            slot=draw.slot,
+            wave=draw.wave,
+            practice=draw.practice,
+            grace_minutes=draw.grace_minutes,
+            scheduled_at=draw.opens,
+            expires_at=draw.closes,
+            **clocks(draw.opens, zone),
+        )
+        for draw in draws
+    ]
+
+
+def copy_prompts(prompts: Iterable[Prompt]) -> int:
+    """Write many rows at once: COPY takes a tenth of the time of INSERT. Refused whole where one is there already."""
+    count = 0
+    with connection.cursor() as cursor, cursor.copy(COPY) as copy:
+        for prompt in prompts:
+            copy.write_row(
+                (
+                    prompt.pk or uuid4(), prompt.study_id, prompt.participant_id, prompt.plan_id, prompt.planning_id,
+                    prompt.rule, prompt.questionnaire, prompt.day, prompt.slot, prompt.scheduled_at, prompt.expires_at,
+                    prompt.local_date, prompt.local_time, prompt.utc_offset_minutes, prompt.zone, prompt.practice, prompt.wave,
+                    prompt.grace_minutes,
+                )
+            )  # fmt: skip
+            count += 1
+    return count
+
+
+def clocks(moment: datetime, zone: ZoneInfo) -> dict[str, Any]:
+    """The ways in which a prompt's time is kept beside UTC, so that none has to be derived from another later."""
+    local = moment.astimezone(zone)
+    return {
+        "local_date": local.date(),
+        "local_time": local.time(),
+        "utc_offset_minutes": offset_minutes(moment, zone),
+        "zone": str(zone),
+    }
+
+
+def offset_minutes(moment: datetime, zone: ZoneInfo) -> int:
+    offset = moment.astimezone(UTC).astimezone(zone).utcoffset()
+    return int((offset or timedelta()).total_seconds() // 60)
+
+
+def _dates(days: Mapping[str, str]) -> dict[str, date]:
+    return {key: date.fromisoformat(day) for key, day in days.items()}

@@ -1,0 +1,57 @@
+"""The small questions that every check of a sampling plan asks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,39}")
+CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+
+
+def key_faults(at: str, thing: Mapping[str, Any], seen: set[str]) -> list[str]:
+    key = thing.get("key")
+    if not isinstance(key, str) or not KEY.fullmatch(key):
+        return [f"{at}.key: must be letters, digits, '.', '-' and '_', at most 40, and is needed."]
+    if key in seen:
+        return [f"{at}.key: {key!r} is there twice."]
+    seen.add(key)
+    return []
+
+
+def unknown(at: str, thing: Mapping[str, Any], known: tuple[str, ...]) -> list[str]:
+    return [f"{at}.{str(name)[:40]}: is unknown; there are {', '.join(known)}." for name in thing if name not in known]
+
+
+def distinct(given: Any, fits: Callable[[Any], bool]) -> bool:
+    return isinstance(given, list | tuple) and bool(given) and all(map(fits, given)) and len(set(given)) == len(given)
+
+
+def names_faults(at: str, names: Any, known: Mapping[str, Any], what: str) -> list[str]:
+    """A list of different keys of things that are there."""
+    if not distinct(names, lambda each: isinstance(each, str)):
+        return [f"{at}: must be a list of different keys of {what}s."]
+    offered = ", ".join(known) or "none"
+    return [f"{at}: there is no {what} {name[:40]!r}; there are: {offered}." for name in names if name not in known]
+
+
+def whole(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def is_clock(value: Any) -> bool:
+    return isinstance(value, str) and CLOCK.fullmatch(value) is not None
+
+
+def name_of(thing: Mapping[str, Any]) -> str:
+    return str(thing.get("key", "no key"))[:40]
+
+
+def last(days: int | None) -> str:
+    return "" if days is None else f" to {days}"
+
+
+def shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "…"
