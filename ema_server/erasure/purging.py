@@ -20,7 +20,7 @@ from ema_server.participants.person_table import pruned
 from ema_server.reports.forgetting import without_person
 from ema_server.reports.models import Report
 from ema_server.responses.models import Conflict, Quarantined, Submission, Upload
-from ema_server.sampling.models import Prompt, PromptEvent
+from ema_server.sampling.models import Decision, Planning, Prompt, PromptEvent, ScheduleChange
 
 
 def purge(participant: Participant) -> dict[str, int]:
@@ -34,7 +34,10 @@ def purge(participant: Participant) -> dict[str, int]:
         "quarantined items": Quarantined.objects.filter(participant=pk),
         "answers": Submission.objects.filter(participant=pk),
         "prompt events": PromptEvent.objects.filter(prompt__participant=pk),
+        "decisions": Decision.objects.filter(prompt__participant=pk),
         "prompts": Prompt.objects.filter(participant=pk),
+        "plannings": Planning.objects.filter(participant=pk),
+        "schedule changes": ScheduleChange.objects.filter(participant=pk),
         "consents": Consent.objects.filter(participant=pk),
         "codes": EnrolmentCode.objects.filter(participant=pk),
         "phones": Device.objects.filter(participant=pk),
@@ -56,6 +59,7 @@ def purge(participant: Participant) -> dict[str, int]:
         dyad_role="",
         first_day=None,
         last_day=None,
+        schedule={},
         enrolled_at=None,
     )
     return removed

@@ -161,7 +161,9 @@ def _facts(device: Device, read: Sequence[_Accepted]) -> dict[UUID | None, Facts
     if not any(each.survey.survey.facts for each in read):
         return {}
     named = {each.item.prompt for each in read if each.item.prompt}
-    mine = Prompt.objects.filter(participant_id=device.participant_id, id__in=named).select_related("participant")
+    mine = Prompt.objects.filter(participant_id=device.participant_id, id__in=named).select_related(
+        "participant", "decision"
+    )
     known: dict[UUID | None, Facts] = {None: facts_of_person(device.participant)}
     for prompt, facts in facts_of(mine).items():
         known[prompt] = facts
@@ -186,13 +188,20 @@ def _judged(
 def _judge(each: _Accepted, facts: Mapping[UUID | None, Facts]) -> _Accepted | _Refused:
     """Whether the answers fit the version that the person was shown."""
     item, survey = each.item, each.survey.survey
-    known = facts.get(item.prompt) or facts.get(None) or {}
+    known = _known(item, facts)
     faults = answers.faults(survey, item.answers, complete=item.complete, facts=known)
+    if faults and known.get("option"):  # the phone found the person not available, so it did not do what was drawn
+        without = {**known, "option": ""}
+        faults = answers.faults(survey, item.answers, complete=item.complete, facts=without)
     if item.shown is not None:
         faults += answers.order_faults(survey, item.shown)
     if faults:
         return _Refused(str(item.client_id), "invalid_answer", " ".join(faults)[:1000], each.raw)
     return each
+
+
+def _known(item: SubmissionIn, facts: Mapping[UUID | None, Facts]) -> Facts:
+    return facts.get(item.prompt) or facts.get(None) or {}
 
 
 def _digest(content: bytes, device: Device) -> str:

@@ -21,7 +21,7 @@ Facts = dict[str, str | int | float | bool]
 
 
 def facts_of(prompts: Iterable[Prompt]) -> dict[UUID, Facts]:
-    """What expressions may ask of each prompt (`@day`, `@arm` …); its participant should have been selected with it."""
+    """What expressions may ask of each prompt (`@day`, `@arm` …); its participant and decision should have been selected with it."""
     return {
         prompt.pk: {
             **facts_of_person(prompt.participant),
@@ -31,6 +31,7 @@ def facts_of(prompts: Iterable[Prompt]) -> dict[UUID, Facts]:
             "weekday": prompt.local_date.isoweekday(),
             "hour": prompt.local_time.hour + prompt.local_time.minute / 60 + prompt.local_time.second / 3600,
             "practice": prompt.practice,
+            "option": getattr(getattr(prompt, "decision", None), "option", ""),
         }
         for prompt in prompts
     }
@@ -81,6 +82,14 @@ def with_an_outcome() -> Q:
 def versions_of(plan: SamplingPlan) -> dict[str, int]:
     """By which version each rule's moments are drawn; a plan from before versions were kept has its own number."""
     return {rule["key"]: plan.versions.get(rule["key"], plan.number) for rule in plan.document["rules"]}
+
+
+def rules_of_prompts(prompts: Iterable[Prompt]) -> dict[tuple[int, str], dict[str, Any]]:
+    """By plan and key, the rules that made these prompts, each as its own version of the plan has it. One query."""
+    plans = SamplingPlan.objects.filter(pk__in={prompt.plan_id for prompt in prompts})
+    return {
+        (pk, rule["key"]): rule for pk, document in plans.values_list("pk", "document") for rule in document["rules"]
+    }
 
 
 def rules_of_the_moment(study: Study) -> set[str]:

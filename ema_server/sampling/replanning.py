@@ -24,6 +24,7 @@ from ema_server.ledger.models import Job
 from ema_server.participants.models import Device, Participant
 from ema_server.participants.services import hold
 from ema_server.sampling.changes import Ahead, Changes, Diff, compare
+from ema_server.sampling.decisions import standing_faults, write_decisions
 from ema_server.sampling.models import Planning, Prompt, PromptEvent, ScheduleChange
 from ema_server.sampling.plan import Draw, draw_prompts
 from ema_server.sampling.planning import clocks, facts_for_drawing, person_of, prompts_of, start_planning
@@ -76,7 +77,7 @@ class NeedsReason(DomainError):
 
 def preview_plan(*, study: Study, document: Mapping[str, Any], effect: str, now: datetime) -> Diff:
     """What this plan would do to everybody's prompts if it were published now. Faulty documents are refused."""
-    faults = faults_of_plan(study, document)
+    faults = faults_of_plan(study, document) or standing_faults(study, document)
     if faults:
         raise CannotBeMet(" ".join(faults))
     plan = SamplingPlan(study=study, document=dict(document))
@@ -150,7 +151,8 @@ def publish_plan(
         raise NeedsReason("reason: say why the plan changes; people are in already, and the trail keeps it.")
     plan = publish_sampling_plan(study=study, document=document, based_on=based_on, actor=actor)
     people = people_concerned(study)
-    refused = [
+    refused = standing_faults(study, document)
+    refused += [
         f"{person.pseudonym}: {fault}"
         for person in people.exclude(schedule={}).iterator(chunk_size=200)
         for fault in _refusal(person, document, facts_for_drawing(person))
@@ -516,6 +518,7 @@ def _write(changes: Changes, planning: Planning, *, code: str, device: Device | 
     close = [each for each in changes.too_close if isinstance(each, Draw)]
     fresh = prompts_of([*changes.added, *close], planning)
     Prompt.objects.bulk_create(fresh)
+    write_decisions(fresh, planning)  # what moved or is asked for again keeps the one that was drawn
     refused = [prompt.pk for prompt in fresh[len(changes.added) :]]
     refused += [each.id for each in changes.too_close if isinstance(each, Ahead)]
     gap = planning.plan.document.get("gap_minutes", 0)

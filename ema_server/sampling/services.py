@@ -19,6 +19,7 @@ from ema_server.ledger import audit
 from ema_server.ledger.models import Job
 from ema_server.participants.models import Device, Participant
 from ema_server.participants.services import Enrolment, enrol_participant, hold, update_device
+from ema_server.sampling.decisions import write_decisions
 from ema_server.sampling.models import Planning, Prompt, PromptEvent
 from ema_server.sampling.plan import draw_once, draw_prompts
 from ema_server.sampling.planning import copy_prompts, person_of, prompts_of, start_planning
@@ -30,8 +31,9 @@ from ema_server.studies.queries import current_sampling_plan
 from ema_server.vault.services import holding_keys
 
 PHONE_KINDS = frozenset(
-    {"delivered", "shown", "opened", "dismissed", "started", "completed", "expired", "cancelled", "reissued"}
-)
+    {"delivered", "shown", "opened", "dismissed", "started", "completed", "expired", "cancelled", "reissued", "available",
+     "unavailable"}
+)  # fmt: skip
 
 MAX_NOTE = 500
 
@@ -91,7 +93,10 @@ def plan_prompts(*, participant: Participant, now: datetime) -> int:
         )
     planning.counts = {"added": len(draws)}
     planning.save()
-    return copy_prompts(prompts_of(draws, planning))
+    prompts = prompts_of(draws, planning)
+    count = copy_prompts(prompts)
+    write_decisions(prompts, planning)
+    return count
 
 
 @transaction.atomic
@@ -110,7 +115,10 @@ def withdraw_participant(*, participant: Participant, now: datetime, actor: str,
         draws = list(draw_once(plan.document, "withdrawal", now=now, calendar=drawn.calendar, zone=drawn.zone))
         if draws:
             planning.save()
-            Prompt.objects.bulk_create(prompts_of(draws, planning), ignore_conflicts=True)
+            prompts = prompts_of(draws, planning)
+            Prompt.objects.bulk_create(prompts, ignore_conflicts=True)
+            there = set(planning.prompts.values_list("pk", flat=True))
+            write_decisions([prompt for prompt in prompts if prompt.pk in there], planning)
     before, person.state = person.state, Participant.State.WITHDRAWN
     person.save(update_fields=["state"])
     audit.record(
