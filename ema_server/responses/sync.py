@@ -14,6 +14,7 @@ from django.db.models import Q
 from ema_server.participants.models import Device
 from ema_server.participants.queries import ConsentAsked, consent_asked_of
 from ema_server.sampling.decisions import probability
+from ema_server.sampling.follow_ups import follow_ups_of
 from ema_server.sampling.models import Decision, Prompt
 from ema_server.sampling.queries import event_buttons, rules_asked_on_withdrawal, rules_of_prompts, with_an_outcome
 from ema_server.studies import states
@@ -62,6 +63,28 @@ class EventOut(msgspec.Struct, frozen=True):
     practice: bool
 
 
+class FollowUpOut(msgspec.Struct, frozen=True):
+    """What follows an answer to `after`: `minutes` later a prompt whose id is uuid5(the answer's client_id, rule). A phone
+    that is offline makes it itself, by these rules: docs/sampling.md."""
+
+    rule: str
+    questionnaire: str
+    survey_version: int
+    after: str
+    minutes: int
+    condition: str
+    at_most: int | None
+    open_minutes: int
+    grace_minutes: int
+    reminders: tuple[int, ...]
+    gap_minutes: int
+    first_day: str
+    last_day: str
+    weekdays: tuple[int, ...]
+    waking: dict[str, tuple[str, str]]
+    practice: bool
+
+
 class ConsentOut(msgspec.Struct, frozen=True):
     """What people agree to now, and whether this person did. Show it again where `must_consent_anew`."""
 
@@ -84,6 +107,7 @@ class SyncContent(msgspec.Struct, frozen=True):
     surveys: list[SurveyOut]
     prompts: list[PromptOut]
     events: list[EventOut]
+    follow_ups: list[FollowUpOut]
     consent: ConsentOut | None
     messages: list[dict[str, Any]]
 
@@ -112,7 +136,9 @@ def sync_content(device: Device, *, now: datetime) -> SyncContent:
         if prompt.questionnaire in versions
     ]
     rules = rules_of_prompts(prompts)
-    buttons = event_buttons(person) if asks and person.state == person.State.ACTIVE else []
+    asked = asks and person.state == person.State.ACTIVE
+    buttons = event_buttons(person) if asked else []
+    following = follow_ups_of(person) if asked else []
     return SyncContent(
         surveys=[SurveyOut(survey.questionnaire, survey.number, survey.document) for survey in surveys],
         prompts=[
@@ -123,6 +149,11 @@ def sync_content(device: Device, *, now: datetime) -> SyncContent:
             EventOut(survey_version=versions[button.questionnaire], **asdict(button))
             for button in buttons
             if button.questionnaire in versions
+        ],
+        follow_ups=[
+            FollowUpOut(survey_version=versions[each.questionnaire], **asdict(each))
+            for each in following
+            if each.questionnaire in versions
         ],
         consent=_consent(consent_asked_of(person)),
         messages=[],

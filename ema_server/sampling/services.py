@@ -20,6 +20,7 @@ from ema_server.ledger.models import Job
 from ema_server.participants.models import Device, Participant
 from ema_server.participants.services import Enrolment, enrol_participant, hold, update_device
 from ema_server.sampling.decisions import write_decisions
+from ema_server.sampling.follow_ups import note_asked
 from ema_server.sampling.models import Planning, Prompt, PromptEvent
 from ema_server.sampling.plan import draw_once, draw_prompts
 from ema_server.sampling.planning import copy_prompts, person_of, prompts_of, start_planning
@@ -225,6 +226,7 @@ def record_events(*, device: Device, raw_events: Sequence[bytes], now: datetime)
             )
     with holding_keys():
         PromptEvent.objects.bulk_create(rows, ignore_conflicts=True)
+    note_asked(participant=device.participant, events=rows, now=now)
     return receipts
 
 
