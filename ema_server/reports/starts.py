@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Coalesce
 
 from ema_server.common.phone_time import believable, parse_phone_time
 from ema_server.responses.models import Submission
@@ -19,25 +20,23 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 def read_starts(study: Study, cutoff: datetime, prompts: Collection[UUID]) -> dict[Any, int]:
-    """When each prompt was first started, in microseconds since 1970, where the phone's clock can be believed: by a submission's own
-    word, or by an event."""
+    """When each prompt was first started, in microseconds since 1970, as early as anybody says: by a submission's own word or
+    an event; by the phone's clock, or by the server's where that cannot be believed."""
     if not prompts:
         return {}
-    moments: list[tuple[Any, datetime | None]] = list(
-        PromptEvent.objects.filter(
-            study=study, prompt__in=prompts, received_at__lte=cutoff, kind=PromptEvent.Kind.STARTED
-        ).values_list("prompt_id", "phone_at")
-    )
-    sent = Submission.objects.filter(study=study, prompt__in=prompts, received_at__lte=cutoff)
-    for prompt, text, received in sent.values_list(
-        "prompt_id", KeyTextTransform("started_at", "payload"), "received_at"
+    known = {"study": study, "prompt__in": prompts, "received_at__lte": cutoff}
+    told = PromptEvent.objects.filter(kind__in=(PromptEvent.Kind.STARTED, PromptEvent.Kind.COMPLETED), **known)
+    moments = list(told.values_list("prompt_id", Coalesce("phone_at", "received_at")))
+    sent = Submission.objects.filter(**known)
+    for prompt, answered, received, text in sent.values_list(
+        "prompt_id", "answered_at", "received_at", KeyTextTransform("started_at", "payload")
     ):
+        moments.append((prompt, answered or received))
         moment = parse_phone_time(text) if text else None
         if moment and believable(moment, study_start=study.starts_on, now=received):
             moments.append((prompt, moment))
     found: dict[Any, int] = {}
     for prompt, moment in moments:
-        if moment is not None:
-            started = (moment - EPOCH) // MICROSECOND
-            found[prompt] = min(started, found.get(prompt, started))
+        started = (moment - EPOCH) // MICROSECOND
+        found[prompt] = min(started, found.get(prompt, started))
     return found

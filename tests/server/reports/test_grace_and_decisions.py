@@ -85,6 +85,13 @@ def test_the_start_comes_from_the_submission_or_from_an_event(
 
 
 @pytest.mark.django_db
+def test_what_was_broken_off_in_time_was_started_in_time() -> None:
+    phone = enrolled(grace_minutes=10)
+    phone.submit(phone.item(0, minutes=55, complete=False), phone.item(0, minutes=69))
+    assert frame(phone)["status"].iloc[0] == "answered"
+
+
+@pytest.mark.django_db
 def test_a_clock_back_in_1970_starts_nothing_in_time() -> None:
     phone = enrolled(grace_minutes=10)
     phone.submit(phone.item(0, minutes=65, started_at="1970-01-01T00:00:00Z"))
