@@ -18,7 +18,7 @@ from ema_server.sampling.follow_ups import follow_ups_of
 from ema_server.sampling.models import Decision, Prompt
 from ema_server.sampling.queries import event_buttons, rules_asked_on_withdrawal, rules_of_prompts, with_an_outcome
 from ema_server.studies import states
-from ema_server.studies.queries import current_surveys
+from ema_server.studies.queries import current_sampling_plan, current_surveys
 
 HORIZON = timedelta(days=14)
 
@@ -137,8 +137,8 @@ def sync_content(device: Device, *, now: datetime) -> SyncContent:
     ]
     rules = rules_of_prompts(prompts)
     asked = asks and person.state == person.State.ACTIVE
-    buttons = event_buttons(person) if asked else []
-    following = follow_ups_of(person) if asked else []
+    plan = current_sampling_plan(study) if asked else None
+    buttons, following = event_buttons(person, plan), follow_ups_of(person, plan)
     return SyncContent(
         surveys=[SurveyOut(survey.questionnaire, survey.number, survey.document) for survey in surveys],
         prompts=[

@@ -22,7 +22,6 @@ from ema_server.sampling.planning import facts_for_drawing, person_of, prompts_o
 from ema_server.sampling.queries import last_call
 from ema_server.studies import states
 from ema_server.studies.models import SamplingPlan
-from ema_server.studies.queries import current_sampling_plan
 from ema_server.studies.sampling_arithmetic import waking_on
 from ema_server.studies.sampling_days import spans, wave_of
 from ema_server.studies.sampling_slots import DAY, clock
@@ -34,7 +33,9 @@ Kind = PromptEvent.Kind
 AROUND = timedelta(
     days=3
 )  # as far from a follow-up may lie what it depends on: a person's day is shorter, and so is a gap
-SEEN = (Kind.DELIVERED, Kind.SHOWN, Kind.OPENED, Kind.DISMISSED, Kind.STARTED, Kind.COMPLETED, Kind.EXPIRED)
+SEEN = (
+    Kind.DELIVERED, Kind.SHOWN, Kind.REMINDED, Kind.OPENED, Kind.DISMISSED, Kind.STARTED, Kind.COMPLETED, Kind.UPLOADED, Kind.EXPIRED,
+)  # fmt: skip
 REASONS = {
     Code.TOO_LATE: "its time was over when the answer that it follows arrived",
     Code.TOO_CLOSE: "closer than the gap to another prompt",
@@ -149,10 +150,9 @@ class FollowUp:
     practice: bool
 
 
-def follow_ups_of(participant: Participant) -> list[FollowUp]:
+def follow_ups_of(participant: Participant, plan: SamplingPlan | None) -> list[FollowUp]:
     """The rules by which this person's phone can follow their answers while it is offline. Not those that decide: chance is
     drawn by the server alone."""
-    plan = current_sampling_plan(participant.study)
     if plan is None or plan.document.get("imported") or participant.first_day is None or not participant.zone:
         return []
     document, person = plan.document, person_of(participant.pseudonym, facts_for_drawing(participant))

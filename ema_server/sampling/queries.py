@@ -13,7 +13,6 @@ from django.db.models import Exists, OuterRef, Q, Subquery
 from ema_server.participants.models import Participant
 from ema_server.sampling.models import Prompt, PromptEvent
 from ema_server.studies.models import SamplingPlan, Study
-from ema_server.studies.queries import current_sampling_plan
 from ema_server.studies.sampling_days import Calendar, spans
 from ema_server.studies.sampling_rules import event_questionnaires
 
@@ -114,9 +113,8 @@ class EventButton:
     practice: bool
 
 
-def event_buttons(participant: Participant) -> list[EventButton]:
-    """The event buttons of one person's days, one for each stretch of days."""
-    plan = current_sampling_plan(participant.study)
+def event_buttons(participant: Participant, plan: SamplingPlan | None) -> list[EventButton]:
+    """The event buttons of one person's days by a plan, one for each stretch of days."""
     if plan is None or participant.first_day is None or participant.last_day is None:
         return []
     own = participant.schedule

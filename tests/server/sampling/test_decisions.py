@@ -19,6 +19,7 @@ from ema_server.sampling.plan import Person
 from ema_server.sampling.planning import person_of
 from ema_server.sampling.queries import versions_of
 from ema_server.sampling.replanning import Effect
+from ema_server.sampling.tasks import judge_decisions
 from ema_server.studies.sampling_days import Calendar
 from ema_server.studies.services import publish_sampling_plan
 from tests.world import MONDAY, FakePhone, live_study
@@ -188,6 +189,13 @@ def test_availability_is_judged_once_when_the_decision_point_comes_due(phone: Fa
     assert [decisions.judge_decisions(now=TEN + timedelta(seconds=30)) for _ in range(2)] == [1, 0]
     event = PromptEvent.objects.get()
     assert (event.kind, event.code, str(event.prompt_id)) == ("available", "", phone.prompts[0]["id"])
+
+
+@database
+def test_beat_rings_every_minute(phone: FakePhone, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    at(monkeypatch, TEN + timedelta(seconds=40))
+    assert settings.CELERY_BEAT_SCHEDULE["decisions"]["task"] == judge_decisions.name
+    assert judge_decisions() == 1
 
 
 @database
