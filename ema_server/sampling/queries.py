@@ -12,6 +12,7 @@ from django.db.models import Exists, OuterRef, Q, Subquery
 
 from ema_server.participants.models import Participant
 from ema_server.sampling.models import Prompt, PromptEvent
+from ema_server.sampling.pictures import Asked
 from ema_server.studies.models import SamplingPlan, Study
 from ema_server.studies.sampling_days import Calendar, spans
 from ema_server.studies.sampling_rules import event_questionnaires
@@ -48,6 +49,29 @@ def not_asked(study: Study, *, cutoff: datetime) -> Q:
     if study.quiet_since is None:
         return called_off
     return called_off | Q(scheduled_at__gte=study.quiet_since) & ~Q(rule__in=rules_asked_on_withdrawal(study))
+
+
+def asked_of(participant: Participant, *, now: datetime) -> list[Asked]:
+    """Every prompt of one person with what has become of it, for a picture."""
+    rows = participant.prompts.annotate(
+        answered=Exists(participant.submissions.filter(prompt=OuterRef("pk"), complete=True)), called=last_call("kind")
+    ).order_by("scheduled_at")
+    return [
+        Asked(
+            row.day,
+            row.local_date,
+            row.local_time,
+            row.questionnaire,
+            "answered"
+            if row.answered
+            else "called off"
+            if row.called == PromptEvent.Kind.CANCELLED
+            else "ahead"
+            if row.expires_at > now
+            else "unanswered",
+        )
+        for row in rows
+    ]
 
 
 def called_off_by(cutoff: datetime) -> Q:
