@@ -38,7 +38,7 @@ from ema_server.sampling.models import Prompt, PromptEvent
 from ema_server.studies.models import Study
 
 ROWS = 10_000  # about so many at a time
-COUNTED_EVENTS = ("expired", "cancelled", "restored", "reissued")
+COUNTED_EVENTS = ("expired", "cancelled", "reissued")
 PLACE = {"wave": "wave", "site": "participant__site", "arm": "participant__arm", "dyad": "participant__dyad",
          "role": "participant__dyad_role"}  # fmt: skip
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -249,14 +249,14 @@ def read_sent(study: Study, cutoff: datetime, persons: Sequence[Person], **more:
 
 
 def read_events(study: Study, cutoff: datetime, persons: Sequence[Person]) -> dict[Any, dict[str, int]]:
-    """How often each prompt expired, was cancelled and was issued again."""
+    """How often each prompt expired, was cancelled (and not asked for again) and was issued again."""
     found: dict[Any, dict[str, int]] = {}
     events = PromptEvent.objects.filter(
         study=study,
         prompt__participant__in=[person.pk for person in persons],
         received_at__lte=cutoff,
         kind__in=COUNTED_EVENTS,
-    )
+    ).exclude(queries.taken_back(cutoff))
     for prompt, kind, count in events.values_list("prompt_id", "kind").annotate(Count("id")).order_by():
         found.setdefault(prompt, {})[kind] = count
     return found

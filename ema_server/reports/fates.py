@@ -67,7 +67,7 @@ def fate(sent: Sequence[Sent], events: Mapping[str, int], window: Window, late_c
             return Fate("answered", answer)
         late = late_cutoff is None or minutes(answer.answered - window.expires) <= late_cutoff
         return Fate("late" if late else "too_late", answer)
-    if events.get("cancelled", 0) > events.get("restored", 0) and not events.get("expired"):
+    if events.get("cancelled") and not events.get("expired"):
         return Fate("cancelled_with_answers" if sent else "cancelled", None)
     if events.get("expired") or sent:
         return Fate("expired_with_answers" if sent else "expired", None)

@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("sampling", "0004_schedules")]
+    dependencies = [("sampling", "0005_events_only_grow")]
 
     operations = [
         migrations.AlterField(

@@ -15,7 +15,7 @@ from ema_server.exports.models import Export
 from ema_server.reports import dataset
 from ema_server.reports.fates import Window
 from ema_server.sampling import decisions
-from ema_server.sampling.models import Decision, Prompt, PromptEvent
+from ema_server.sampling.models import Decision, Prompt
 from ema_server.studies.services import publish_sampling_plan
 from tests.world import PLAN, SAMPLING, FakePhone, live_study
 
@@ -96,16 +96,6 @@ def test_a_clock_back_in_1970_starts_nothing_in_time() -> None:
     phone = enrolled(grace_minutes=10)
     phone.submit(phone.item(0, minutes=65, started_at="1970-01-01T00:00:00Z"))
     assert frame(phone)["status"].iloc[0] == "late"
-
-
-@pytest.mark.django_db
-def test_a_prompt_that_was_called_off_and_asked_for_again_is_not_cancelled() -> None:
-    phone = enrolled()
-    for kind in ("cancelled", "restored"):
-        PromptEvent.objects.create(
-            study=phone.study, prompt_id=phone.prompts[0]["id"], kind=kind, code="plan_changed", received_at=clock.now()
-        )
-    assert frame(phone)["status"].iloc[0] == "no_record"
 
 
 # Decisions --------------------------------------------------------------------------------------------------------------
