@@ -14,6 +14,7 @@ import pytest
 from ema_server.participants.models import Participant
 from ema_server.responses.models import Submission
 from ema_server.sampling import replanning
+from ema_server.sampling.explaining import as_data, explain
 from ema_server.sampling.follow_ups import Answered, day_of, draw_follow_up
 from ema_server.sampling.models import Decision, Planning, Prompt, PromptEvent
 from ema_server.sampling.plan import Person
@@ -220,6 +221,7 @@ def test_a_clock_that_runs_ahead_or_cannot_be_believed_does_not_move_it() -> Non
         stressed(phone, 0, when=NOON + timedelta(hours=5)), stressed(phone, 1, answered_at="1970-01-01T00:00:00Z")
     )
     assert [prompt.scheduled_at for prompt in follow_ups()] == [NOON + timedelta(minutes=30)] * 2
+    assert {as_data(explain(prompt, now=NOON))["verdict"] for prompt in follow_ups()} == {"same"}
 
 
 @database
