@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.db import transaction
+from django_scopes import scope
+
 from ema_server.common.errors import DomainError
+from ema_server.ledger import services as outbox
+from ema_server.ledger.models import Job
+from ema_server.reports.models import PlanForecast
 from ema_server.reports.queries import current_plan
 from ema_server.sampling.dry_run import DryRun, Responding, dry_run
 from ema_server.studies.models import Study
@@ -18,6 +24,8 @@ from ema_server.studies.structure import keys
 if TYPE_CHECKING:
     from ema_server.reports.forecast import Forecast
 
+FORECAST = "plan_forecast"  # the kind of its jobs
+MOST_PEOPLE = 2_000
 SECONDS_AN_ITEM = 7  # assumed, and said so
 
 Progress = Callable[[str, int, int], None]  # what is being done, how much of how much is
@@ -106,6 +114,39 @@ def plan_rehearsal(
     if not simulations:
         return Rehearsal(run, None, [])
     return Rehearsal(run, *_forecast(study, run, simulations=simulations, seed=seed, progress=progress))
+
+
+@transaction.atomic
+def ask_for_forecast(*, study: Study, people: int, now: datetime) -> PlanForecast:
+    """Have the analysis worker simulate the newest plan with so many people. Asked again for the same, it is made anew."""
+    plan = current_sampling_plan(study)
+    if plan is None:
+        raise NothingToRehearse(f"{study.slug} has no sampling plan yet.")
+    if not 2 <= people <= MOST_PEOPLE:
+        raise InvalidRehearsal(f"people: {people} is not accepted; from 2 to {MOST_PEOPLE:,} are.")
+    made = PlanForecast.objects.create(study=study, sampling_plan=plan, people=people, asked_at=now)
+    outbox.ask_for(kind=FORECAST, key=str(made.pk), payload={"study": study.pk, "forecast": made.pk})
+    return made
+
+
+def make_forecast(job: Job) -> None:
+    """What the outbox calls, in the worker that has the engine."""
+    study = Study.objects.filter(pk=job.payload["study"]).first()
+    if study is None:
+        return
+    with scope(study=study):
+        wanted = PlanForecast.objects.select_related("sampling_plan").get(pk=job.payload["forecast"])
+        try:
+            made = plan_rehearsal(
+                study,
+                wanted.sampling_plan.document,
+                people=wanted.people,
+                progress=lambda what, done, total: outbox.note_progress(job, f"{what}: {done} of {total}"),
+            )
+            words = made.forecast_words
+        except DomainError as error:
+            words = [error.detail]
+        PlanForecast.objects.filter(pk=wanted.pk).update(words=words)
 
 
 def minutes_of(study: Study) -> dict[str, float]:
