@@ -12,6 +12,7 @@ from django.db.models import Exists, OuterRef, Q, Subquery
 
 from ema_server.participants.models import Participant
 from ema_server.sampling.models import Prompt, PromptEvent
+from ema_server.sampling.pictures import Asked
 from ema_server.studies.models import SamplingPlan, Study
 from ema_server.studies.queries import current_sampling_plan
 from ema_server.studies.sampling_days import Calendar, spans
@@ -50,12 +51,43 @@ def not_asked(study: Study, *, cutoff: datetime) -> Q:
     return called_off | Q(scheduled_at__gte=study.quiet_since) & ~Q(rule__in=rules_asked_on_withdrawal(study))
 
 
+def asked_of(participant: Participant, *, now: datetime) -> list[Asked]:
+    """Every prompt of one person with what has become of it, for a picture."""
+    rows = participant.prompts.annotate(
+        answered=Exists(participant.submissions.filter(prompt=OuterRef("pk"), complete=True)), called=last_call("kind")
+    ).order_by("scheduled_at")
+    return [
+        Asked(
+            row.day,
+            row.local_date,
+            row.local_time,
+            row.questionnaire,
+            "answered"
+            if row.answered
+            else "called off"
+            if row.called == PromptEvent.Kind.CANCELLED
+            else "ahead"
+            if row.expires_at > now
+            else "unanswered",
+        )
+        for row in rows
+    ]
+
+
 def called_off_by(cutoff: datetime) -> Q:
     """Whether the server had taken the prompt back by then, and not asked for it again."""
     known = PromptEvent.objects.filter(phone_text="", received_at__lte=cutoff)
     restored = known.filter(prompt=OuterRef("prompt"), kind=PromptEvent.Kind.RESTORED, pk__gt=OuterRef("pk"))
     cancelled = known.filter(prompt=OuterRef("pk"), kind=PromptEvent.Kind.CANCELLED)
     return Q(Exists(cancelled.filter(~Exists(restored))))
+
+
+def taken_back(cutoff: datetime) -> Q:
+    """Of events: whether one calls a prompt off that the server, as was known by then, asked for again later."""
+    restored = PromptEvent.objects.filter(
+        prompt=OuterRef("prompt"), kind=PromptEvent.Kind.RESTORED, pk__gt=OuterRef("pk"), received_at__lte=cutoff
+    )
+    return Q(Exists(restored), kind=PromptEvent.Kind.CANCELLED)
 
 
 def last_call(field: str) -> Subquery:

@@ -50,6 +50,7 @@ PERMISSIONS = {
     "studies.change_identity": _has(Role.OWNER, Role.COORDINATOR),
     "studies.add_participants": _has(Role.OWNER, Role.COORDINATOR),
     "studies.withdraw_participant": _has(Role.OWNER, Role.COORDINATOR),
+    "studies.change_schedule": _has(Role.OWNER, Role.COORDINATOR),
     "studies.erase_participant": _has(Role.OWNER),
     "studies.export_data": _has(Role.OWNER, Role.ANALYST),
     "studies.export_text": _has(Role.OWNER),

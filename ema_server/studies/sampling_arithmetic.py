@@ -53,7 +53,11 @@ def person_faults(document: Mapping[str, Any], calendar: Calendar, own: Mapping[
     for day in range(1, calendar.days + 1):
         weekday = calendar.local_day(day).isoweekday()
         waking, bounded = waking_on(document, own, weekday)
-        held = tuple(name_of(rule) for rule in document["rules"] if holds(document, rule, calendar, day))
+        held = tuple(
+            name_of(rule)
+            for rule in document["rules"]
+            if holds(document, rule, calendar, day) and slots_of(rule, waking, bounded=False)
+        )
         slots = {rule["key"]: slots_of(rule, waking, bounded=bounded) for rule in document["rules"]}
         for key in held:
             kept[key] = kept.get(key, 0) + len(slots[key])

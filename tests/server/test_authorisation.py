@@ -60,6 +60,8 @@ STUDY_PAGES = {
     "erase": page("owner", about="person"),
     "certificate": page("owner", about="erased"),
     "withdraw": page("owner", "coordinator", "site", about="person"),
+    "person-schedule": page("owner", "coordinator", "site", about="person"),
+    "schedule": page("owner", "coordinator"),
     "setup": page("owner"),
     "questionnaires": page("owner", "coordinator"),
     "questionnaire": page("owner", "coordinator", questionnaire="momentary"),
