@@ -110,7 +110,7 @@ def compliance(study: Study, *, cutoff: datetime, site: str = "") -> Compliance:
     Practice, test people, event buttons, what was scheduled before somebody enrolled, and what was called off and not
     answered are not counted. What was imported with a finished study counts as it stands in the file.
     """
-    facts = {
+    facts: dict[str, Any] = {
         "study": study.pk,
         "cutoff": cutoff,
         "believed_from": believable_span(study_start=study.starts_on, now=cutoff)[0],

@@ -13,16 +13,16 @@ _LOOK_CLOSER = 64  # cancelled or undelivered: what that means depends on what c
 
 _ARRIVED = BITS["sent"] | BITS["delivered"]
 _BEGUN = _ARRIVED | BITS["started"]
-_SIGNS = {  # the frequent ones first
+_SIGNS: dict[str, int | str] = {  # the frequent ones first
     "queued": 0,
     "sent": BITS["sent"],
     "delivered": _ARRIVED,
     "shown": _ARRIVED,
-    "expired": BITS["sent"],  # phones alone say this, and that they asked again
+    "expired": f"CASE WHEN device_id IS NULL THEN 0 ELSE {BITS['sent']} END",  # a sign where a phone said so
     **dict.fromkeys(sorted(ON_THE_PHONE - {"delivered", "shown"}), _ARRIVED),
     "started": _BEGUN,
     "completed": _BEGUN,
-    "reissued": BITS["sent"],
+    "reissued": BITS["sent"],  # phones alone say that they asked again
     "cancelled": _LOOK_CLOSER,
     "undelivered": _LOOK_CLOSER,
 }

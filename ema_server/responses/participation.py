@@ -44,7 +44,7 @@ class Acceptance:
 
     overall: Share
     site: dict[str, Share]
-    unasked: int
+    by_open_code: int
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,9 @@ def _acceptance(people: Sequence[Participant], cutoff: datetime) -> Acceptance:
 
     sites = sorted({each.site for each in invited})
     by_site = {site: share([each for each in invited if each.site == site]) for site in sites}
-    return Acceptance(share(invited), by_site, unasked=sum(_is_in(each, cutoff) for each in people) - share(invited).count)
+    return Acceptance(
+        share(invited), by_site, by_open_code=sum(_is_in(each, cutoff) for each in people) - share(invited).count
+    )
 
 
 def _own_code() -> QuerySet[EnrolmentCode]:
@@ -153,7 +155,9 @@ def _courses(study: Study, people: Sequence[Participant], cutoff: datetime) -> l
             day = _day_of(each, left[each.pk])
             withdrew = day, next((wave for at, wave in waves.get(each.pk, ()) if at <= day), "")
         courses.append(
-            Course(max(min(today, days), 0), today > days, withdrew, answered.get(each.pk, (0, "")), asked.get(each.pk, 0))
+            Course(
+                max(min(today, days), 0), today > days, withdrew, answered.get(each.pk, (0, "")), asked.get(each.pk, 0)
+            )
         )
     return courses
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -69,7 +70,7 @@ def due(now: datetime, *, since: datetime | None = None) -> list[Due]:
     A study must be one that asks. Whoever withdrew is asked what the plan asks on withdrawal; all else was called off then.
     `since` leaves out older moments: it spares whoever has looked a minute ago the long look back.
     """
-    facts = {
+    facts: dict[str, Any] = {
         "now": now,
         "active": Participant.State.ACTIVE,
         "withdrawn": Participant.State.WITHDRAWN,

@@ -189,7 +189,7 @@ class PromptEvent(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["study", "client_id"], name="one_prompt_event_per_client_id")]
         indexes = [
-            models.Index(fields=["prompt", "kind"], include=["received_at"], name="events_of_prompts"),
+            models.Index(fields=["prompt", "kind"], include=["received_at", "device"], name="events_of_prompts"),
             models.Index(
                 fields=["received_at"],
                 include=["prompt"],
