@@ -6,6 +6,7 @@ Nothing here is drawn by a plan: a bench of reading needs rows that look like a 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -75,6 +76,7 @@ SELECT study_id, id, CASE WHEN phone THEN device END, gen_random_uuid(), kind, c
     scheduled_at + after
 FROM fate JOIN (VALUES
     ('queued', '', false, interval '0', '{answered,late,unfinished,missed,silent}'::text[]),
+    ('queued', '', false, interval '15 minutes', '{late,missed,silent}'),
     ('sent', '', false, interval '1 second', '{answered,late,unfinished,missed,silent}'),
     ('delivered', '', true, interval '3 seconds', '{answered,late,unfinished,missed}'),
     ('shown', '', true, interval '4 seconds', '{answered,late,unfinished,missed}'),
@@ -84,7 +86,7 @@ FROM fate JOIN (VALUES
     ('uploaded', '', true, interval '12 minutes', '{answered,late}'),
     ('expired', '', true, interval '1 hour', '{missed}'),
     ('cancelled', 'study_silent', false, interval '2 days', '{"called off"}')
-) AS said (kind, code, phone, after, of) ON became = ANY (of) WHERE kind = ANY (%(kinds)s) OR %(kinds)s IS NULL
+) AS said (kind, code, phone, after, of) ON became = ANY (of) WHERE scheduled_at + after <= %(now)s
 ORDER BY fate.scheduled_at + after
 """
 SUBMISSIONS = """
@@ -94,11 +96,11 @@ SELECT f.study_id, participant_id, device, gen_random_uuid(), repeat('0', 64), v
         'client_id', gen_random_uuid(), 'questionnaire', 'momentary', 'survey_version', 1, 'prompt', f.id,
         'answered_at', '2026-03-02T09:30:00+01:00', 'zone', 'Europe/Amsterdam', 'complete', true, 'answers',
         '{"support": 60, "stress": 30, "happy": 44, "sad": 12, "tense": 60, "tired": 71, "alone": true, "busy": 5}'::jsonb),
-    became <> 'unfinished', at, 60, at + interval '1 minute'
+    became <> 'unfinished', at, 60, at
 FROM fate f JOIN studies_surveyversion v ON v.study_id = f.study_id,
     LATERAL (SELECT CASE became WHEN 'late' THEN expires_at + interval '20 minutes'
              ELSE scheduled_at + interval '11 minutes' END AS at) times
-WHERE became IN ('answered', 'late', 'unfinished') ORDER BY at
+WHERE became IN ('answered', 'late', 'unfinished') AND at <= %(now)s ORDER BY at
 """
 
 
@@ -112,14 +114,12 @@ def fill(
     starts: datetime,
     now: datetime,
     since: datetime | None = None,
-    kinds: list[str] | None = None,
-    answers: bool = True,
 ) -> int:
     """Studies named so, with so many people each; what became of their prompts from `since` to `now`. Returns the number of
     prompts."""
-    facts = {
+    facts: dict[str, Any] = {
         "name": name, "studies": studies, "people": people, "days": days, "slots": SLOTS, "starts": starts, "now": now,
-        "since": since, "kinds": kinds, "plan": PLAN,
+        "since": since, "plan": PLAN,
     }  # fmt: skip
     found.execute("SET session_replication_role = replica")  # no checks of what is right by construction
     for statement in (STUDIES, PLANS, SURVEYS, PEOPLE, DEVICES):
@@ -127,8 +127,7 @@ def fill(
     made = found.execute(PROMPTS, facts).rowcount
     found.execute(FATES, facts)
     found.execute(EVENTS, facts)
-    if answers:
-        found.execute(SUBMISSIONS, facts)
+    found.execute(SUBMISSIONS, facts)
     found.execute("DROP TABLE fate")
     found.execute("SET session_replication_role = origin")
     return made

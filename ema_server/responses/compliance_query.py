@@ -75,17 +75,21 @@ WITH people AS MATERIALIZED (
     FROM responses_submission
     WHERE study_id = %(study)s AND prompt_id IS NOT NULL AND received_at <= %(cutoff)s
     GROUP BY prompt_id
+), due AS (
+    SELECT prompt.*, answers.prompt_id IS NOT NULL AS answered, finished_at
+    FROM sampling_prompt prompt LEFT JOIN answers ON answers.prompt_id = prompt.id
+    WHERE study_id = %(study)s AND scheduled_at <= %(cutoff)s AND NOT practice
+    OFFSET 0  -- apart from the people, of whom the planner would expect too few prompts
 ), asked AS MATERIALIZED (
     SELECT prompt.id, participant_id, day, wave, questionnaire, rule, local_date, date_part('hour', local_time)::int AS hour, CASE
         WHEN finished_at <= expires_at THEN {_BEGUN | BITS["completed"] | BITS["in_time"]}
         WHEN grace_minutes > 0 AND finished_at <= expires_at + make_interval(mins => grace_minutes)
             AND EXISTS ({_BEGAN_BY_THE_END}) THEN {_BEGUN | BITS["completed"] | BITS["in_time"]}
         WHEN finished_at IS NOT NULL THEN {_BEGUN | BITS["completed"]}
-        WHEN answers.prompt_id IS NOT NULL THEN {_BEGUN} END AS bits
-    FROM sampling_prompt prompt JOIN people ON people.id = participant_id LEFT JOIN answers ON answers.prompt_id = prompt.id
-    WHERE study_id = %(study)s AND scheduled_at <= %(cutoff)s AND NOT practice
-        AND (scheduled_at >= people.since OR plan_id = ANY (%(imported)s))
-        AND (answers.prompt_id IS NOT NULL OR (
+        WHEN answered THEN {_BEGUN} END AS bits
+    FROM due prompt JOIN people ON people.id = participant_id
+    WHERE (scheduled_at >= people.since OR plan_id = ANY (%(imported)s))
+        AND (answered OR (
             (people.devices @> scheduled_at OR plan_id = ANY (%(imported)s))
             AND (%(quiet_since)s::timestamptz IS NULL OR scheduled_at < %(quiet_since)s OR rule = ANY (%(asked_all_the_same)s))))
 ), said AS (
