@@ -18,11 +18,14 @@ from ema_server.common.errors import DomainError
 from ema_server.participants.models import Participant
 from ema_server.participants.queries import names_of
 from ema_server.participants.views import PersonPage
-from ema_server.sampling import pictures, replanning
-from ema_server.sampling.changes import Ahead, Diff
+from ema_server.sampling import person_edits, pictures, plan_edits
+from ema_server.sampling.changes import Ahead, Diff, counts_in_words
+from ema_server.sampling.edits import last_change_of, people_concerned
 from ema_server.sampling.models import ScheduleChange
-from ema_server.sampling.queries import asked_of
-from ema_server.sampling.replanning import Effect, Schedule
+from ema_server.sampling.person_edits import Schedule
+from ema_server.sampling.queries import asked_of, plan_of
+from ema_server.sampling.replanning import Effect
+from ema_server.sampling.undoing import undo
 from ema_server.studies import states
 from ema_server.studies.models import SamplingPlan, Study
 from ema_server.studies.pages import StudyPage
@@ -56,7 +59,7 @@ class ScheduleView(StudyPage):
             text=text,
             based_on=self.request.POST.get("based_on") or (plan.number if plan else 0),
             effect=self.request.POST.get("effect", Effect.NEXT_DAY),
-            people=replanning.people_concerned(self.study).count(),
+            people=people_concerned(self.study).count(),
             changes=changes,
             closed=states.refusal(self.study.state, "sampling"),
             **more,
@@ -70,12 +73,12 @@ class ScheduleView(StudyPage):
             document = _read(given.get("plan", ""))
             effect = _effect(given.get("effect", ""))
             if given.get("do") != "publish":
-                diff = replanning.preview_plan(study=self.study, document=document, effect=effect, now=clock.now())
+                diff = plan_edits.preview_plan(study=self.study, document=document, effect=effect, now=clock.now())
                 context = self.get_context_data(
                     diff=diff, examples=examples(self.study, diff), looked=pictures.day_picture(document)
                 )
                 return self.render_to_response(context)
-            plan, change = replanning.publish_plan(
+            plan, change = plan_edits.publish_plan(
                 study=self.study, document=document, based_on=_number(given.get("based_on", "")), effect=effect,
                 reason=given.get("reason", "")[:500], actor=self.researcher.audit_name, now=clock.now(),
             )  # fmt: skip
@@ -89,7 +92,7 @@ class ScheduleView(StudyPage):
         change = self.study.schedule_changes.filter(participant=None, number=_number(number)).first()
         if change is None:
             raise Http404
-        undone = replanning.undo(change=change, reason=reason[:500], actor=self.researcher.audit_name, now=clock.now())
+        undone = undo(change=change, reason=reason[:500], actor=self.researcher.audit_name, now=clock.now())
         messages.success(self.request, f"Change {change.number} is taken back by change {undone.number}.")
         return redirect("schedule", self.study.slug)
 
@@ -102,8 +105,8 @@ class PersonScheduleView(PersonPage):
 
     def get_context_data(self, **more: Any) -> dict[str, Any]:
         person = self.participant
-        plan = replanning.plan_of(person)
-        newest = replanning.last_change_of(person)
+        plan = plan_of(person)
+        newest = last_change_of(person)
         given = self.request.POST
         asked = asked_of(person, now=clock.now())
         picture = None
@@ -136,7 +139,7 @@ class PersonScheduleView(PersonPage):
                 ).first()
                 if change is None:
                     raise Http404
-                undone = replanning.undo(
+                undone = undo(
                     change=change,
                     reason=given.get("reason", "")[:500],
                     actor=self.researcher.audit_name,
@@ -144,20 +147,18 @@ class PersonScheduleView(PersonPage):
                 )
                 messages.success(request, f"Change {change.number} is taken back by change {undone.number}.")
                 return redirect("person-schedule", self.study.slug, person.pk)
-            schedule, effect = _schedule(person, replanning.plan_of(person), given), _effect(given.get("effect", ""))
+            schedule, effect = _schedule(person, plan_of(person), given), _effect(given.get("effect", ""))
             if given.get("do") != "change":
-                diff = replanning.preview_schedule(
+                diff = person_edits.preview_schedule(
                     participant=person, schedule=schedule, effect=effect, now=clock.now()
                 )
                 return self.render_to_response(self.get_context_data(diff=diff, examples=examples(self.study, diff)))
-            _, changes = replanning.change_schedule(
+            person_edits.change_schedule(
                 participant=person, schedule=schedule, based_on=_number(given.get("based_on", "")), effect=effect,
                 reason=given.get("reason", "")[:500], actor=self.researcher.audit_name, now=clock.now(),
             )  # fmt: skip
         except DomainError as error:
             return self.render_to_response(self.get_context_data(fault=error.detail), status=error.status)
-        diff = Diff()
-        diff.add(person.pseudonym, changes, staying=0)
         messages.success(request, f"{person.pseudonym}’s schedule is changed.")
         return redirect("person-schedule", self.study.slug, person.pk)
 
@@ -194,25 +195,15 @@ def _changes(changes: Any) -> Any:
     names = names_of({each.actor for each in found})
     for place, each in enumerate(found):
         taken_back = getattr(each, "undone_by", None)
-        reached = each.plannings.count() if each.counts is None else each.people
+        reached = each.plannings.count() if each.counts is None else each.counts.get("people", each.people)
         yield {
             "change": each,
             "by": names[each.actor] or each.actor,
             "taken_back": taken_back,
             "reached": reached,
             "may_undo": place == 0 and each.counts is not None and taken_back is None,
-            "words": _did(each.counts or {}),
+            "words": counts_in_words(each.counts or {}),
         }
-
-
-def _did(counts: Mapping[str, int]) -> str:
-    words = {
-        "moved": "moved", "altered": "altered", "added": "added", "restored": "asked again", "called_off": "fell away",
-        "too_close": "too close",
-    }  # fmt: skip
-    return (
-        ", ".join(f"{counts[name]:,} {word}" for name, word in words.items() if counts.get(name)) or "no prompt changed"
-    )
 
 
 def _read(text: str) -> dict[str, Any]:
