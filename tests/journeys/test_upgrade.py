@@ -110,6 +110,7 @@ KNOWN = {
     "participants.0002_identity_and_keys": FIRST,
     "responses.0002_sealed_content": FIRST,
     "sampling.0002_sealed_note": FIRST,
+    "sampling.0004_schedules": "only what there is to choose from: no SQL",
 }
 
 
