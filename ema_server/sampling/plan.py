@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import accumulate
+from operator import itemgetter
 from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -80,14 +81,15 @@ def draw_day(
             slots = slots_of(rule, waking, bounded=bounded)
             fixed += [(slot, _elapsed(slot, local_day, person.zone, midnight)[0]) for slot in slots if slot.fixed]
             moving.append((rule, [slot for slot in slots if not slot.fixed]))
-    found = list(fixed)
+    found = _apart(fixed, gap)
     for rule, slots in moving:
-        ranges = tuple(_elapsed(slot, local_day, person.zone, midnight) for slot in slots)
-        taken = tuple(sorted(at for _, at in found))
+        # In the hour that is skipped the order of the clock is not that of time.
+        timed = sorted(((_elapsed(slot, local_day, person.zone, midnight), slot) for slot in slots), key=itemgetter(0))
+        ranges, taken = tuple(each for each, _ in timed), tuple(sorted(at for _, at in found))
         rng = seeded(
             secret, person=person.pseudonym, local_day=local_day, rule=rule["key"], version=versions.get(rule["key"], 1)
         )
-        found += zip(slots, moments(ranges, taken, gap, rng), strict=True)
+        found += zip((slot for _, slot in timed), moments(ranges, taken, gap, rng), strict=True)
     order = {rule["key"]: place for place, rule in enumerate(document["rules"])}
     found.sort(key=lambda each: (order[each[0].rule], each[0].number))
     return [(slot, midnight + at * MINUTE) for slot, at in found]
@@ -119,6 +121,8 @@ def _draw(rule: Mapping[str, Any], *, day: int, slot: int, opens: datetime, wave
 def seeded(secret: bytes, *, person: str, local_day: date, rule: str, version: int) -> Random:
     """The generator of one person's day: HMAC-SHA256 of who, when and which rule, so any draw can be made again."""
     message = f"{person}|{local_day.isoformat()}|{rule}|{version}".encode()
+    # Seeding with bytes (version 2, since Python 3.2) and `random()` are the two things of this class that Python promises to
+    # keep; nothing else of it is used. Moments that tests hold literally would show a change.
     return Random(hmac.digest(secret, message, hashlib.sha256))
 
 
@@ -171,6 +175,14 @@ def _one_after_the_other(ranges: Sequence[tuple[int, int]], taken: Sequence[int]
         while clash := next((each for each in taken if abs(at - each) < gap), None):
             at = clash + gap
         found.append(at)
+    return found
+
+
+def _apart(fixed: Sequence[tuple[Slot, int]], gap: int) -> list[tuple[Slot, int]]:
+    """Fixed times stand. Those that a clock change has brought together come one after the other."""
+    found: list[tuple[Slot, int]] = []
+    for slot, at in sorted(fixed, key=lambda each: (each[1], each[0].earliest)):
+        found.append((slot, max(at, found[-1][1] + gap) if found else at))
     return found
 
 
