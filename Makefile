@@ -34,7 +34,7 @@ bench: $(VENV)/dev $(PEERS)/made  ## the engine beside its peers, ten minutes: Q
 bench-import: $(VENV)/dev  ## importing a finished study of a million rows: ROWS=100000 is shorter
 	@$(BIN)/python -m bench.import_study --rows $(or $(ROWS),1000000)
 
-prove: $(VENV)/dev  ## the long proofs of the engine, half an hour: ONLY=coverage or ONLY=convergence; a line for each in docs/proofs.jsonl
+prove: $(VENV)/dev  ## the long proofs, half an hour: ONLY=coverage, ONLY=convergence or ONLY=zones (every clock change 2020–2030); a line for each in docs/proofs.jsonl
 	@$(BIN)/python -m proofs $(ONLY)
 
 check: lint types contracts test  ## ruff, mypy, import contracts, then the tests

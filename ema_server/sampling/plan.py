@@ -202,3 +202,14 @@ def _since(midnight: datetime, local_day: date, at: int, zone: ZoneInfo) -> int:
 def as_utc(day: date, wall: time, zone: ZoneInfo) -> datetime:
     """A wall time as UTC: in the hour that a clock change skips it moves forward, in a repeated one it is the first."""
     return datetime.combine(day, wall, zone).astimezone(UTC)
+
+
+def clocks(moment: datetime, zone: ZoneInfo) -> dict[str, Any]:
+    """The ways in which a prompt's time is kept beside UTC, so that none has to be derived from another later."""
+    local = moment.astimezone(zone)
+    return {
+        "local_date": local.date(),
+        "local_time": local.time(),
+        "utc_offset_minutes": (local.utcoffset() or timedelta()) // MINUTE,
+        "zone": str(zone),
+    }

@@ -25,8 +25,8 @@ from ema_server.participants.models import Device, Participant
 from ema_server.participants.services import hold
 from ema_server.sampling.changes import Ahead, Changes, Diff, compare
 from ema_server.sampling.models import Planning, Prompt, PromptEvent, ScheduleChange
-from ema_server.sampling.plan import Draw, draw_prompts
-from ema_server.sampling.planning import clocks, facts_for_drawing, person_of, prompts_of, start_planning
+from ema_server.sampling.plan import Draw, clocks, draw_prompts
+from ema_server.sampling.planning import facts_for_drawing, person_of, prompts_of, start_planning
 from ema_server.sampling.queries import last_call, rules_of_the_moment, versions_of
 from ema_server.studies import states
 from ema_server.studies.models import SamplingPlan, Study
