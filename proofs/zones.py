@@ -40,6 +40,10 @@ WINDOWS = {
         {**RULE, "key": "w", "windows": [[_at(each), _at(each + 40)] for each in range(0, 22 * 60, 65)]},
     ],
 }
+CLOSE = {
+    "gap_minutes": 0,
+    "rules": [{**RULE, "key": "c", "windows": [[_at(each), _at(each + 20)] for each in range(0, DAY - 20, 25)]}],
+}
 TOGETHER = {
     "gap_minutes": 15,
     "rules": [
@@ -57,6 +61,7 @@ NIGHTS = {
 }
 PLANS: dict[str, tuple[dict[str, Any], dict[str, list[str]]]] = {
     "fixed": (FIXED, {}),
+    "close": (CLOSE, {}),
     "sparse": (SPARSE, {}),
     "windows": (WINDOWS, {}),
     "together": (TOGETHER, {}),

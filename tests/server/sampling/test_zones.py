@@ -73,14 +73,25 @@ def test_windows_that_a_change_brings_together_come_one_after_the_other() -> Non
     assert abs(second - first) >= timedelta(minutes=45)
 
 
-def test_a_window_over_a_change_has_the_minutes_that_really_pass() -> None:
-    zone, seen = ZoneInfo("Europe/Amsterdam"), set()
-    plan = {"rules": [{"key": "r", "questionnaire": "q", "open_minutes": 5, "windows": [["01:30", "03:30"]]}]}
-    for number in range(3000):
-        person = Person(f"P{number}", Calendar(AUTUMN, AUTUMN), zone)
+@pytest.mark.parametrize(
+    ("day", "window", "begins", "minutes"),
+    [
+        (AUTUMN, ["01:30", "03:30"], "2026-10-24T23:30", 180),  # the hour from two to three twice
+        (SPRING, ["01:30", "03:30"], "2026-03-29T00:30", 60),
+        (SPRING, ["02:15", "02:45"], "2026-03-29T01:15", 30),  # moved to 03:15
+        (SPRING, ["02:30", "03:15"], "2026-03-29T01:30", 45),  # begins in the hour that is skipped: moved as a whole
+    ],
+)
+def test_a_window_at_a_change_has_the_minutes_that_really_pass(
+    day: date, window: list[str], begins: str, minutes: int
+) -> None:
+    seen, start = set(), datetime.fromisoformat(begins).replace(tzinfo=UTC)
+    plan = {"rules": [{"key": "r", "questionnaire": "q", "open_minutes": 5, "windows": [window]}]}
+    for number in range(12 * minutes):
+        person = Person(f"P{number}", Calendar(day, day), ZoneInfo("Europe/Amsterdam"))
         ((_, moment),) = draw_day(plan, secret=b"s", person=person, versions={}, day=1)
-        seen.add((moment - datetime(2026, 10, 24, 23, 30, tzinfo=UTC)) // timedelta(minutes=1))
-    assert seen == set(range(180))  # 01:30 to 03:30, the hour from two to three twice
+        seen.add((moment - start) // timedelta(minutes=1))
+    assert seen == set(range(minutes))
 
 
 def test_who_is_awake_past_midnight_is_still_in_the_day_on_which_they_got_up() -> None:
