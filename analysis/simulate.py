@@ -212,6 +212,92 @@ def simulate_frame(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Standardised:
+    """A study without units: one within-person SD of outcome and predictor is 1, and nothing is associated on average.
+
+    x = between-person part + within-person part (variance 1);  y = u + s·(within part of x) + e, with s of mean 0
+
+    icc_outcome, icc_predictor : share of the variance that lies between people, from 0 to below 1
+    slope_sd : SD of the people's own slopes s, from 0 to below 1; e has the variance that makes y's within part 1
+    serial : correlation, three hours apart, of x's within part and of e; it falls with the hours between as serial^(h/3)
+    compliance, compliance_icc : chance that a prompt is answered, beta distributed over people with variance
+        compliance_icc·compliance·(1 − compliance); whatever the answer would have been
+    """
+
+    icc_outcome: float
+    icc_predictor: float
+    slope_sd: float
+    serial: float
+    compliance: float
+    compliance_icc: float
+
+    @property
+    def between_sd(self) -> float:
+        """The predictor's SD between people."""
+        return float(np.sqrt(self.icc_predictor / (1.0 - self.icc_predictor)))
+
+
+SERIAL_HOURS = 3.0
+
+
+def simulate_standardised(
+    truth: Standardised, persons: int, day: np.ndarray, slot: np.ndarray, rng: np.random.Generator
+) -> pd.DataFrame:
+    """The answered prompts of such a study, sorted by person and time.
+
+    day, slot : (prompts,), from 1 and in order, the same for everybody; the hour is drawn for each person and prompt, one
+    in each of max(slot) equal windows from 9 to 21 o'clock; day 1 is a Monday.
+    Columns: person (0..), day, slot, hour, weekend, sin24, cos24, predictor, outcome. From the same generator come the same
+    people, whatever the prompts, and more of them begin with the fewer: two plans can be compared on the same people.
+    """
+    of_people, of_chances, rng = rng.spawn(3)
+    usual, level, slope = of_people.standard_normal((persons, 3, 1)).swapaxes(0, 1)
+    chance = _compliance(truth, persons, of_chances)
+    shape = (persons, len(day))
+    hour = 9.0 + (slot - 1 + rng.random(shape)) * (12.0 / slot.max())
+    memory = truth.serial ** (np.diff(24.0 * day + hour, axis=1) / SERIAL_HOURS)
+    x, e = _remembering(memory, rng), _remembering(memory, rng)
+    level_sd = np.sqrt(truth.icc_outcome / (1.0 - truth.icc_outcome))
+    outcome = level_sd * level + truth.slope_sd * slope * x + np.sqrt(1.0 - truth.slope_sd**2) * e
+    answered = np.flatnonzero(rng.random(shape) < chance)
+    person, prompt = np.divmod(answered, len(day))
+    hour = hour.ravel()[answered]
+    sine, cosine = rhythm(hour)
+    return pd.DataFrame(
+        {
+            "person": person,
+            "day": day[prompt],
+            "slot": slot[prompt],
+            "hour": hour,
+            "weekend": ((day[prompt] - 1) % 7 >= 5).astype(int),
+            "sin24": sine,
+            "cos24": cosine,
+            "predictor": (truth.between_sd * usual + x).ravel()[answered],
+            "outcome": outcome.ravel()[answered],
+        }
+    )
+
+
+def _remembering(memory: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(persons, prompts) of variance 1, each correlated with the one before by `memory` (persons, prompts − 1)."""
+    values = rng.standard_normal((len(memory), memory.shape[1] + 1))
+    if memory.any():
+        for at in range(memory.shape[1]):
+            kept = memory[:, at]
+            values[:, at + 1] = kept * values[:, at] + np.sqrt(1.0 - kept**2) * values[:, at + 1]
+    return values
+
+
+def _compliance(truth: Standardised, persons: int, rng: np.random.Generator) -> np.ndarray:
+    """(persons, 1): each person's own chance to answer."""
+    mean, spread = truth.compliance, truth.compliance_icc
+    if spread == 0.0 or mean in (0.0, 1.0):
+        return np.full((persons, 1), mean)
+    size = 1.0 / spread - 1.0
+    return rng.beta(mean * size, (1.0 - mean) * size, (persons, 1))
+
+
 def _points(values: np.ndarray | float) -> np.ndarray:
     """Whole points on the scale 0 to 100."""
     return np.clip(np.rint(values), 0.0, 100.0)

@@ -20,7 +20,7 @@ from ema_server.participants.person_table import pruned
 from ema_server.reports.forgetting import without_person
 from ema_server.reports.models import Report
 from ema_server.responses.models import Conflict, Quarantined, Submission, Upload
-from ema_server.sampling.models import Prompt, PromptEvent
+from ema_server.sampling.models import Planning, Prompt, PromptEvent, ScheduleChange
 
 
 def purge(participant: Participant) -> dict[str, int]:
@@ -35,6 +35,8 @@ def purge(participant: Participant) -> dict[str, int]:
         "answers": Submission.objects.filter(participant=pk),
         "prompt events": PromptEvent.objects.filter(prompt__participant=pk),
         "prompts": Prompt.objects.filter(participant=pk),
+        "plannings": Planning.objects.filter(participant=pk),
+        "changes of the schedule": ScheduleChange.objects.filter(participant=pk),
         "consents": Consent.objects.filter(participant=pk),
         "codes": EnrolmentCode.objects.filter(participant=pk),
         "phones": Device.objects.filter(participant=pk),
@@ -56,6 +58,7 @@ def purge(participant: Participant) -> dict[str, int]:
         dyad_role="",
         first_day=None,
         last_day=None,
+        schedule={},
         enrolled_at=None,
     )
     return removed

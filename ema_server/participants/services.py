@@ -15,7 +15,8 @@ from django.db.models import F
 from django_scopes import scope, scopes_disabled
 
 from ema_server.common.errors import DomainError
-from ema_server.ledger import audit
+from ema_server.ledger import audit, outbox
+from ema_server.ledger import services as ledger
 from ema_server.participants.models import (
     PLACE,
     Consent,
@@ -36,6 +37,7 @@ LONGEST_PSEUDONYM = 40
 CODE_LENGTH = 10  # 50 bits, single use, short-lived
 CODE_LIFETIME = timedelta(days=30)
 SHOWN_FAULTS = 20
+ARMS_CHANGED = "arms_changed"  # the kind of its jobs: what is asked of whom may depend on their arm
 
 
 class CodeNotValid(DomainError):
@@ -312,11 +314,12 @@ def _text_agreed_to(study: Study, version: str) -> ConsentText | None:
 @transaction.atomic
 def place_participants(*, study: Study, rows: Mapping[str, Mapping[str, str]], actor: str) -> int:
     """Put people, by pseudonym, into an `arm`, `site`, `dyad` and `role`: all or nobody. What a row leaves out stays.
-    Returns how many were moved."""
+    Whoever is in and changes their arm is asked by it from their next day. Returns how many were moved."""
     held = Study.objects.select_for_update(no_key=True).get(pk=study.pk)
     states.require(held.state, "structure")
     everybody = Participant.objects.select_for_update(no_key=True).filter(study=study).order_by("pk")
     people = {person.pseudonym: person for person in everybody if person.state != Participant.State.ERASED}
+    arms = {person.pk: person.arm for person in people.values()}
     faults, moved = [], []
     for pseudonym, row in rows.items():
         unknown = row.keys() - PLACE.keys()
@@ -342,13 +345,19 @@ def place_participants(*, study: Study, rows: Mapping[str, Mapping[str, str]], a
     if faults:
         raise InvalidPlace(_some(faults) + " Nobody was moved.")
     Participant.objects.bulk_update(moved, list(PLACE.values()))
-    audit.record(
+    event = audit.record(
         action="participants.placed",
         actor=actor,
         study_id=study.pk,
         about=f"study:{study.pk}",
         changes={"people": len(moved), **{name: sum(name in row for row in rows.values()) for name in PLACE}},
     )
+    concerned = [person.pk for person in moved if person.enrolled_at and person.arm != arms[person.pk]]
+    if concerned:
+        ledger.ask_for(
+            kind=ARMS_CHANGED, key=f"{study.pk}:{event.number}", payload={"study": study.pk, "people": concerned}
+        )
+        outbox.ring(ARMS_CHANGED)
     return len(moved)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -34,13 +34,12 @@ class Changes:
 
     same: int = 0
     moved: list[tuple[Ahead, Draw]] = field(default_factory=list)
-    altered: list[tuple[Ahead, Draw]] = field(
-        default_factory=list
-    )  # asked at the same time, with another closing time …
+    altered: list[tuple[Ahead, Draw]] = field(default_factory=list)  # at the same time, with another closing time …
     added: list[Draw] = field(default_factory=list)
     restored: list[tuple[Ahead, Draw]] = field(default_factory=list)
     called_off: list[Ahead] = field(default_factory=list)
-    too_close: list[Ahead | Draw] = field(default_factory=list)  # to a prompt that was asked already
+    too_close: list[Ahead | Draw] = field(default_factory=list)  # to a prompt that stays
+    ahead: int = 0  # how many there were that might have changed
 
     @property
     def counts(self) -> dict[str, int]:
@@ -69,10 +68,11 @@ def compare(
 ) -> Changes:
     """The prompts ahead beside those that the new schedule draws for the same time.
 
-    `settled` are the keys of prompts that have happened: they stay, whatever is drawn for them. `asked` are the times of
-    those that were asked up to now: what would come closer to one than the gap is not asked, and counted as such.
+    `settled` are the keys of prompts that stay as they are, whatever is drawn for them. `asked` are the times at which those
+    were or will be asked: what would now come closer to one than the gap is not asked, and counted as such.
     """
-    gap, found = timedelta(minutes=gap_minutes), Changes()
+    ahead = list(ahead)
+    gap, found = timedelta(minutes=gap_minutes), Changes(ahead=len(ahead))
     wanted = {(draw.rule, draw.day, draw.slot): draw for draw in draws}
     for key in settled:
         wanted.pop(key, None)
@@ -81,6 +81,8 @@ def compare(
         if draw is None:
             if not prompt.called_off:
                 found.called_off.append(prompt)
+        elif not prompt.called_off and (prompt.opens, *_told(prompt)) == (draw.opens, *_told(draw)):
+            found.same += 1  # however close it is: it was before, and this change is not about it
         elif _too_close(draw, asked, gap):
             if not prompt.called_off:
                 found.too_close.append(prompt)
@@ -88,10 +90,8 @@ def compare(
             found.restored.append((prompt, draw))
         elif prompt.opens != draw.opens:
             found.moved.append((prompt, draw))
-        elif _told(prompt) != _told(draw):
-            found.altered.append((prompt, draw))
         else:
-            found.same += 1
+            found.altered.append((prompt, draw))
     for draw in wanted.values():
         (found.too_close if _too_close(draw, asked, gap) else found.added).append(draw)
     return found
@@ -112,13 +112,14 @@ class Diff:
     people: int = 0
     touched: int = 0  # people for whom anything changes
     counts: dict[str, int] = field(default_factory=dict)
-    staying: int = 0  # past or answered prompts, none of which changes
+    staying: int = 0  # prompts that cannot change: past, answered, or of a day on which the change does not hold yet
     examples: list[tuple[str, Changes]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)  # for whom the schedule cannot be met, with the arithmetic
 
-    def add(self, pseudonym: str, changes: Changes, *, staying: int) -> None:
+    def add(self, pseudonym: str, changes: Changes, *, prompts: int) -> None:
+        """One person more, who has so many prompts in all."""
         self.people += 1
-        self.staying += staying
+        self.staying += prompts - changes.ahead
         for name, count in changes.counts.items():
             self.counts[name] = self.counts.get(name, 0) + count
         if changes.any:
@@ -126,22 +127,52 @@ class Diff:
             if len(self.examples) < MOST_EXAMPLES:
                 self.examples.append((pseudonym, changes))
 
+    def join(self, other: Diff) -> None:
+        """What another change does to other people."""
+        self.people, self.touched, self.staying = (
+            self.people + other.people,
+            self.touched + other.touched,
+            self.staying + other.staying,
+        )
+        for name, count in other.counts.items():
+            self.counts[name] = self.counts.get(name, 0) + count
+        self.examples = [*self.examples, *other.examples][:MOST_EXAMPLES]
+        self.refused += other.refused
+
     @property
     def any(self) -> bool:
         return self.touched > 0
 
     def in_words(self) -> str:
         """One sentence: what moves, what comes and goes, and that nothing else does."""
-        verbs = {
-            "moved": "move", "altered": "keep their time and change otherwise", "added": "are added",
-            "restored": "are asked again", "called_off": "fall away",
-            "too_close": "are not asked, being closer than the gap to one already asked",
-        }  # fmt: skip
-        parts = [f"{self.counts[name]:,} {verb}" for name, verb in verbs.items() if self.counts.get(name)]
         stays = f"0 past or answered prompts are touched ({self.staying:,} stay as they are)."
-        if not parts:
+        if not self.any:
             return f"No future prompt of {self.people:,} {_people(self.people)} changes; {stays}"
-        return f"Of the future prompts of {self.touched:,} {_people(self.touched)} {', '.join(parts)}; {stays}"
+        first, _, rest = counts_in_words(self.counts).partition(" ")
+        return f"{first} future {'prompt' if first == '1' else 'prompts'} of {self.touched:,} {_people(self.touched)} {rest}; {stays}"
+
+
+VERBS = {
+    "moved": ("moves", "move"),
+    "altered": ("keeps its time and changes otherwise", "keep their time and change otherwise"),
+    "added": ("is added", "are added"),
+    "restored": ("is asked again", "are asked again"),
+    "called_off": ("falls away", "fall away"),
+    "too_close": (
+        "is not asked, being closer than the gap to one that stays",
+        "are not asked, being closer than the gap to one that stays",
+    ),
+}
+
+
+def counts_in_words(counts: Mapping[str, int]) -> str:
+    """What a change did, as it is kept: "142 move, 4 fall away"."""
+    parts = [f"{counts[name]:,} {_verb(verb, counts[name])}" for name, verb in VERBS.items() if counts.get(name)]
+    return ", ".join(parts) or "no prompt changes"
+
+
+def _verb(verb: tuple[str, str], count: int) -> str:
+    return verb[count != 1]
 
 
 def _people(count: int) -> str:

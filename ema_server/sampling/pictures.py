@@ -106,12 +106,13 @@ class PersonPicture:
     height: float
 
 
-STEP, TALL = 9, 190
+WIDE, TALL, CLOSEST, FURTHEST = 760, 190, 9, 26
 
 
 def person_picture(asked: Sequence[Asked], *, first_day: date, days: int, today: date) -> PersonPicture:
     """Where each prompt stands. The day is the person's own: what is asked after midnight of a night worker stays in it."""
     days = min(days, LONGEST)
+    step = max(CLOSEST, min(FURTHEST, WIDE // days))
     minutes = [(each, _minute(each, first_day)) for each in asked if 1 <= each.day <= days]
     first = min((minute for _, minute in minutes), default=8 * 60) // 60 * 60
     end = -(-max((minute for _, minute in minutes), default=22 * 60) // 60) * 60 + 60
@@ -120,7 +121,7 @@ def person_picture(asked: Sequence[Asked], *, first_day: date, days: int, today:
         return round(TALL * (minute - first) / (end - first), 1)
 
     def along(day: int) -> float:
-        return (day - 0.5) * STEP
+        return (day - 0.5) * step
 
     number = (today - first_day).days + 1
     every = 7 if days > 10 else 1
@@ -137,7 +138,7 @@ def person_picture(asked: Sequence[Asked], *, first_day: date, days: int, today:
         [(along(day), f"{first_day + timedelta(days=day - 1):%-d %b}") for day in range(1, days + 1, every)],
         [(down(hour * 60), f"{hour % 24:02d}:00") for hour in range(first // 60, end // 60 + 1) if hour % 3 == 0],
         along(number) if 1 <= number <= days else None,
-        days * STEP,
+        days * step,
         TALL,
     )
 

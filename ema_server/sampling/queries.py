@@ -11,13 +11,15 @@ from uuid import UUID
 from django.db.models import Exists, OuterRef, Q, Subquery
 
 from ema_server.participants.models import Participant
-from ema_server.sampling.models import Prompt, PromptEvent
+from ema_server.sampling.models import Planning, Prompt, PromptEvent
 from ema_server.sampling.pictures import Asked
 from ema_server.studies.models import SamplingPlan, Study
 from ema_server.studies.queries import current_sampling_plan
 from ema_server.studies.sampling_days import Calendar, spans
 from ema_server.studies.sampling_rules import event_questionnaires
 
+Cause = Planning.Cause
+BY_DAYS = (Cause.ENROLMENT, Cause.PLAN, Cause.SCHEDULE, Cause.ZONE)  # the plannings that draw all of a person's days
 Facts = dict[str, str | int | float | bool]
 
 
@@ -100,6 +102,18 @@ def with_an_outcome() -> Q:
     )
     cancelled = PromptEvent.objects.filter(prompt=OuterRef("pk"), kind=PromptEvent.Kind.CANCELLED)
     return Q(Exists(over)) | Q(Exists(cancelled.filter(~Exists(restored))))
+
+
+def last_drawing(person: Participant) -> Planning | None:
+    """The planning by which somebody's days were last drawn."""
+    drawn = Planning.objects.filter(participant=person, cause__in=BY_DAYS).select_related("plan")
+    return drawn.order_by("-pk").first()
+
+
+def plan_of(person: Participant) -> SamplingPlan | None:
+    """The plan by which somebody's days were last drawn; before that, the newest."""
+    latest = last_drawing(person)
+    return latest.plan if latest else current_sampling_plan(person.study)
 
 
 def versions_of(plan: SamplingPlan) -> dict[str, int]:

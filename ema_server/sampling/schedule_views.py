@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,15 +18,19 @@ from ema_server.common.errors import DomainError
 from ema_server.participants.models import Participant
 from ema_server.participants.queries import names_of
 from ema_server.participants.views import PersonPage
-from ema_server.sampling import pictures, replanning
-from ema_server.sampling.changes import Ahead, Diff
+from ema_server.sampling import person_edits, pictures, plan_edits
+from ema_server.sampling.changes import Ahead, Diff, counts_in_words
+from ema_server.sampling.edits import last_change_of, people_concerned
 from ema_server.sampling.models import ScheduleChange
-from ema_server.sampling.queries import asked_of
-from ema_server.sampling.replanning import Effect, Schedule
+from ema_server.sampling.person_edits import Schedule
+from ema_server.sampling.queries import asked_of, plan_of
+from ema_server.sampling.replanning import Effect
+from ema_server.sampling.undoing import undo
 from ema_server.studies import states
 from ema_server.studies.models import SamplingPlan, Study
 from ema_server.studies.pages import StudyPage
 from ema_server.studies.queries import current_sampling_plan
+from ema_server.studies.sampling_rules import PLAN_KEYS, RULE_KEYS
 
 LARGEST = 200_000  # characters of a plan
 SHOWN = 8  # prompts of one example
@@ -55,7 +59,7 @@ class ScheduleView(StudyPage):
             text=text,
             based_on=self.request.POST.get("based_on") or (plan.number if plan else 0),
             effect=self.request.POST.get("effect", Effect.NEXT_DAY),
-            people=replanning.people_concerned(self.study).count(),
+            people=people_concerned(self.study).count(),
             changes=changes,
             closed=states.refusal(self.study.state, "sampling"),
             **more,
@@ -69,12 +73,12 @@ class ScheduleView(StudyPage):
             document = _read(given.get("plan", ""))
             effect = _effect(given.get("effect", ""))
             if given.get("do") != "publish":
-                diff = replanning.preview_plan(study=self.study, document=document, effect=effect, now=clock.now())
+                diff = plan_edits.preview_plan(study=self.study, document=document, effect=effect, now=clock.now())
                 context = self.get_context_data(
                     diff=diff, examples=examples(self.study, diff), looked=pictures.day_picture(document)
                 )
                 return self.render_to_response(context)
-            plan, change = replanning.publish_plan(
+            plan, change = plan_edits.publish_plan(
                 study=self.study, document=document, based_on=_number(given.get("based_on", "")), effect=effect,
                 reason=given.get("reason", "")[:500], actor=self.researcher.audit_name, now=clock.now(),
             )  # fmt: skip
@@ -88,7 +92,7 @@ class ScheduleView(StudyPage):
         change = self.study.schedule_changes.filter(participant=None, number=_number(number)).first()
         if change is None:
             raise Http404
-        undone = replanning.undo(change=change, reason=reason[:500], actor=self.researcher.audit_name, now=clock.now())
+        undone = undo(change=change, reason=reason[:500], actor=self.researcher.audit_name, now=clock.now())
         messages.success(self.request, f"Change {change.number} is taken back by change {undone.number}.")
         return redirect("schedule", self.study.slug)
 
@@ -101,8 +105,8 @@ class PersonScheduleView(PersonPage):
 
     def get_context_data(self, **more: Any) -> dict[str, Any]:
         person = self.participant
-        plan = replanning.plan_of(person)
-        newest = replanning.last_change_of(person)
+        plan = plan_of(person)
+        newest = last_change_of(person)
         given = self.request.POST
         asked = asked_of(person, now=clock.now())
         picture = None
@@ -135,7 +139,7 @@ class PersonScheduleView(PersonPage):
                 ).first()
                 if change is None:
                     raise Http404
-                undone = replanning.undo(
+                undone = undo(
                     change=change,
                     reason=given.get("reason", "")[:500],
                     actor=self.researcher.audit_name,
@@ -143,20 +147,18 @@ class PersonScheduleView(PersonPage):
                 )
                 messages.success(request, f"Change {change.number} is taken back by change {undone.number}.")
                 return redirect("person-schedule", self.study.slug, person.pk)
-            schedule, effect = _schedule(person, replanning.plan_of(person), given), _effect(given.get("effect", ""))
+            schedule, effect = _schedule(person, plan_of(person), given), _effect(given.get("effect", ""))
             if given.get("do") != "change":
-                diff = replanning.preview_schedule(
+                diff = person_edits.preview_schedule(
                     participant=person, schedule=schedule, effect=effect, now=clock.now()
                 )
                 return self.render_to_response(self.get_context_data(diff=diff, examples=examples(self.study, diff)))
-            _, changes = replanning.change_schedule(
+            person_edits.change_schedule(
                 participant=person, schedule=schedule, based_on=_number(given.get("based_on", "")), effect=effect,
                 reason=given.get("reason", "")[:500], actor=self.researcher.audit_name, now=clock.now(),
             )  # fmt: skip
         except DomainError as error:
             return self.render_to_response(self.get_context_data(fault=error.detail), status=error.status)
-        diff = Diff()
-        diff.add(person.pseudonym, changes, staying=0)
         messages.success(request, f"{person.pseudonym}’s schedule is changed.")
         return redirect("person-schedule", self.study.slug, person.pk)
 
@@ -171,7 +173,7 @@ def examples(study: Study, diff: Diff) -> list[dict[str, Any]]:
         zone = ZoneInfo(zones[name])
 
         def at(moment: Any, zone: ZoneInfo = zone) -> Any:
-            return moment.astimezone(zone)
+            return moment.astimezone(zone).replace(tzinfo=None)  # a template would show it by the server's clock
 
         rows = [("moves", each.questionnaire, at(each.opens), at(draw.opens)) for each, draw in changes.moved]
         rows += [("otherwise", each.questionnaire, at(each.opens), at(draw.opens)) for each, draw in changes.altered]
@@ -193,25 +195,15 @@ def _changes(changes: Any) -> Any:
     names = names_of({each.actor for each in found})
     for place, each in enumerate(found):
         taken_back = getattr(each, "undone_by", None)
-        reached = each.plannings.count() if each.counts is None else each.people
+        reached = each.plannings.count() if each.counts is None else each.counts.get("people", each.people)
         yield {
             "change": each,
             "by": names[each.actor] or each.actor,
             "taken_back": taken_back,
             "reached": reached,
             "may_undo": place == 0 and each.counts is not None and taken_back is None,
-            "words": _did(each.counts or {}),
+            "words": counts_in_words(each.counts or {}),
         }
-
-
-def _did(counts: Mapping[str, int]) -> str:
-    words = {
-        "moved": "moved", "altered": "altered", "added": "added", "restored": "asked again", "called_off": "fell away",
-        "too_close": "too close",
-    }  # fmt: skip
-    return (
-        ", ".join(f"{counts[name]:,} {word}" for name, word in words.items() if counts.get(name)) or "no prompt changed"
-    )
 
 
 def _read(text: str) -> dict[str, Any]:
@@ -230,13 +222,20 @@ def _read(text: str) -> dict[str, Any]:
 def _written(document: Mapping[str, Any]) -> str:
     """A plan as people edit it: a line for each rule and wave."""
     lines = []
-    for name, value in document.items():
+    for name, value in _in_order(document, PLAN_KEYS).items():
         if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
-            inside = ",\n".join(f"   {json.dumps(each, ensure_ascii=False)}" for each in value)
+            each_in_order = (_in_order(each, RULE_KEYS) for each in value)
+            inside = ",\n".join(f"   {json.dumps(each, ensure_ascii=False)}" for each in each_in_order)
             lines.append(f" {json.dumps(name)}: [\n{inside}]")
         else:
             lines.append(f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}")
     return "{\n" + ",\n".join(lines) + "\n}"
+
+
+def _in_order(thing: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """As the language names its parts: the database keeps no order."""
+    known = [name for name in names if name in thing]
+    return {name: thing[name] for name in [*known, *(name for name in thing if name not in known)]}
 
 
 def _example(study: Study) -> str:

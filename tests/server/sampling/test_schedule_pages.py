@@ -57,7 +57,7 @@ def test_a_study_without_a_plan_is_shown_how_to_begin(web: Client, owner: User) 
 def test_looking_changes_nothing_publishing_does_and_taking_back_undoes_it(web: Client, phone: FakePhone) -> None:
     before = dict(Prompt.objects.values_list("id", "scheduled_at"))
     page = post(web, phone.study, "look", LATER).content.decode()
-    assert "4 move, 4 fall away; 0 past or answered prompts are touched" in page
+    assert "4 future prompts of 1 participant move, 4 fall away; 0 past or answered prompts are touched" in page
     assert "Thu 5 Mar, 16:00" in page
     assert dict(Prompt.objects.values_list("id", "scheduled_at")) == before
     assert post(web, phone.study, "publish", LATER).status_code == 400  # without a reason
@@ -66,7 +66,7 @@ def test_looking_changes_nothing_publishing_does_and_taking_back_undoes_it(web: 
     assert dict(Prompt.objects.values_list("id", "scheduled_at")) != before
     change = ScheduleChange.objects.get()
     page = web.get(f"/studies/{phone.study.slug}/schedule/").content.decode()
-    assert "4 moved, 4 fell away" in page
+    assert "4 move, 4 fall away" in page
     assert "too early" in page
     web.post(f"/studies/{phone.study.slug}/schedule/", {"do": "undo", "change": change.number})
     run_next(kind="schedule_roll_out")

@@ -44,7 +44,7 @@ def test_a_study_goes_from_nothing_to_its_first_phone(tmp_path: Path, client: Cl
         call("publish_sampling_plan", "evenings", plan, yes=True)
     call("publish_survey", "evenings", survey, questionnaire="momentary", yes=True)
     told = call("publish_sampling_plan", "evenings", plan)
-    assert "momentary: momentary, at 10:00, 13:00, 16:00, 19:00; open for 60 minutes." in told
+    assert "momentary (momentary): at 10:00, 13:00, 16:00 and 19:00 every day; open 60 minutes." in told
     assert "nothing was published" in told
     assert "Version 1" in call("publish_sampling_plan", "evenings", plan, yes=True)
 
