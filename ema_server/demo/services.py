@@ -18,6 +18,7 @@ from ema_server.ledger.models import Job
 from ema_server.participants.person_data import import_person_table
 from ema_server.participants.services import invite
 from ema_server.reports.services import publish_plan
+from ema_server.sampling.forgetting import events_may_go
 from ema_server.studies.models import Study
 from ema_server.studies.services import create_study, publish_sampling_plan, publish_survey
 from ema_server.vault.services import discard_keys
@@ -83,7 +84,7 @@ def start_clean(demo: DemoStudy) -> None:
     with scope(study=study):
         keys = list(study.participants.values_list("key_id", flat=True))
         audit.record(action="study.removed", actor="server", study_id=study.pk, about=f"study:{study.pk}")
-    with connection.cursor() as cursor:
+    with events_may_go(), connection.cursor() as cursor:
         for statement in _OWNED:
             cursor.execute(statement, {"study": study.pk})
     Job.objects.filter(kind="night", key__startswith=f"{demo.slug}:").delete()

@@ -20,6 +20,7 @@ from ema_server.participants.person_table import pruned
 from ema_server.reports.forgetting import without_person
 from ema_server.reports.models import Report
 from ema_server.responses.models import Conflict, Quarantined, Submission, Upload
+from ema_server.sampling.forgetting import events_may_go
 from ema_server.sampling.models import Planning, Prompt, PromptEvent, ScheduleChange
 
 
@@ -45,8 +46,9 @@ def purge(participant: Participant) -> dict[str, int]:
     }
     Upload.objects.filter(device__participant=pk).update(device=None)  # what is left is a count of a batch
     removed = {kind: found.count() for kind, found in rows.items()}
-    for found in rows.values():
-        found.delete()
+    with events_may_go():
+        for found in rows.values():
+            found.delete()
     removed["baseline rows"] = _leave_person_tables(participant)
     removed["reports rewritten"] = _leave_reports(participant)
     Participant.objects.filter(pk=pk).update(

@@ -9,11 +9,14 @@ from typing import Any
 
 from ema_server.imports.maps import FLAG_WORDS
 from ema_server.surveys.columns import RESERVED
-from ema_server.surveys.kinds import LARGEST
+from ema_server.surveys.kinds import LARGEST, LONGEST_VALUE
 
 KEPT = 2_000  # different cells of a column that are remembered
 LONG = 100  # characters: longer cells are texts, and not remembered
 FEW_TEXTS = 20
+SEVERAL = (
+    3  # people who gave a text before it may be an option: a questionnaire outlives the erasure of who answered it
+)
 SMALL = 20  # integers up to here are steps of a scale, larger ones up to 100 a slider's
 MOSTLY = 0.8  # of the cells are numbers: then the others are faults, not another type
 
@@ -33,6 +36,8 @@ class Cells:
     def __init__(self, decimal: str) -> None:
         self.filled = 0
         self.seen: dict[str, int] = {}
+        self.unshared: dict[str, set[str]] = {}  # text → who gave it, for those that may be options and lack people yet
+        self._givers: dict[str, set[str]] = {}
         self._decimal = decimal
         self._others: Counter[str] = Counter()  # of cells that are not remembered
         self._low, self._high = LARGEST, -LARGEST
@@ -42,12 +47,25 @@ class Cells:
         """A cell that `seen` does not hold yet."""
         if len(self.seen) < KEPT and len(text) <= LONG:
             self.seen[text] = 1
+            if len(self._givers) <= FEW_TEXTS:
+                self.unshared[text] = self._givers.setdefault(text.strip(), set())
             return
         sort = self._sort(text)
         self._others[sort] += 1
         if sort in {"whole", "decimal"}:
             self._reach(text)
         self._longest = max(self._longest, len(text))
+
+    def given(self, text: str, pseudonym: str) -> None:
+        """Somebody gave a text of `unshared`."""
+        givers = self.unshared[text]
+        givers.add(pseudonym)
+        if len(givers) >= SEVERAL:
+            del self.unshared[text]
+
+    @property
+    def all_shared(self) -> bool:
+        return all(len(givers) >= SEVERAL for givers in self.unshared.values())
 
     def kinds(self) -> Counter[str]:
         found = Counter(self._others)
@@ -98,11 +116,14 @@ def item_for(cells: Cells, facts: Mapping[str, Any]) -> tuple[dict[str, Any], st
     for sort in ("date", "time"):
         if kinds[sort] == kinds.total() and kinds[sort]:
             return {"type": sort, **facts}, f"{sort}s"
-    if cells.all_remembered and 1 < len(words) <= FEW_TEXTS and cells.filled >= 3 * len(words):
-        options = sorted({text.strip() for text in cells.seen})
-        if all(len(option) <= 60 for option in options):
-            return {"type": "choice", "options": options, **facts}, f"{len(options)} texts"
-    return {"type": "text", **facts}, "texts, sealed under each person's key"
+    options = sorted({text.strip() for text in cells.seen})
+    few = cells.all_remembered and 1 < len(options) <= FEW_TEXTS and cells.filled >= 3 * len(options)
+    if not few or any(len(option) > LONGEST_VALUE for option in options):
+        return {"type": "text", **facts}, "texts, sealed under each person's key"
+    if not cells.all_shared:
+        how = f"texts, sealed; an option is what {SEVERAL} people gave, or what --survey or the map says"
+        return {"type": "text", **facts}, how
+    return {"type": "choice", "options": options, **facts}, f"{len(options)} texts"
 
 
 def name_for(column: str, taken: Iterable[str]) -> str:

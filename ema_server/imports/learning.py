@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ema_server.common.csv_rows import CsvFault
+from ema_server.common.csv_rows import CsvFault, shortened
 from ema_server.imports.findings import Findings
 from ema_server.imports.guesses import Cells
 from ema_server.imports.maps import Cell, Map
@@ -144,6 +144,7 @@ class _Learning:
         self._persons: dict[str, int] = {}
         self._raw: list[tuple[str, int, int]] = []  # cell, first row, how many rows
         self._forms: dict[str, int] = {}
+        self._said: dict[str, str] = {}  # a questionnaire's short name → what the file or the map calls it
         self._zones: dict[str, int] = {}
         self._firsts: list[tuple[int, dict[int, str]]] = [(place, {}) for place in steady]
 
@@ -178,6 +179,8 @@ class _Learning:
                     counts[text] += 1
                 else:
                     seen.first(text)
+                if seen.unshared and text in seen.unshared and person >= 0 and not found.persons[person].test_person:
+                    seen.given(text, found.persons[person].pseudonym)
         for place_of, other in self.pairs:
             text = cells[place_of]
             if text and text not in found.labels[place_of] and len(found.labels[place_of]) < MOST_LABELS:
@@ -282,22 +285,29 @@ class _Learning:
             return known
         cell = self.map.cells.get("questionnaire")
         if text:
-            words = (cell.words if cell else None) or {}
-            name = slug(str(words.get(text, text)))
+            said = str(((cell.words if cell else None) or {}).get(text, text))
         else:
-            name = slug(str(cell.value)) if cell and cell.value is not None else self.form
+            said = str(cell.value) if cell and cell.value is not None else self.form
+        name = slug(said)
+        column = self.map.column("questionnaire") or "questionnaire"
         if not name:
-            column = self.map.column("questionnaire") or "questionnaire"
             self.findings.add(
                 "questionnaires", column, self.table.where(nth),
                 'has no letter or digit that a short name could keep; give it one: "words": {"…": "morning"}.', text,
+            )  # fmt: skip
+            return -1
+        if self._said.setdefault(name, said) != said:
+            self.findings.add(
+                "questionnaires", column, self.table.where(nth),
+                f'would be the questionnaire {name}, as {shortened(self._said[name])!r} is. One questionnaire? Then say so in the map: '
+                '"questionnaire": {"column": …, "words": {"…": "…"}}; else give it another name there.', text,
             )  # fmt: skip
             return -1
         if name not in self.found.forms:
             if len(self.found.forms) >= MOST_FORMS:
                 raise CsvFault(
                     f"is questionnaire {MOST_FORMS + 1}; at most {MOST_FORMS} are possible. Is it the right column?",
-                    column=self.map.column("questionnaire"), value=text,
+                    column=column, value=text,
                 )  # fmt: skip
             self.found.forms.append(name)
         self._forms[text] = number = self.found.forms.index(name)

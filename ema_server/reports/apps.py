@@ -11,4 +11,5 @@ class ReportsConfig(AppConfig):
 
         # By name: the engine is imported by the worker that runs a night, not by every web process.
         outbox.handles("night", "ema_server.reports.services.do_night", queue="analysis")
+        outbox.handles("plan_forecast", "ema_server.reports.rehearsal.make_forecast", queue="analysis")
         publishing.guard(queries.locked_columns)

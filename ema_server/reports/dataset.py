@@ -220,14 +220,14 @@ def read_sent(study: Study, cutoff: datetime, persons: Sequence[Person], **more:
 
 
 def read_events(study: Study, cutoff: datetime, persons: Sequence[Person]) -> dict[Any, dict[str, int]]:
-    """How often each prompt expired, was cancelled and was issued again."""
+    """How often each prompt expired, was cancelled (and not asked for again) and was issued again."""
     found: dict[Any, dict[str, int]] = {}
     events = PromptEvent.objects.filter(
         study=study,
         prompt__participant__in=[person.pk for person in persons],
         received_at__lte=cutoff,
         kind__in=COUNTED_EVENTS,
-    )
+    ).exclude(queries.taken_back(cutoff))
     for prompt, kind, count in events.values_list("prompt_id", "kind").annotate(Count("id")).order_by():
         found.setdefault(prompt, {})[kind] = count
     return found

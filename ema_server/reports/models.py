@@ -7,7 +7,7 @@ from typing import ClassVar
 from django.db import models
 from django_scopes import ScopedManager
 
-from ema_server.studies.models import Study
+from ema_server.studies.models import SamplingPlan, Study
 
 
 class AnalysisPlan(models.Model):
@@ -58,3 +58,18 @@ class Report(models.Model):
 
     def __str__(self) -> str:
         return f"{self.study}, night of {self.night}"
+
+
+class PlanForecast(models.Model):
+    """How wide the intervals of a plan may be expected to be, by simulation: what was asked for, and its answer once it is there."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="plan_forecasts")
+    sampling_plan = models.ForeignKey(SamplingPlan, on_delete=models.CASCADE, related_name="+")
+    people = models.PositiveIntegerField()
+    asked_at = models.DateTimeField()
+    words = models.JSONField(null=True, help_text="Sentences; empty until it is made.")
+
+    objects: ClassVar[models.Manager[PlanForecast]] = ScopedManager(study="study")
+
+    def __str__(self) -> str:
+        return f"forecast for {self.people} people"

@@ -12,9 +12,10 @@ from django_scopes import scope
 
 from ema_server.accounts.models import User
 from ema_server.ledger.models import Job
-from ema_server.reports.models import AnalysisPlan, Report
+from ema_server.reports.models import AnalysisPlan, PlanForecast, Report
 from ema_server.studies import states
 from ema_server.studies.models import Study
+from ema_server.studies.queries import current_sampling_plan
 from ema_server.studies.queries import studies_of as studies_of
 
 NIGHT = "night"  # the kind of its jobs
@@ -105,3 +106,13 @@ def report_as_json(report: Report) -> dict[str, Any]:
         "plan_hash": report.plan_hash,
         "code_version": report.code_version,
     }
+
+
+def newest_forecast(study: Study) -> PlanForecast | None:
+    """What was last asked for about the plan in force."""
+    plan = current_sampling_plan(study)
+    return PlanForecast.objects.filter(study=study, sampling_plan=plan).order_by("-pk").first() if plan else None
+
+
+def job_of_forecast(forecast: PlanForecast) -> Job | None:
+    return Job.objects.filter(kind="plan_forecast", key=str(forecast.pk)).first()

@@ -84,6 +84,14 @@ def called_off_by(cutoff: datetime) -> Q:
     return Q(Exists(cancelled.filter(~Exists(restored))))
 
 
+def taken_back(cutoff: datetime) -> Q:
+    """Of events: whether one calls a prompt off that the server, as was known by then, asked for again later."""
+    restored = PromptEvent.objects.filter(
+        prompt=OuterRef("prompt"), kind=PromptEvent.Kind.RESTORED, pk__gt=OuterRef("pk"), received_at__lte=cutoff
+    )
+    return Q(Exists(restored), kind=PromptEvent.Kind.CANCELLED)
+
+
 def last_call(field: str) -> Subquery:
     """A field of the last event that took a prompt back or asked for it again; None where there is none."""
     calls = PromptEvent.objects.filter(

@@ -32,8 +32,12 @@ from ema_server.studies.structure import keys
 from ema_server.vault.services import holding_keys
 
 PHONE_KINDS = frozenset(
-    {"delivered", "shown", "opened", "dismissed", "started", "completed", "expired", "cancelled", "reissued"}
-)
+    {
+        "undelivered", "delivered", "shown", "reminded", "opened", "dismissed", "started", "completed", "uploaded", "expired",
+        "cancelled", "reissued", "available", "unavailable",
+    }
+)  # fmt: skip
+PHONE_CODES = frozenset({"no_permission", "do_not_disturb", "driving", "battery", "recent_answer", "other"})
 
 MAX_NOTE = 500
 
@@ -47,13 +51,15 @@ class NotToWithdraw(DomainError):
 
 
 class EventIn(msgspec.Struct, frozen=True):
-    """What a phone reports of one prompt. `id` is the phone's own UUID: sent twice it is one event."""
+    """What a phone reports of one prompt. `id` is the phone's own UUID: sent twice it is one event. `code` says why in a
+    word that is counted, `reason` in words that are sealed."""
 
     id: UUID
     prompt: UUID
     kind: str
     at: str
     reason: str = ""
+    code: str = ""
 
 
 class EventReceipt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -202,7 +208,11 @@ def change_device(*, device: Device, facts: dict[str, str], zone_since: datetime
 
 @transaction.atomic
 def record_events(*, device: Device, raw_events: Sequence[bytes], now: datetime) -> list[EventReceipt]:
-    """Keep what a phone saw happen to its prompts. Each event gets its own receipt; sent twice it is stored once."""
+    """Keep what a phone saw happen to its prompts. Each event gets its own receipt; sent twice it is stored once.
+
+    No order is asked for: `received_at` is the batch's, `phone_at` what each event says of itself, and what contradicts
+    the rest of the ledger is stored like anything else; `prompt_state` flags it.
+    """
     study = hold(device.participant).study
     events = [_decoded(raw) for raw in raw_events]
     readable = [event for event in events if isinstance(event, EventIn)]
@@ -212,7 +222,7 @@ def record_events(*, device: Device, raw_events: Sequence[bytes], now: datetime)
         client_id: content
         for client_id, *content in PromptEvent.objects.filter(
             study=study, client_id__in=[event.id for event in readable]
-        ).values_list("client_id", "prompt_id", "kind", "phone_text")
+        ).values_list("client_id", "prompt_id", "kind", "phone_text", "code")
     }
     receipts, rows = [], []
     for event in events:
@@ -220,7 +230,7 @@ def record_events(*, device: Device, raw_events: Sequence[bytes], now: datetime)
             receipts.append(event)
             continue
         at = parse_phone_time(event.at)
-        content = [event.prompt, event.kind, event.at[:40]]
+        content = [event.prompt, event.kind, event.at[:40], event.code]
         refused = _refusal(event, at, mine=mine, held=held.get(event.id), content=content, study=study)
         if refused is not None:
             receipts.append(refused)
@@ -237,6 +247,7 @@ def record_events(*, device: Device, raw_events: Sequence[bytes], now: datetime)
                     device=device,
                     client_id=event.id,
                     kind=event.kind,
+                    code=event.code,
                     note=event.reason[:MAX_NOTE] or None,
                     phone_at=at.astimezone(UTC) if believed and at else None,
                     phone_text=event.at[:40],
@@ -273,6 +284,9 @@ def _refusal(
 
     if event.kind not in PHONE_KINDS:
         return refuse("unknown_kind", f"kind: {event.kind[:40]!r} is none of {', '.join(sorted(PHONE_KINDS))}.")
+    if event.code and event.code not in PHONE_CODES:
+        known = ", ".join(sorted(PHONE_CODES))
+        return refuse("unknown_code", f"code: {event.code[:40]!r} is none of {known}; leave it out where none fits.")
     if event.prompt not in mine:
         return refuse("unknown_prompt", "prompt: this phone has no such prompt.")
     if at is None:

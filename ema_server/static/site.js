@@ -1,4 +1,4 @@
-// Light or dark as chosen, the same person lit in every picture, and folds opened for print. Pages work without it.
+// Light or dark as chosen, the same person lit in every picture, the tab of this page in sight, and folds opened for print. Pages work without it.
 const root = document.documentElement, kept = localStorage.getItem("theme");
 if (kept) root.dataset.theme = kept;
 addEventListener("DOMContentLoaded", () => {
@@ -10,6 +10,8 @@ addEventListener("DOMContentLoaded", () => {
       localStorage.setItem("theme", root.dataset.theme);
     });
   }
+  const tabs = document.querySelector(".tabs"), here = tabs?.querySelector("[aria-current]");
+  if (here) tabs.scrollLeft = here.offsetLeft - (tabs.clientWidth - here.offsetWidth) / 2;
   const light = (person, on) => {
     for (const mark of document.querySelectorAll(`[data-person="${CSS.escape(person)}"]`)) mark.classList.toggle("on", on);
   };

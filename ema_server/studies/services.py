@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django_scopes import scope
 
 from ema_server.accounts.models import User
@@ -80,13 +80,17 @@ class SlugTaken(DomainError):
 @transaction.atomic
 def create_study(*, owner: User, actor: str, **facts: Any) -> Study:
     """A new study with its first owner; `facts` are the study's own fields."""
-    if Study.objects.filter(slug=facts["slug"]).exists():
-        raise SlugTaken(f"slug: there is a study {facts['slug']!r} already; choose another short name.")
     study = Study(**facts)
     found = _study_faults(study)
     if found:
         raise InvalidStudy(" ".join(found))
-    study.save()
+    try:
+        with transaction.atomic():
+            study.save()
+    except IntegrityError as error:
+        if not Study.objects.filter(slug=study.slug).exists():
+            raise
+        raise SlugTaken(f"slug: there is a study {study.slug!r} already; choose another short name.") from error
     about = f"study:{study.pk}"
     audit.record(
         action="study.created", actor=actor, study_id=study.pk, about=about, changes={"state": str(study.state)}

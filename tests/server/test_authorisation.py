@@ -62,6 +62,7 @@ STUDY_PAGES = {
     "withdraw": page("owner", "coordinator", "site", about="person"),
     "person-schedule": page("owner", "coordinator", "site", about="person"),
     "schedule": page("owner", "coordinator"),
+    "dry-run": page("owner", "coordinator"),
     "setup": page("owner"),
     "questionnaires": page("owner", "coordinator"),
     "questionnaire": page("owner", "coordinator", questionnaire="momentary"),

@@ -22,8 +22,8 @@ MOST_CHARACTERS = 5_000_000  # of all texts: a list of choices that many questio
 ONE_TEXT = 50  # characters that a short text counts as: it costs time too
 MOST = int(LARGEST)
 _REFERENCES: dict[Dialect, re.Pattern[str]] = {
-    "xlsform": re.compile(r"\$\{\s*([^}]*?)\s*\}"),
-    "redcap": re.compile(r"\[\s*([A-Za-z_]\w*)\s*(?::\w+)?\s*\]"),
+    "xlsform": re.compile(r"\$\{([^{}]*)\}"),
+    "redcap": re.compile(r"\[\s*([A-Za-z_]\w*)\s*(?::\w+\s*)?\]"),
 }
 _PLACE = re.compile(r"(items|pages|scales)\[(\d+)\] \([^)]*\)(?:\.(\w+))?")
 _OPTIONAL = {
@@ -102,10 +102,11 @@ class Draft:
         return replaced
 
     def _piped(self, found: re.Match[str], place: str) -> str | None:
-        known = self.answers.known.get(found[1])
+        theirs, answers = found[1].strip(), self.answers
+        known = answers.known.get(theirs)
         if known is not None and known.kind:
             return f"{{{known.name}}}"
-        if self.dialect == "redcap" and found[1] not in self.answers.gone and found[1] not in self.answers.calculations:
+        if self.dialect == "redcap" and theirs not in answers.gone and theirs not in answers.calculations:
             return None  # brackets are also just brackets
         self.lose(place, f"{found[0]} in a text", f"shows {UNANSWERED}: it is no answer to an earlier item")
         return UNANSWERED

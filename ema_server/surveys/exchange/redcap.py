@@ -11,9 +11,10 @@ from ema_server.surveys.exchange.carried import CannotRead, Carried, Lost
 from ema_server.surveys.exchange.drafting import Draft, bounds, ladder, yes_no
 from ema_server.surveys.exchange.scoring import score_of
 from ema_server.surveys.exchange.tables import Field, Table
-from ema_server.surveys.exchange.wording import listed, shortened, slug
+from ema_server.surveys.exchange.wording import LONGEST_NAME, listed, shortened, slug
 from ema_server.surveys.kinds import MOST_OPTIONS, is_date, is_number, is_time
 
+MOST_FORMS = 200
 _TAG = re.compile(r"@([A-Z][A-Z0-9_-]*)(?:\s*=\s*('[^']*'|\"[^\"]*\"|\([^()]*\)|[^\s'\"(]\S*))?")
 _IDENTITY = re.compile(
     r"(^|_)(\w*id|record|number|no|nr|subject|participant|patient)(_|$)"
@@ -37,14 +38,21 @@ def read(name: str, table: Table, notes: list[str]) -> Carried:
     if not fields:
         raise CannotRead("The data dictionary has a header and no field.")
     record = fields[0]
-    if record["field_type"] == "text" and _IDENTITY.search(record["field_name"]) and len(fields) > 1:
+    if record["field_type"] == "text" and _IDENTITY.search(record["field_name"][:LONGEST_NAME]) and len(fields) > 1:
         lost.append(Lost(record.place, "the record's id", "left out: the server gives each person a pseudonym"))
         fields = fields[1:]
-    forms = list(dict.fromkeys(field["form_name"] for field in fields))
+    forms: dict[str, list[Field]] = {}
+    for field in fields:
+        forms.setdefault(field["form_name"], []).append(field)
+    if len(forms) > MOST_FORMS:
+        raise CannotRead(
+            f"Column 'Form Name': {len(forms):,} forms; each becomes a questionnaire, and at most {MOST_FORMS} are read from "
+            "one file. Is it the right column? Else split the file."
+        )
     home = {field["field_name"]: field["form_name"] for field in fields} | {record["field_name"]: record["form_name"]}
     documents: dict[str, dict[str, Any]] = {}
-    for form in forms:
-        reader = _Form(form, [field for field in fields if field["form_name"] == form], home, lost, notes)
+    for form, its_fields in forms.items():
+        reader = _Form(form, its_fields, home, lost, notes)
         document = reader.document()
         if document is None:
             lost.append(Lost(f"form {form}", "the form", "left out: no question remains of it"))

@@ -17,7 +17,12 @@ _TAGS = (
     " tbody td textarea tfoot th thead title tr tt u ul var video"
 )
 _TAG = re.compile(rf"</?({'|'.join(_TAGS.split())})(?=[\s/>])[^<>]*>", re.IGNORECASE)
-_UNSEEN = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
+_UNSEEN = re.compile(r"<(?:!--|(script|style)\b)", re.IGNORECASE | re.ASCII)
+_ENDS = {
+    None: re.compile("-->"),
+    "script": re.compile(r"</script\s*>", re.IGNORECASE | re.ASCII),
+    "style": re.compile(r"</style\s*>", re.IGNORECASE | re.ASCII),
+}
 _BREAKS = {"br", "p", "div", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "hr", "blockquote"}
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\u2028\u2029]")  # also what no database stores as JSON
 
@@ -33,13 +38,31 @@ def plain(text: str) -> tuple[str, list[str]]:
         return "\n" if name in _BREAKS else ""
 
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    seen = _UNSEEN.sub("", text)
+    seen = _without_unseen(text)
     if seen != text:
         tags.append("script, style or comment")
     seen = unescape(_TAG.sub(replaced, seen)).replace("\xa0", " ")
     seen = _CONTROL.sub("", seen)
     lines = (re.sub(r"[ \t]+", " ", line).strip() for line in seen.split("\n"))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip(), tags
+
+
+def _without_unseen(text: str) -> str:
+    """The text without scripts, styles and comments. One without an end stays, and its end is looked for once."""
+    parts: list[str] = []
+    endless: set[str | None] = set()
+    at = 0
+    for begin in _UNSEEN.finditer(text):
+        kind = begin[1] and begin[1].lower()
+        if begin.start() < at or kind in endless:
+            continue
+        end = _ENDS[kind].search(text, begin.end())
+        if end is None:
+            endless.add(kind)
+            continue
+        parts.append(text[at : begin.start()])
+        at = end.end()
+    return "".join([*parts, text[at:]])
 
 
 def shortened(text: str, longest: int = LONGEST) -> str:
@@ -69,6 +92,7 @@ class Names:
     def __init__(self, fallback: str = "q") -> None:
         self.taken: set[str] = set()
         self.fallback = fallback
+        self._numbered: dict[str, int] = {}  # the last number that a beginning was given
 
     def take(self, theirs: str) -> str:
         name = re.sub(r"[^a-z0-9_]", "_", theirs.lower())
@@ -78,12 +102,21 @@ class Names:
         if name in RESERVED:
             name = f"my_{name}"
         name = name[:LONGEST_NAME]
-        new, number = name, 1
+        new = name
         while new in self.taken or new in RESERVED:
-            number += 1
-            new = f"{name[: LONGEST_NAME - len(str(number)) - 1]}_{number}"
+            new = self._next(name)
         self.taken.add(new)
         return new
+
+    def _next(self, name: str) -> str:
+        """The name with the next number that its beginning did not have yet, so that no name is tried twice."""
+        for digits in range(1, LONGEST_NAME):
+            stem = name[: LONGEST_NAME - digits - 1]
+            number = max(self._numbered.get(stem, 1), 10 ** (digits - 1) - 1) + 1
+            if number < 10**digits:
+                break
+        self._numbered[stem] = number
+        return f"{stem}_{number}"
 
 
 def slug(text: str, fallback: str) -> str:

@@ -9,13 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 from django.core.management import CommandError
-from django.db import OperationalError, connections
+from django.db import OperationalError, connection, connections
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ema_server.accounts.models import User
 from ema_server.common import clock
 from ema_server.common.canonical import canonical_json
+from ema_server.erasure.services import erase
 from ema_server.imports import services
 from ema_server.imports.models import FinishedStudyImport
 from ema_server.ledger import audit
@@ -345,3 +346,44 @@ def test_a_column_that_says_who_somebody_is_comes_in_only_if_it_is_ignored(tmp_p
         run(file)
     run(file, map=mapped(tmp_path, {"ignore": ["email"]}))
     assert PersonTable.objects.get().rows == {"1": {"age_in_years": 31}, "2": {"age_in_years": 32}}
+
+
+PLACES = "person,scheduled_at,test_person,place\n" + "".join(
+    f"{person},2024-03-0{day} {hour}:00,,{place}\n"
+    for person in ("A", "B", "C", "D")
+    for day, hour, place in ((4, 10, "home"), (4, 14, "work "), (5, 10, "home"), (5, 14, "work"))
+)
+
+
+def test_what_three_people_gave_is_an_option(tmp_path: Path) -> None:
+    researcher()
+    run(written(tmp_path, PLACES))
+    item = SurveyVersion.objects.get().document["items"][0]
+    assert (item["type"], item["options"]) == ("choice", ["home", "work"])
+
+
+@pytest.mark.parametrize("givers", [("A",), ("A", "B"), ("A", "B", "a"), ("A", "B", "T")])
+def test_what_few_people_wrote_is_sealed_and_gone_with_them(tmp_path: Path, givers: tuple[str, ...]) -> None:
+    researcher()
+    rows = "".join(
+        f"{person},2024-03-06 10:00,{'yes' if person == 'T' else ''},with aunt Zuzanna\n" for person in givers
+    )
+    words = {"person": {"column": "person", "words": {"a": "A"}}, "repeats": "reissued"}
+    run(written(tmp_path, PLACES + rows), map=mapped(tmp_path, words))
+    assert "an option is what 3 people gave" in json.dumps(FinishedStudyImport.objects.get().report)
+    study = Study.objects.get()
+    assert SurveyVersion.objects.get().document["items"][0]["type"] == "text"
+    for person in study.participants.filter(pseudonym__in=givers):
+        erase(participant=person, now=clock.now())
+    assert not _tables_that_hold("Zuzanna")
+
+
+def _tables_that_hold(text: str) -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT relname FROM pg_stat_user_tables")
+        tables = [name for (name,) in cursor.fetchall()]
+        found = []
+        for table in tables:
+            cursor.execute(f'SELECT count(*) FROM "{table}" t WHERE t::text LIKE %s', [f"%{text}%"])
+            found += [table] if cursor.fetchone()[0] else []
+    return found

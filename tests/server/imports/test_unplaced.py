@@ -128,6 +128,24 @@ def test_names_that_differ_in_case_can_be_said_to_be_one_person(tmp_path: Path) 
     assert Study.objects.get().prompts.count() == 2
 
 
+@pytest.mark.parametrize(
+    ("one", "other"), [("q", "../q"), ("Morning", "morning"), ("", "Momentary"), (f"{'x' * 32}1", f"{'x' * 32}2")]
+)
+def test_questionnaires_whose_short_names_are_alike_are_asked_about(tmp_path: Path, one: str, other: str) -> None:
+    researcher()
+    rows = f"A,2024-03-04 10:00,4,{one}\nA,2024-03-04 12:00,5,{other}\nA,2024-03-04 14:00,5,{other}\n"
+    file = written(tmp_path, HEAD.strip() + ",questionnaire\n" + rows)
+    told = run(file, dry_run=True)
+    assert f"row 3: {other!r} would be the questionnaire" in told
+    assert f"as {one or 'momentary'!r} is. One questionnaire? Then say so in the map" in told
+    with pytest.raises(CommandError, match="Nothing was stored"):
+        run(file)
+    for name, forms in ((one or "momentary", 1), ("another", 2)):
+        words = {"questionnaire": {"column": "questionnaire", "words": {other: name}}}
+        run(file, slug=name[:20].lower(), map=mapped(tmp_path, words))
+        assert Study.objects.get(slug=name[:20].lower()).survey_versions.count() == forms
+
+
 def test_a_person_whose_rows_have_no_place_is_not_made(tmp_path: Path) -> None:
     researcher()
     file = written(tmp_path, f"{HEAD}A,2024-03-04 10:00,4\nB,never,5\n")

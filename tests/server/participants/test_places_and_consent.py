@@ -272,6 +272,16 @@ def test_a_test_participant_is_added_shown_once_and_removed_with_one_click() -> 
     assert "TEST1" not in _words(client, study)
 
 
+def test_a_study_without_people_says_how_they_come_in() -> None:
+    owner = researcher()
+    study = live_study(owner)
+    client = Client()
+    client.force_login(owner)
+    said = _words(client, study)
+    assert f"manage.py invite_participants {study.slug} people.csv" in said
+    assert "0 people" not in said
+
+
 def test_a_coordinator_of_a_site_adds_test_participants_there_and_a_viewer_none() -> None:
     study = live_study()
     for role, site in ((Membership.Role.COORDINATOR, "Leiden"), (Membership.Role.VIEWER, "")):

@@ -16,6 +16,7 @@ from ema_server.common.errors import DomainError
 from ema_server.participants.person_data import import_person_table
 from ema_server.reports import dataset
 from ema_server.reports.columns import derive
+from ema_server.sampling.models import Prompt, PromptEvent
 from tests.world import PLAN, FakePhone, live_study
 
 pytestmark = pytest.mark.django_db
@@ -143,3 +144,12 @@ def test_the_exported_file_is_what_the_report_read(phone: FakePhone, tmp_path: P
     out = tmp_path / "rows.csv"
     call_command("export_dataset", phone.study.slug, out=out)
     assert hashlib.sha256(out.read_bytes()).hexdigest() == report.data_hash
+
+
+def test_a_prompt_that_was_called_off_and_asked_for_again_was_not_cancelled(phone: FakePhone) -> None:
+    prompt, events = Prompt.objects.get(pk=phone.prompts[0]["id"]), PromptEvent.objects
+    events.create(study=phone.study, prompt=prompt, kind="cancelled", code="plan_changed", received_at=clock.now())
+    events.create(study=phone.study, prompt=prompt, kind="restored", code="plan_changed", received_at=clock.now())
+    assert row(phone, 0)["status"] == "no_record"
+    phone.report(0, "cancelled")
+    assert row(phone, 0)["status"] == "cancelled"

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection, transaction
 
+from ema_server.sampling.forgetting import events_may_go
 from ema_server.sampling.models import Prompt, PromptEvent
 from ema_server.studies.services import lock_data
 from tests.world import NOW, FakePhone, live_study
@@ -32,6 +33,7 @@ def test_an_event_sent_twice_is_one_event(phone: FakePhone) -> None:
     ("change", "code"),
     [
         ({"kind": "exploded"}, "unknown_kind"),
+        ({"code": "plan_changed"}, "unknown_code"),  # one of the server's own
         ({"prompt": str(uuid4())}, "unknown_prompt"),
         ({"at": "2026-03-02T11:00:00"}, "malformed_time"),
     ],
@@ -117,3 +119,33 @@ def test_a_phones_reason_is_sealed_whatever_it_looks_like() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM sampling_promptevent e WHERE e::text LIKE '%%jansen%%'")
         assert cursor.fetchone()[0] == 0
+
+
+@pytest.mark.parametrize("kind", ["uploaded", "reminded", "undelivered", "available", "unavailable"])
+def test_a_phone_tells_more_of_a_prompt_and_why_in_a_word(phone: FakePhone, kind: str) -> None:
+    identity = str(uuid4())
+    assert phone.report(0, kind, id=identity, code="driving")[0]["status"] == "stored"
+    assert phone.report(0, kind, id=identity, code="driving")[0]["status"] == "duplicate"
+    assert phone.report(0, kind, id=identity, code="battery")[0]["code"] == "id_taken"
+    assert PromptEvent.objects.get().code == "driving"
+
+
+def test_what_comes_in_an_impossible_order_is_stored(phone: FakePhone) -> None:
+    for kind, at in (("completed", "2026-03-02T09:00:00+01:00"), ("expired", "2026-03-02T08:00:00+01:00")):
+        assert phone.report(0, kind, at=at)[0]["status"] == "stored"
+
+
+def test_the_database_lets_nobody_change_or_remove_an_event_but_with_its_person(phone: FakePhone) -> None:
+    phone.report(0, "expired")
+    events = PromptEvent.objects.all()
+    for attempt in (lambda: events.update(kind="completed"), events.delete, Prompt.objects.all().delete):
+        with pytest.raises(DatabaseError, match="only grows"), transaction.atomic():
+            attempt()
+    with pytest.raises(DatabaseError, match="only grows"), transaction.atomic(), events_may_go():
+        events.update(kind="completed")
+    assert events.get().kind == "expired"
+    with transaction.atomic(), events_may_go():
+        events.delete()
+    phone.report(0, "expired")
+    with pytest.raises(DatabaseError, match="only grows"), transaction.atomic():  # the way is closed again
+        events.delete()

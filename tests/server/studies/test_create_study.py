@@ -5,18 +5,22 @@ from __future__ import annotations
 import csv
 import json
 import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
 from django.test import Client
 from django_scopes import scope
 
 from ema_server.common import clock
 from ema_server.ledger.models import AuditEvent
 from ema_server.studies.models import Study
-from ema_server.studies.services import change_state
+from ema_server.studies.services import SlugTaken, change_state, create_study
 from tests.world import SAMPLING, SURVEY, FakePhone, live_study, researcher
 
 pytestmark = pytest.mark.django_db
@@ -118,3 +122,40 @@ def test_codes_never_take_the_place_of_a_file(tmp_path: Path) -> None:
     assert people.read_text() == "person\nP1\n"
     with scope(study=study):
         assert not study.participants.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_take_the_same_short_name_at_once_one_is_told_that_it_is_taken() -> None:
+    owner = researcher("owner@example.org")
+
+    def create() -> Study:
+        try:
+            return create_study(
+                owner=owner,
+                actor="server",
+                slug="twice",
+                title="Twice",
+                starts_on=date(2026, 3, 2),
+                ends_on=date(2026, 3, 9),
+            )
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            Study.objects.create(slug="twice", title="First", starts_on=date(2026, 3, 2), ends_on=date(2026, 3, 9))
+            second = pool.submit(create)
+            _until_somebody_waits_for_a_lock()
+        with pytest.raises(SlugTaken, match="there is a study 'twice' already"):
+            second.result(timeout=10)
+    assert Study.objects.get(slug="twice").title == "First"
+
+
+def _until_somebody_waits_for_a_lock() -> None:
+    for _ in range(500):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[0]:
+                return
+        time.sleep(0.01)
+    raise AssertionError("nobody waited")

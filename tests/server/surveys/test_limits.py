@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from io import BytesIO
 from time import process_time
 from typing import Any
@@ -14,7 +15,9 @@ from ema_server.studies.drafts import merged, side_by_side
 from ema_server.surveys import preview
 from ema_server.surveys.answers import faults as answer_faults
 from ema_server.surveys.document import read
-from ema_server.surveys.exchange import CannotRead
+from ema_server.surveys.exchange import CannotRead, wording
+from ema_server.surveys.exchange.drafting import Draft
+from ema_server.surveys.exchange.wording import LONGEST_NAME, Names
 from ema_server.surveys.faults import MOST_TOLD, faults
 from ema_server.surveys.files import texts_in
 from ema_server.surveys.typed import read_typed
@@ -130,6 +133,73 @@ def test_calculations_within_calculations_are_not_written_out_for_ever() -> None
     brought = texts_in("form.xlsx", _xlsform(rows, []))
     assert process_time() - began < SECONDS
     assert any("too long for a condition" in each for each in brought.lost)
+
+
+class _Ends:
+    """A pattern that counts how much of a text it looked through."""
+
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self.pattern, self.read = pattern, 0
+
+    def search(self, text: str, start: int) -> re.Match[str] | None:
+        found = self.pattern.search(text, start)
+        self.read += (found.end() if found else len(text)) - start
+        return found
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("<!--" * 100_000, "<!--" * 100_000),
+        ("<script>" * 100_000, ""),
+        ("a<!--<style <script" * 50_000, None),
+        ("<!-- --><script>x</script>a" * 50_000, "a" * 50_000),
+        ("</script><!--" * 50_000 + "-->b", "b"),
+        ("<\u017fcript>a</script>b", "ab"),
+        ("<!-- <script> --> a </script> b <STYLE>c</Style\n> <!--", "a b <!--"),
+    ],
+    ids=["comments", "scripts", "all kinds", "pairs", "one end", "another letter", "within each other"],
+)
+def test_scripts_and_comments_without_an_end_are_each_looked_through_once(
+    text: str, left: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = {kind: _Ends(pattern) for kind, pattern in wording._ENDS.items()}
+    monkeypatch.setattr(wording, "_ENDS", ends)
+    plain, _ = wording.plain(text)
+    assert left is None or plain == left
+    assert sum(end.read for end in ends.values()) <= len(ends) * len(text)
+
+
+@pytest.mark.parametrize("text", ["[mood" + "\u2003" * 130_000 + "?", "${" * 60_000])
+def test_references_without_an_end_are_brackets(text: str) -> None:
+    draft = Draft("redcap" if text.startswith("[") else "xlsform", "t", [], [])
+    assert draft.text(text, "here").startswith(text[:3].replace("{", "{{"))
+
+
+class _Asked(set[str]):
+    """A set that counts how often somebody looks into it."""
+
+    times = 0
+
+    def __contains__(self, name: object) -> bool:
+        self.times += 1
+        return super().__contains__(name)
+
+
+@pytest.mark.parametrize("theirs", ["mood", "m" * 60, "day"])
+def test_names_that_become_alike_are_told_apart_without_trying_all_that_are_taken(theirs: str) -> None:
+    names, asked = Names(), _Asked()
+    names.taken = asked
+    given = [names.take(f"{theirs}_{n}" if n % 2 else theirs) for n in range(3_000)]
+    assert len(set(given)) == 3_000
+    assert max(map(len, given)) <= LONGEST_NAME
+    assert asked.times <= 3 * len(given)
+
+
+def test_the_first_numbers_follow_each_other_where_the_name_is_cut() -> None:
+    names = Names()
+    given = [names.take("m" * 60) for _ in range(11)]
+    assert [name.removeprefix("m" * 37).lstrip("m") for name in given] == ["", *(f"_{n}" for n in range(2, 12))]
 
 
 def test_a_list_of_choices_that_many_questions_share_does_not_fill_the_memory() -> None:

@@ -181,3 +181,10 @@ def test_other_files_are_refused(content: bytes, told: str) -> None:
     with pytest.raises(CannotRead) as refused:
         read_file("d.csv", content)
     assert told in refused.value.detail
+
+
+def test_a_dictionary_of_two_hundred_forms_is_read_and_one_of_more_is_refused() -> None:
+    forms = [field(f"f{n}", form_name=f"form_{n}") for n in range(201)]
+    assert len(redcap(*forms[:200]).documents) == 200
+    with pytest.raises(CannotRead, match=r"'Form Name': 201 forms; .* at most 200"):
+        read_file("dictionary.csv", dictionary(*forms))
