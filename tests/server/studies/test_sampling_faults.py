@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -161,3 +163,10 @@ def test_ten_thousand_rules_are_too_many_and_busy_days_too_full() -> None:
     assert found(*many) == ["rules: there are 10000; at most 100."]
     busy = [{**BASE, "key": f"k{each}", "random": {"count": 96}} for each in range(100)]
     assert found(*busy)[0].startswith("rules: 9600 prompts may come on one day")
+
+
+def test_the_plan_that_the_documentation_shows_can_be_met() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "sampling.md").read_text()
+    document = json.loads(page.split("```json\n")[1].split("```")[0])
+    questionnaires = {"baseline", "momentary", "weekly", "craving"}
+    assert plan_faults(document, questionnaires=questionnaires, days=193) == []
