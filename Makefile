@@ -10,7 +10,7 @@ PEERS := .venv-bench
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo stack test chaos bench bench-import prove check lint types contracts clean
+.PHONY: help demo stack test chaos bench bench-import bench-sampling prove check lint types contracts clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -33,6 +33,10 @@ bench: $(VENV)/dev $(PEERS)/made  ## the engine beside its peers, ten minutes: Q
 
 bench-import: $(VENV)/dev  ## importing a finished study of a million rows: ROWS=100000 is shorter
 	@$(BIN)/python -m bench.import_study --rows $(or $(ROWS),1000000)
+
+bench-sampling: $(VENV)/dev  ## prompts by the million: a plan that reaches everybody, what is due, compliance: PEOPLE=1000 is shorter
+	@$(BIN)/python -m bench.sampling --people $(or $(PEOPLE),10000)
+	@[ ! -f bench/ledger.py ] || $(BIN)/python -m bench.ledger
 
 prove: $(VENV)/dev  ## the long proofs, half an hour: ONLY=coverage, ONLY=convergence or ONLY=zones (every clock change 2020–2030); a line for each in docs/proofs.jsonl
 	@$(BIN)/python -m proofs $(ONLY)

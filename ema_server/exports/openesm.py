@@ -12,7 +12,9 @@ from typing import Any
 from ema_server.exports.contents import Contents
 from ema_server.exports.tabulation import Tallies
 from ema_server.reports.variables import Variable
-from ema_server.studies.models import Study
+from ema_server.sampling.words import in_words
+from ema_server.studies.queries import current_sampling_plan
+from ema_server.studies.sampling_when import WHEN
 
 _TYPES = {
     "text": "text", "category": "categorical", "number": "numeric", "yesno": "binary", "whole": "numeric",
@@ -23,8 +25,12 @@ _TYPES = {
 def metadata(contents: Contents, tallies: Tallies) -> dict[str, Any]:
     study = contents.study
     persons = max(len(tallies.persons), 1)
-    rules = _rules(study)
-    prompted = [len(rule.get("times") or rule.get("windows") or ()) for rule in rules]
+    plan = current_sampling_plan(study)
+    document: Mapping[str, Any] = plan.document if plan else {}
+    rules = [rule for rule in document.get("rules", ()) if isinstance(rule, Mapping)]
+    prompted = [
+        len(rule.get("times") or rule.get("windows") or ()) or rule.get("random", {}).get("count", 0) for rule in rules
+    ]
     covariates = [each for each in contents.variables if each.origin == "person"]
     return {
         "first_author": "",
@@ -49,7 +55,7 @@ def metadata(contents: Contents, tallies: Tallies) -> dict[str, Any]:
         "topics": "",
         "implicit_missingness": "no" if contents.shape == "prompts" else "yes",
         "raw_time_stamp": "yes",
-        "sampling_scheme": "; ".join(_in_words(rule) for rule in rules),
+        "sampling_scheme": "; ".join(_in_words(rule, document) for rule in rules),
         "participants": "",
         "coding_file": "codebook.json",
         "additional_comments": study.source,
@@ -83,17 +89,7 @@ def _feature(variable: Variable) -> dict[str, str]:
     }
 
 
-def _rules(study: Study) -> list[Mapping[str, Any]]:
-    plan = study.sampling_plans.order_by("-number").first()
-    rules = plan.document.get("rules", []) if plan else []
-    return [rule for rule in rules if isinstance(rule, Mapping)]
-
-
-def _in_words(rule: Mapping[str, Any]) -> str:
-    """A rule of the sampling plan as a phrase: what is asked, how often, when."""
-    what = f"{rule.get('questionnaire', 'questionnaire')}"
-    if rule.get("times"):
-        return f"{what}: {len(rule['times'])}x/day fixed schedule ({', '.join(map(str, rule['times']))})"
-    if rule.get("windows"):
-        return f"{what}: {len(rule['windows'])}x/day randomly in intervals"
-    return what
+def _in_words(rule: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+    """What is asked and when; of a study that was imported nobody knows when."""
+    what = str(rule.get("questionnaire", "questionnaire"))
+    return f"{what}: {in_words(rule, document).rstrip('.')}" if rule.keys() & set(WHEN) else what

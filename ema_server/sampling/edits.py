@@ -18,6 +18,7 @@ from ema_server.studies.sampling_arithmetic import person_faults
 
 State = Participant.State
 IN = (State.ACTIVE, State.PAUSED)
+LONGEST_REASON = 500
 
 
 class CannotBeMet(DomainError):
@@ -63,6 +64,7 @@ def write_change(study: Study, *, actor: str, **facts: Any) -> ScheduleChange:
     """The next change of a held study, and its event in the trail. The trail names what changed of a person, not to what:
     it is kept for ever, and they may want to be forgotten."""
     newest = ScheduleChange.objects.filter(study=study).order_by("-number").first()
+    facts["reason"] = facts["reason"][:LONGEST_REASON]
     change = ScheduleChange.objects.create(study=study, number=newest.number + 1 if newest else 1, actor=actor, **facts)
     before, after, person = change.before, change.after, change.participant
     audit.record(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime
+from dataclasses import dataclass
+from datetime import date, datetime, time
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 from django.db import connection
@@ -66,6 +67,43 @@ def start_planning(
     )
 
 
+@dataclass(slots=True)
+class Row:
+    """A prompt to be written: what `Prompt` holds, without what makes one of Django's models slow to make by the thousand."""
+
+    pk: UUID
+    study_id: int
+    participant_id: int
+    plan_id: int
+    planning_id: int
+    rule: str
+    questionnaire: str
+    day: int
+    slot: int
+    scheduled_at: datetime
+    expires_at: datetime
+    local_date: date
+    local_time: time
+    utc_offset_minutes: int
+    zone: str
+    practice: bool
+    wave: str
+    grace_minutes: int
+
+
+def rows_of(draws: Iterable[Draw], planning: Planning) -> list[Row]:
+    """The ledger's rows for draws of one planning that is saved, for `copy_prompts`."""
+    zone = ZoneInfo(planning.facts["zone"])
+    of = (planning.study_id, planning.participant_id, planning.plan_id, planning.pk)
+    return [
+        Row(
+            uuid4(), *of, draw.rule, draw.questionnaire, draw.day, draw.slot, draw.opens, draw.closes,
+            practice=draw.practice, wave=draw.wave, grace_minutes=draw.grace_minutes, **clocks(draw.opens, zone),
+        )
+        for draw in draws
+    ]  # fmt: skip
+
+
 def prompts_of(draws: Iterable[Draw], planning: Planning) -> list[Prompt]:
     """The ledger's rows for draws of one planning."""
     zone = ZoneInfo(planning.facts["zone"])
@@ -90,14 +128,14 @@ def prompts_of(draws: Iterable[Draw], planning: Planning) -> list[Prompt]:
     ]
 
 
-def copy_prompts(prompts: Iterable[Prompt]) -> int:
+def copy_prompts(prompts: Iterable[Prompt | Row]) -> int:
     """Write many rows at once: COPY takes a tenth of the time of INSERT. Refused whole where one is there already."""
     count = 0
     with connection.cursor() as cursor, cursor.copy(COPY) as copy:
         for prompt in prompts:
             copy.write_row(
                 (
-                    prompt.pk or uuid4(), prompt.study_id, prompt.participant_id, prompt.plan_id, prompt.planning_id,
+                    prompt.pk, prompt.study_id, prompt.participant_id, prompt.plan_id, prompt.planning_id,
                     prompt.rule, prompt.questionnaire, prompt.day, prompt.slot, prompt.scheduled_at, prompt.expires_at,
                     prompt.local_date, prompt.local_time, prompt.utc_offset_minutes, prompt.zone, prompt.practice, prompt.wave,
                     prompt.grace_minutes,

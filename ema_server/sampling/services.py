@@ -22,7 +22,7 @@ from ema_server.participants.services import Enrolment, enrol_participant, hold,
 from ema_server.sampling.allocation import arm_at
 from ema_server.sampling.models import Planning, Prompt, PromptEvent
 from ema_server.sampling.plan import draw_once, draw_prompts
-from ema_server.sampling.planning import copy_prompts, person_of, prompts_of, start_planning
+from ema_server.sampling.planning import copy_prompts, person_of, prompts_of, rows_of, start_planning
 from ema_server.sampling.queries import rules_asked_on_withdrawal, versions_of, with_an_outcome
 from ema_server.sampling.replanning import follow_zone
 from ema_server.studies import states
@@ -101,7 +101,7 @@ def plan_prompts(*, participant: Participant, now: datetime) -> int:
         )
     planning.counts = {"added": len(draws)}
     planning.save()
-    return copy_prompts(prompts_of(draws, planning))
+    return copy_prompts(rows_of(draws, planning))
 
 
 def _allocate(participant: Participant, plan: SamplingPlan) -> dict[str, Any]:

@@ -248,3 +248,9 @@ def open_invitation(token: str, *, now: datetime) -> Invitation | None:
             )
             .first()
         )
+
+
+def other_last_days(study: Study) -> str:
+    """How many are in whose last day is not the study's, in words; empty if nobody."""
+    others = study.participants.filter(state__in=("active", "paused")).exclude(last_day=study.ends_on).count()
+    return f"{others:,} {'person' if others == 1 else 'people'}" if others else ""

@@ -41,6 +41,7 @@ class PlanMoved(DomainError):
 
 class InvalidSamplingPlan(DomainError):
     code = "invalid_sampling_plan"
+    status = 400
 
 
 class InvalidStructure(DomainError):
@@ -154,7 +155,7 @@ def publish_sampling_plan(
 ) -> SamplingPlan:
     """Make the next version of the sampling plan, if what it asks for can be done; the same document again is the version
     that is there. `based_on` is the version that the editor had before them (0: none). Who is in keeps the prompts that they
-    have: `sampling.replanning` takes a new version to them."""
+    have: `sampling.plan_edits` takes a new version to them."""
     held = _held(study)
     states.require(held.state, "sampling")
     found = faults_of_plan(held, document)

@@ -84,6 +84,8 @@ class SetupView(StudyPage):
             facts = {name: _day(name, given[name]) for name in DATES if name in given}
             zone = {"zone": given["zone"].strip()} if "zone" in given else {}
             changed = services.change_dates(study=self.study, actor=actor, **facts, **zone)
+            if "ends_on" in changed and (people := queries.other_last_days(self.study)):
+                return f"Saved. {people} who are in keep their own last day; manage.py change_schedule moves it."
             return "Saved." if changed else "Nothing was different."
         if what == "structure":
             structure = {part: _from_lines(given.get(part, "")) for part in PARTS}

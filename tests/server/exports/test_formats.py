@@ -286,7 +286,7 @@ def test_openesm_metadata_has_the_fields_of_its_files(study: Study) -> None:
     assert found["n_participants"] == 3
     assert found["n_time_points"] == 28
     assert found["n_beeps_per_day"] == "4"
-    assert found["sampling_scheme"].startswith("momentary: 4x/day fixed schedule")
+    assert found["sampling_scheme"].startswith("momentary: at 10:00, 13:00, 16:00 and 19:00 every day")
     features = {each["name"]: each for each in found["features"]}
     assert set(features) == {each.name for each in what.variables}
     assert features["calm"]["variable_type"] == "rating_scale"

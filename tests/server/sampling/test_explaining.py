@@ -14,11 +14,12 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from ema_server.sampling import replanning
+from ema_server.sampling import person_edits, plan_edits
 from ema_server.sampling.models import Planning, Prompt
+from ema_server.sampling.person_edits import Schedule
 from ema_server.sampling.plan import Draw
 from ema_server.sampling.planning import prompts_of, start_planning
-from ema_server.sampling.replanning import Effect, Schedule
+from ema_server.sampling.replanning import Effect
 from ema_server.sampling.services import withdraw_participant
 from ema_server.sampling.timeline import timeline, timeline_of_person
 from ema_server.studies.models import SamplingPlan
@@ -133,12 +134,12 @@ def test_a_prompt_that_fell_away_and_came_back_tells_both(phone: FakePhone) -> N
     prompt = prompt_of("fixed", slot=2)
     fewer = {**EVERYTHING, "rules": [each for each in EVERYTHING["rules"] if each["key"] != "fixed"]}
     for number, document in enumerate((fewer, EVERYTHING), start=2):
-        change = replanning.publish_plan(
+        change = plan_edits.publish_plan(
             study=phone.study, document=document, based_on=number, effect=Effect.NEXT_DAY, reason="too late", actor="user:1",
             now=NOON + timedelta(hours=number),
         )[1]  # fmt: skip
         assert change is not None
-        replanning.roll_out(change)
+        plan_edits.roll_out(change)
         found = told(prompt)
         assert found["state"]["state"] == ("cancelled" if number == 2 else "planned")
     assert [each["kind"] for each in found["timeline"]] == ["planned", "cancelled", "restored"]
@@ -149,7 +150,7 @@ def test_a_prompt_that_fell_away_and_came_back_tells_both(phone: FakePhone) -> N
 def test_a_person_with_own_hours_is_explained_by_them(phone: FakePhone) -> None:
     person = Prompt.objects.all()[0].participant
     schedule = Schedule(person.first_day, person.last_day, {"waking": {"5": ["10:00", "23:00"]}})
-    replanning.change_schedule(
+    person_edits.change_schedule(
         participant=person, schedule=schedule, based_on=0, effect=Effect.NEXT_DAY, reason="night shifts", actor="user:1",
         now=NOON + timedelta(minutes=1),
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -82,6 +83,22 @@ def test_at_once_changes_the_rest_of_today(phone: FakePhone) -> None:
     assert diff.in_words().startswith("5 future prompts of 1 participant move, 5 fall away;")
 
 
+def test_what_would_come_too_close_to_a_prompt_that_was_asked_is_not_asked(phone: FakePhone) -> None:
+    at_ten_past_one = WEDNESDAY_NOON + timedelta(minutes=70)
+    close = {"gap_minutes": 30, "rules": [{**SAMPLING["rules"][0], "key": "other", "times": ["13:20"]}]}
+    diff = preview_plan(study=phone.study, document=close, effect="at_once", now=at_ten_past_one)
+    assert (diff.counts["too_close"], diff.counts["added"]) == (1, 4)
+    _, change = publish_plan(
+        study=phone.study, document=close, based_on=1, effect="at_once", reason="once a day", actor="user:1",
+        now=at_ten_past_one,
+    )  # fmt: skip
+    assert change is not None
+    with patch("ema_server.common.clock.now", lambda: at_ten_past_one):
+        roll_out(change)
+    (refused,) = PromptEvent.objects.filter(code="too_close")
+    assert (refused.prompt.day, refused.reason) == (3, "closer than 30 minutes to a prompt that stays")
+
+
 def test_a_late_roll_out_leaves_alone_what_was_asked_until_then(
     phone: FakePhone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,7 +110,8 @@ def test_a_late_roll_out_leaves_alone_what_was_asked_until_then(
     assert before.items() <= times().items()
     assert not PromptEvent.objects.filter(prompt__in=before).exists()
     assert PromptEvent.objects.filter(kind="cancelled", prompt__day=5).count() == 3
-    assert asked("P1") == {"10:00", "20:00"}  # the first of the day was asked on Friday, and is not asked again
+    assert not Prompt.objects.filter(day=5, local_time="20:00").exists(), "the day's first was asked at ten"
+    assert Prompt.objects.filter(day=6, local_time="20:00").exists()
 
 
 def test_of_two_editors_the_second_is_refused_and_nothing_is_lost(phone: FakePhone) -> None:

@@ -104,7 +104,7 @@ def test_one_persons_hours_are_looked_at_changed_and_taken_back(web: Client, pho
     before = dict(Prompt.objects.values_list("id", "scheduled_at"))
     facts = {"wake": "12:00", "sleep": "23:00", "effect": "next_day", "based_on": 0, "last_day": str(person.last_day)}
     page = web.post(address, {"do": "look", **facts}).content.decode()
-    assert "4 fall away" in page
+    assert "4 future prompts of 1 participant fall away" in page
     assert web.post(address, {"do": "change", **facts}).status_code == 400
     assert web.post(address, {"do": "change", "reason": "shift work", **facts}).status_code == 302
     person.refresh_from_db()

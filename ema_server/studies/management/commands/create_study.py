@@ -14,7 +14,7 @@ from ema_server.studies.services import create_study
 
 NEXT = """Its owner logs in and opens {setup}
 1. Questionnaires: write or upload them on the page Questionnaires, then publish them.
-2. When they are asked: manage.py publish_sampling_plan {slug} plan.json (an example is in docs/studies.md).
+2. When they are asked: manage.py publish_sampling_plan {slug} plan.json (examples are in docs/sampling.md).
 3. Try it with a test participant (page Participants), then start the study (page Study).
 4. manage.py invite_participants {slug} people.csv gives each person a code for the app."""
 
