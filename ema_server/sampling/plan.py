@@ -65,7 +65,7 @@ def draw_prompts(
     for day in range(max(from_day, 1), person.calendar.days + 1):
         wave = wave_of(document, person.calendar, day)
         for slot, opens in draw_day(document, secret=secret, person=person, versions=versions, day=day):
-            yield _draw(rules[slot.rule], day=day, slot=slot.number, opens=opens, wave=wave, zone=person.zone)
+            yield draw_of(rules[slot.rule], day=day, slot=slot.number, opens=opens, wave=wave, zone=str(person.zone))
 
 
 def draw_day(
@@ -110,13 +110,14 @@ def draw_once(
                     moment for ahead in (0, 1) if (moment := as_utc(today + timedelta(days=ahead), wall, zone)) >= now
                 )
             day = max(calendar.number(opens.astimezone(zone).date()), 0)
-            yield _draw(rule, day=day, slot=1, opens=opens, wave=wave_of(document, calendar, day), zone=zone)
+            yield draw_of(rule, day=day, slot=1, opens=opens, wave=wave_of(document, calendar, day), zone=str(zone))
 
 
-def _draw(rule: Mapping[str, Any], *, day: int, slot: int, opens: datetime, wave: str, zone: ZoneInfo) -> Draw:
+def draw_of(rule: Mapping[str, Any], *, day: int, slot: int, opens: datetime, wave: str, zone: str = "") -> Draw:
+    """A moment with all that its rule says of it."""
     closes = opens + rule["open_minutes"] * MINUTE
     practice, grace = bool(rule.get("practice")), rule.get("grace_minutes", 0)
-    return Draw(rule["key"], rule["questionnaire"], day, slot, opens, closes, wave, practice, grace, str(zone))
+    return Draw(rule["key"], rule["questionnaire"], day, slot, opens, closes, wave, practice, grace, zone)
 
 
 def seeded(secret: bytes, *, person: str, local_day: date, rule: str, version: int) -> Random:

@@ -219,11 +219,11 @@ def _rule_faults(
 
 def _endless(rules: Sequence[Mapping[str, Any]]) -> list[str]:
     """Follow-ups whose answers ask for themselves again, by whatever way round, and that nothing stops."""
-    follows = [(rule["after"]["questionnaire"], rule) for rule in rules if "after" in rule]
-    onward = [(asked, rule["questionnaire"]) for asked, rule in follows if "at_most" not in rule["after"]]
+    unstopped = [rule for rule in rules if "after" in rule and not rule["after"].keys() & {"at_most", "if"}]
+    onward = [(rule["after"]["questionnaire"], rule["questionnaire"]) for rule in unstopped]
     faults = []
     for place, rule in enumerate(rules):
-        if "after" not in rule or "at_most" in rule["after"]:
+        if rule not in unstopped:
             continue
         reached = {rule["questionnaire"]}
         while more := {then for asked, then in onward if asked in reached} - reached:
@@ -231,7 +231,7 @@ def _endless(rules: Sequence[Mapping[str, Any]]) -> list[str]:
         if rule["after"]["questionnaire"] in reached:
             faults.append(
                 f"rules[{place}] ({rule['key']}).after: its own answer asks for it again, without end. Accepted: an at_most, how "
-                "often a day."
+                "often a day, or an if."
             )
     return faults
 

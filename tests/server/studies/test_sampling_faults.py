@@ -61,7 +61,7 @@ def rule(**way: Any) -> dict[str, Any]:
         ([FIXED], {"allocation": {"arms": {"a": 1, "c": 0}}}, "allocation.arms: there is no arm 'c'; there are: a, b."),
         ([FIXED], {"allocation": {"arms": {"a": 1, "b": 0}}}, "allocation.arms.b: 0 is no whole number from 1 to 20."),
         # Follow-ups and decisions
-        ([{"after": {"questionnaire": "q", "minutes": 30}}], {}, "rules[0] (r0).after: its own answer asks for it again, without end. Accepted: an at_most, how often a day."),
+        ([{"after": {"questionnaire": "q", "minutes": 30}}], {}, "rules[0] (r0).after: its own answer asks for it again, without end. Accepted: an at_most, how often a day, or an if."),
         ([{"after": {"questionnaire": "q", "minutes": 30, "at_most": 2, "if": "stres > 50"}}], {}, "rules[0] (r0).after.if: the questionnaire has no item 'stres'; it has stress, note."),
         ([{"times": ["10:00"], "decide": {"options": {"a": 0.6, "b": 0.6}}}], {}, "rules[0] (r0).decide.options: the probabilities sum to 1.2; they must sum to 1."),
     ],
@@ -81,7 +81,8 @@ def test_what_cannot_be_met_is_refused_with_the_arithmetic(
         ([{"times": ["10:00"], "arms": ["a"]}, {"times": ["10:10"], "arms": ["b"]}], {"gap_minutes": 30}),
         ([{"times": ["10:00"], "days": [1, 3]}, {"times": ["10:10"], "days": [4, 9]}], {"gap_minutes": 30}),
         ([{"times": ["00:10", "23:40"], "weekdays": [1, 3]}], {"gap_minutes": 60}),
-        ([{"after": {"questionnaire": "q", "minutes": 30, "at_most": 2, "if": "stress > 50"}}], {}),
+        ([{"after": {"questionnaire": "q", "minutes": 30, "at_most": 2}}], {}),
+        ([{"after": {"questionnaire": "q", "minutes": 30, "if": "stress > 50"}}], {}),
     ],
 )
 def test_what_can_be_met_is_not_refused(rules: list[dict[str, Any]], more: dict[str, Any]) -> None:
