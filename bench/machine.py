@@ -32,9 +32,10 @@ def facts() -> dict[str, str | int | float]:
 
 def commit() -> str:
     """The commit that was measured, with a + where the code differs from it."""
+    code = ["analysis", "bench/*.py", "proofs", "ema_server/sampling", "ema_server/studies"]
     try:
         done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "analysis", "bench/*.py", "proofs"])
+        changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", *code])
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return done.stdout.strip() + ("+" if changed.returncode else "")

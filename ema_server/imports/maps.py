@@ -6,9 +6,9 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from ema_server.common.errors import DomainError
+from ema_server.common.zones import is_zone
 from ema_server.participants.person_columns import NO, YES
 
 STATES = ("answered", "expired", "cancelled", "begun", "no_record")
@@ -282,14 +282,6 @@ class _Reading:
             hint = f"; did you mean {near[0]!r}?" if near else f"; it has {_listed(self.header)}."
             self.faults.append(f"{at}: the file has no column {column!r}{hint}")
         return str(column)
-
-
-def is_zone(name: Any) -> bool:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError, TypeError):
-        return False
-    return True
 
 
 def _usual_words(name: str) -> Mapping[str, Any] | None:

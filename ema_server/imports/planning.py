@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ema_server.common.csv_rows import CsvFault
+from ema_server.common.zones import is_zone
 from ema_server.imports import mpath
 from ema_server.imports.findings import Findings
 from ema_server.imports.judging import InvalidSurveyFile, Plan, decide
 from ema_server.imports.learning import learn, slug
-from ema_server.imports.maps import InvalidMap, is_zone, read_map
+from ema_server.imports.maps import InvalidMap, read_map
 from ema_server.imports.tables import Table
 from ema_server.imports.times import Clock
 from ema_server.surveys.faults import faults

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from ema_server.common.csv_rows import CsvFault, Dates
-from ema_server.imports.maps import is_zone
+from ema_server.common.zones import is_zone
 
 MINUTE = 60_000_000
 DAY = 1440 * MINUTE

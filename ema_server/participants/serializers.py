@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from rest_framework import serializers
 
 from ema_server.common.phone_time import parse_phone_time
+from ema_server.common.zones import is_zone
 
 
 class ZoneField(serializers.CharField):
@@ -15,12 +15,8 @@ class ZoneField(serializers.CharField):
 
     def to_internal_value(self, data: str) -> str:
         text = super().to_internal_value(data)
-        try:
-            ZoneInfo(text)
-        except (KeyError, ValueError, OSError) as error:
-            raise serializers.ValidationError(
-                f"{text!r} is no IANA time zone; send one like Europe/Amsterdam."
-            ) from error
+        if not is_zone(text):
+            raise serializers.ValidationError(f"{text!r} is no IANA time zone; send one like Europe/Amsterdam.")
         return text
 
 

@@ -26,6 +26,7 @@ class Ahead:
     wave: str = ""
     practice: bool = False
     called_off: bool = False  # by an earlier change
+    zone: str = ""
 
 
 @dataclass(slots=True)
@@ -98,7 +99,7 @@ def compare(
 
 
 def _told(what: Ahead | Draw) -> tuple[object, ...]:
-    return what.closes, what.questionnaire, what.grace_minutes, what.wave, what.practice
+    return what.closes, what.questionnaire, what.grace_minutes, what.wave, what.practice, what.zone
 
 
 def _too_close(draw: Draw, asked: Sequence[datetime], gap: timedelta) -> bool:

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 from ema_server.sampling.deriving import Derived, derive, rule_of
 from ema_server.sampling.models import Decision, Planning, Prompt
-from ema_server.sampling.planning import offset_minutes, person_of
+from ema_server.sampling.plan import clocks
+from ema_server.sampling.planning import person_of
 from ema_server.sampling.prompt_state import Happening, PromptState
 from ema_server.sampling.queries import versions_of
 from ema_server.sampling.timeline import Moves, state_of, timeline
@@ -49,7 +50,7 @@ def _compared(prompt: Prompt, derived: Derived | None) -> tuple[str, str]:
     if derived.at == prompt.scheduled_at:
         return "same", "Derived again: the same."
     there = f"Derived again it is at {_utc(derived.at)}; the ledger holds {_utc(prompt.scheduled_at)}."
-    offset = offset_minutes(prompt.scheduled_at, ZoneInfo(prompt.zone))
+    offset = clocks(prompt.scheduled_at, ZoneInfo(prompt.zone))["utc_offset_minutes"]
     if offset != prompt.utc_offset_minutes:
         return "differs", (
             f"{there} The tables of time zones have changed since: {prompt.zone} was {_offset(prompt.utc_offset_minutes)} then "

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import accumulate
+from operator import itemgetter
 from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -48,6 +49,7 @@ class Draw:
     wave: str = ""
     practice: bool = False
     grace_minutes: int = 0
+    zone: str = ""
 
 
 def draw_prompts(
@@ -63,7 +65,7 @@ def draw_prompts(
     for day in range(max(from_day, 1), person.calendar.days + 1):
         wave = wave_of(document, person.calendar, day)
         for slot, opens in draw_day(document, secret=secret, person=person, versions=versions, day=day):
-            yield draw_of(rules[slot.rule], day=day, slot=slot.number, opens=opens, wave=wave)
+            yield draw_of(rules[slot.rule], day=day, slot=slot.number, opens=opens, wave=wave, zone=str(person.zone))
 
 
 def draw_day(
@@ -80,14 +82,15 @@ def draw_day(
             slots = slots_of(rule, waking, bounded=bounded)
             fixed += [(slot, _elapsed(slot, local_day, person.zone, midnight)[0]) for slot in slots if slot.fixed]
             moving.append((rule, [slot for slot in slots if not slot.fixed]))
-    found = list(fixed)
+    found = _apart(fixed, gap)
     for rule, slots in moving:
-        ranges = tuple(_elapsed(slot, local_day, person.zone, midnight) for slot in slots)
-        taken = tuple(sorted(at for _, at in found))
+        # In the hour that is skipped the order of the clock is not that of time.
+        timed = sorted(((_elapsed(slot, local_day, person.zone, midnight), slot) for slot in slots), key=itemgetter(0))
+        ranges, taken = tuple(each for each, _ in timed), tuple(sorted(at for _, at in found))
         rng = seeded(
             secret, person=person.pseudonym, local_day=local_day, rule=rule["key"], version=versions.get(rule["key"], 1)
         )
-        found += zip(slots, moments(ranges, taken, gap, rng), strict=True)
+        found += zip((slot for _, slot in timed), moments(ranges, taken, gap, rng), strict=True)
     order = {rule["key"]: place for place, rule in enumerate(document["rules"])}
     found.sort(key=lambda each: (order[each[0].rule], each[0].number))
     return [(slot, midnight + at * MINUTE) for slot, at in found]
@@ -107,19 +110,21 @@ def draw_once(
                     moment for ahead in (0, 1) if (moment := as_utc(today + timedelta(days=ahead), wall, zone)) >= now
                 )
             day = max(calendar.number(opens.astimezone(zone).date()), 0)
-            yield draw_of(rule, day=day, slot=1, opens=opens, wave=wave_of(document, calendar, day))
+            yield draw_of(rule, day=day, slot=1, opens=opens, wave=wave_of(document, calendar, day), zone=str(zone))
 
 
-def draw_of(rule: Mapping[str, Any], *, day: int, slot: int, opens: datetime, wave: str) -> Draw:
+def draw_of(rule: Mapping[str, Any], *, day: int, slot: int, opens: datetime, wave: str, zone: str = "") -> Draw:
     """A moment with all that its rule says of it."""
     closes = opens + rule["open_minutes"] * MINUTE
     practice, grace = bool(rule.get("practice")), rule.get("grace_minutes", 0)
-    return Draw(rule["key"], rule["questionnaire"], day, slot, opens, closes, wave, practice, grace)
+    return Draw(rule["key"], rule["questionnaire"], day, slot, opens, closes, wave, practice, grace, zone)
 
 
 def seeded(secret: bytes, *, person: str, local_day: date, rule: str, version: int) -> Random:
     """The generator of one person's day: HMAC-SHA256 of who, when and which rule, so any draw can be made again."""
     message = f"{person}|{local_day.isoformat()}|{rule}|{version}".encode()
+    # Seeding with bytes (version 2, since Python 3.2) and `random()` are the two things of this class that Python promises to
+    # keep; nothing else of it is used. Moments that tests hold literally would show a change.
     return Random(hmac.digest(secret, message, hashlib.sha256))
 
 
@@ -175,6 +180,14 @@ def _one_after_the_other(ranges: Sequence[tuple[int, int]], taken: Sequence[int]
     return found
 
 
+def _apart(fixed: Sequence[tuple[Slot, int]], gap: int) -> list[tuple[Slot, int]]:
+    """Fixed times stand. Those that a clock change has brought together come one after the other."""
+    found: list[tuple[Slot, int]] = []
+    for slot, at in sorted(fixed, key=lambda each: (each[1], each[0].earliest)):
+        found.append((slot, max(at, found[-1][1] + gap) if found else at))
+    return found
+
+
 def _elapsed(slot: Slot, local_day: date, zone: ZoneInfo, midnight: datetime) -> tuple[int, int]:
     """A slot's first and last minute as minutes that have passed since midnight, which clock changes do not bend."""
     first, last = (_since(midnight, local_day, at, zone) for at in (slot.earliest, slot.latest))
@@ -191,3 +204,14 @@ def _since(midnight: datetime, local_day: date, at: int, zone: ZoneInfo) -> int:
 def as_utc(day: date, wall: time, zone: ZoneInfo) -> datetime:
     """A wall time as UTC: in the hour that a clock change skips it moves forward, in a repeated one it is the first."""
     return datetime.combine(day, wall, zone).astimezone(UTC)
+
+
+def clocks(moment: datetime, zone: ZoneInfo) -> dict[str, Any]:
+    """The ways in which a prompt's time is kept beside UTC, so that none has to be derived from another later."""
+    local = moment.astimezone(zone)
+    return {
+        "local_date": local.date(),
+        "local_time": local.time(),
+        "utc_offset_minutes": (local.utcoffset() or timedelta()) // MINUTE,
+        "zone": str(zone),
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time
 from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
@@ -13,7 +13,7 @@ from django.db import connection
 
 from ema_server.participants.models import Participant
 from ema_server.sampling.models import Planning, ScheduleChange
-from ema_server.sampling.plan import Draw, Person
+from ema_server.sampling.plan import Draw, Person, clocks
 from ema_server.studies.models import SamplingPlan
 from ema_server.studies.sampling_days import Calendar
 
@@ -119,22 +119,6 @@ def copy_prompts(prompts: Iterable[Row]) -> int:
             )  # fmt: skip
             count += 1
     return count
-
-
-def clocks(moment: datetime, zone: ZoneInfo) -> dict[str, Any]:
-    """The ways in which a prompt's time is kept beside UTC, so that none has to be derived from another later."""
-    local = moment.astimezone(zone)
-    return {
-        "local_date": local.date(),
-        "local_time": local.time(),
-        "utc_offset_minutes": offset_minutes(moment, zone),
-        "zone": str(zone),
-    }
-
-
-def offset_minutes(moment: datetime, zone: ZoneInfo) -> int:
-    offset = moment.astimezone(UTC).astimezone(zone).utcoffset()
-    return int((offset or timedelta()).total_seconds() // 60)
 
 
 def _dates(days: Mapping[str, str]) -> dict[str, date]:

@@ -6,18 +6,20 @@ Only prompts that lie ahead and have neither an answer nor an outcome ever chang
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 
 from ema_server.participants.models import Device, Participant
 from ema_server.sampling.changes import Changes, compare
 from ema_server.sampling.models import Planning, PromptEvent, ScheduleChange
-from ema_server.sampling.plan import draw_prompts
+from ema_server.sampling.plan import Person, as_utc, draw_prompts
 from ema_server.sampling.planning import person_of, start_planning
 from ema_server.sampling.queries import plan_of, versions_of
 from ema_server.sampling.rewriting import rewrite
 from ema_server.sampling.standing import standing_of
 from ema_server.studies.models import SamplingPlan
+from ema_server.studies.sampling_arithmetic import waking_on
+from ema_server.studies.sampling_slots import DAY
 
 Effect = ScheduleChange.Effect
 Code = PromptEvent.Code
@@ -89,14 +91,16 @@ def changes_of(
     from_day = {
         pk: max(
             1,
-            # At once concerns yesterday too: whoever is awake past midnight is still in it.
+            # At once concerns two days before, too: whoever is awake past midnight is still in yesterday, and whoever has
+            # crossed the date line in the day before that.
             each.calendar.number((decided_at or since).astimezone(each.zone).date())
-            + (1 if effect == Effect.NEXT_DAY else -1),
+            + (1 if effect == Effect.NEXT_DAY else -2),
         )
         for pk, each in drawn.items()
     }
+    before = {pk: _end_of_day(each, from_day[pk] - 1, plan) for pk, each in drawn.items()}
     standing, gap, versions = (
-        standing_of(people, from_day=from_day, since=since),
+        standing_of(people, from_day=from_day, ends=before, since=since),
         plan.document.get("gap_minutes", 0),
         versions_of(plan),
     )
@@ -114,6 +118,14 @@ def changes_of(
         ahead = (draw for draw in draws if draw.opens >= since)
         found[person.pk] = compare(stands.ahead, ahead, settled=stands.settled, asked=near, gap_minutes=gap)
     return found
+
+
+def _end_of_day(person: Person, day: int, plan: SamplingPlan) -> tuple[str, datetime]:
+    """The zone by which a day is drawn, and when it is over there: at midnight, or when its person falls asleep after that."""
+    local_day = person.calendar.local_day(day)
+    (_, asleep), _ = waking_on(plan.document, person.waking, local_day.isoweekday())
+    midnight = as_utc(local_day + timedelta(days=1), time(0), person.zone)
+    return str(person.zone), midnight + timedelta(minutes=max(asleep - DAY, 0))
 
 
 def follow_zone(*, participant: Participant, zone: str, since: datetime, device: Device, now: datetime) -> Changes:

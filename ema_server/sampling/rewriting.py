@@ -14,8 +14,8 @@ from ema_server.participants.models import Device
 from ema_server.sampling.changes import Ahead, Changes
 from ema_server.sampling.decisions import write_decisions
 from ema_server.sampling.models import Planning, PromptEvent
-from ema_server.sampling.plan import Draw
-from ema_server.sampling.planning import Row, clocks, copy_prompts, rows_of
+from ema_server.sampling.plan import Draw, clocks
+from ema_server.sampling.planning import Row, copy_prompts, rows_of
 
 Kind = PromptEvent.Kind
 BATCH = 2000

@@ -19,6 +19,7 @@ from ema_server.ledger import audit
 from ema_server.ledger.models import Job
 from ema_server.participants.models import Device, Participant
 from ema_server.participants.services import Enrolment, enrol_participant, hold, update_device
+from ema_server.sampling.allocation import arm_at
 from ema_server.sampling.decisions import write_decisions
 from ema_server.sampling.follow_ups import note_asked
 from ema_server.sampling.models import Planning, Prompt, PromptEvent
@@ -27,8 +28,9 @@ from ema_server.sampling.planning import copy_prompts, person_of, rows_of, start
 from ema_server.sampling.queries import rules_asked_on_withdrawal, versions_of, with_an_outcome
 from ema_server.sampling.replanning import follow_zone
 from ema_server.studies import states
-from ema_server.studies.models import Study
+from ema_server.studies.models import SamplingPlan, Study
 from ema_server.studies.queries import current_sampling_plan
+from ema_server.studies.structure import keys
 from ema_server.vault.services import holding_keys
 
 PHONE_KINDS = frozenset(
@@ -73,7 +75,7 @@ class EventReceipt(msgspec.Struct, frozen=True, omit_defaults=True):
 def start_participation(
     *, code: str, zone: str, consent_version: str, consented_at: datetime, device: dict[str, str], now: datetime
 ) -> Enrolment:
-    """Let a phone in and plan its person's prompts: both or neither."""
+    """Let a phone in, put its person into an arm where the plan allocates, and plan their prompts: all or nothing."""
     enrolment = enrol_participant(
         code=code, zone=zone, consent_version=consent_version, consented_at=consented_at, device=device, now=now
     )
@@ -88,7 +90,9 @@ def plan_prompts(*, participant: Participant, now: datetime) -> int:
     plan = current_sampling_plan(participant.study)
     if plan is None or participant.first_day is None or participant.last_day is None:
         raise NoPlan("The study has no sampling plan yet.")
+    allocated = _allocate(participant, plan)
     planning = start_planning(participant, plan, cause=Planning.Cause.ENROLMENT, now=now)
+    planning.facts |= allocated
     person = person_of(participant.pseudonym, planning.facts)
     draws = list(
         draw_prompts(plan.document, secret=bytes(participant.study.secret), person=person, versions=versions_of(plan))
@@ -103,6 +107,30 @@ def plan_prompts(*, participant: Participant, now: datetime) -> int:
     count = copy_prompts(rows)
     write_decisions(rows, planning)
     return count
+
+
+def _allocate(participant: Participant, plan: SamplingPlan) -> dict[str, Any]:
+    """Put whoever has no arm yet into one; the facts to keep of it. Who enrols holds the study's row, so two people at once
+    get two places of the sequence. Test people take none."""
+    allocation = plan.document.get("allocation")
+    if allocation is None or participant.arm or participant.test_person:
+        return {}
+    study, ratios = participant.study, allocation["arms"]
+    site = participant.site if keys(study.structure, "sites") else ""
+    before = Planning.objects.filter(study=study, facts__allocation__arms=ratios, facts__allocation__site=site)
+    taken = before.order_by("-pk").values_list("facts__allocation__position", flat=True).first()
+    position = 0 if taken is None else taken + 1
+    participant.arm = arm_at(ratios, secret=bytes(study.secret), site=site, position=position)
+    participant.save(update_fields=["arm"])
+    audit.record(  # not into which arm: the trail is open to people who may not know
+        action="participant.allocated",
+        actor="server",
+        study_id=study.pk,
+        about=participant.audit_name,
+        changes={"sampling_plan": plan.number},
+        person=participant.key_id,
+    )
+    return {"allocation": {"arms": ratios, "site": site, "position": position}}
 
 
 @transaction.atomic

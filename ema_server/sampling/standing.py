@@ -29,7 +29,7 @@ REACH = timedelta(
 )  # a day's moments may be that far apart: other zones, nights without sleep, windows over midnight
 COLUMNS = (
     "pk", "participant_id", "plan_id", "rule", "day", "slot", "scheduled_at", "expires_at", "questionnaire", "grace_minutes",
-    "wave", "practice",
+    "wave", "practice", "zone",
 )  # fmt: skip
 
 
@@ -44,9 +44,10 @@ class Standing:
 
 
 def standing_of(
-    people: Sequence[Participant], *, from_day: dict[int, int], since: datetime
+    people: Sequence[Participant], *, from_day: dict[int, int], ends: dict[int, tuple[str, datetime]], since: datetime
 ) -> defaultdict[int, Standing]:
-    """The prompts of people of one study that matter to a change which holds since a moment and, for each, from a day."""
+    """The prompts of people of one study that matter to a change which holds since a moment and, for each, from a day. Of the
+    days before that day `ends` is the zone and when they are over: what another zone has put after it may change as well."""
     found: defaultdict[int, Standing] = defaultdict(Standing)
     prompts = Prompt.objects.filter(participant__in=[person.pk for person in people], scheduled_at__gt=since - REACH)
     rows = list(prompts.values_list(*COLUMNS))
@@ -55,12 +56,12 @@ def standing_of(
     of_the_moment = _of_the_moment(people[0].study)
     answered = set(prompts.filter(submission__isnull=False).values_list("pk", flat=True))
     happened, calls = _events(row[0] for row in rows)
-    for pk, person, plan, rule, day, slot, opens, closes, questionnaire, grace, wave, practice in rows:
+    for pk, person, plan, rule, day, slot, opens, closes, questionnaire, grace, wave, practice, zone in rows:
         standing, key = found[person], (rule, day, slot)
         called, why = calls.get(pk, ("", ""))
         called_off = called == Kind.CANCELLED
         may_change = (
-            day >= from_day[person]
+            (day >= from_day[person] or (zone != ends[person][0] and opens >= ends[person][1]))
             and opens >= since
             and pk not in answered
             and pk not in happened
@@ -68,7 +69,7 @@ def standing_of(
             and (not called_off or why in OURS)
         )
         if may_change:
-            standing.ahead.append(Ahead(pk, key, opens, closes, questionnaire, grace, wave, practice, called_off))
+            standing.ahead.append(Ahead(pk, key, opens, closes, questionnaire, grace, wave, practice, called_off, zone))
             continue
         standing.settled.add(key)
         if not called_off:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 from datetime import time
 from typing import ClassVar
-from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.functions import Lower
 from django_scopes import ScopedManager
 
+from ema_server.common.zones import is_zone
 from ema_server.surveys.document import Survey, read_once
 
 
@@ -24,10 +24,8 @@ def no_structure() -> dict[str, list[dict[str, str]]]:
 
 
 def known_zone(name: str) -> None:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
-        raise ValidationError(f"{name!r} is no IANA time zone; write one like Europe/Amsterdam.") from error
+    if not is_zone(name):
+        raise ValidationError(f"{name[:64]!r} is no IANA time zone; write one like Europe/Amsterdam.")
 
 
 class Study(models.Model):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from ema_server.studies.sampling_checks import is_clock, name_of, shown
@@ -10,7 +11,9 @@ from ema_server.studies.sampling_days import Calendar, holds
 from ema_server.studies.sampling_slots import DAY, WAKING, Slot, Waking, clock, gap_faults, slots_of, waking_of
 
 EVERY = "every"
-MOST_DAYS = 400  # what can hold together is looked for on so many days; later ones repeat it
+MOST_A_DAY = 96  # prompts, over all rules
+MOST_FAULTS = 20
+CLOCK_CHANGE = 60  # by how many minutes a night may be shorter than others
 
 
 def waking_on(document: Mapping[str, Any], own: Mapping[str, Sequence[str]], weekday: int) -> tuple[Waking, bool]:
@@ -40,9 +43,14 @@ def day_faults(document: Mapping[str, Any], *, days: int | None, arms: Sequence[
     """Why the plan cannot be met on some day by anybody who has the plan's own hours."""
     waking, bounded = waking_on(document, {}, 1)
     slots = {rule["key"]: slots_of(rule, waking, bounded=bounded) for rule in document["rules"]}
-    faults = _left_out(document, slots, waking) if bounded else []
-    together = _sets_that_meet(document["rules"], min(days or MOST_DAYS, MOST_DAYS), arms, document)
-    return faults + _met(document, slots, together)
+    faults = _left_out(document, slots, waking, bounded=bounded)
+    pairs = _days_that_meet(document["rules"], days, arms, document)
+    for held in dict.fromkeys(held for pair in pairs for held in pair):
+        faults += [each for each in _together(document, slots, held) if each not in faults]
+        if len(faults) >= MOST_FAULTS:
+            return faults
+    nights = (_overnight(document, _of(slots, before), _of(slots, held)) for before, held in pairs)
+    return faults + list(dict.fromkeys(fault for each in nights for fault in each))
 
 
 def person_faults(document: Mapping[str, Any], calendar: Calendar, own: Mapping[str, Sequence[str]]) -> list[str]:
@@ -50,20 +58,22 @@ def person_faults(document: Mapping[str, Any], calendar: Calendar, own: Mapping[
     faults: list[str] = []
     seen: set[tuple[Any, ...]] = set()
     kept: dict[str, int] = {}
+    by_hours: dict[Waking, dict[str, list[Slot]]] = {}
+    before: tuple[tuple[str, ...], Waking] = ((), (0, 0))
     for day in range(1, calendar.days + 1):
-        weekday = calendar.local_day(day).isoweekday()
-        waking, bounded = waking_on(document, own, weekday)
-        held = tuple(
-            name_of(rule)
-            for rule in document["rules"]
-            if holds(document, rule, calendar, day) and slots_of(rule, waking, bounded=False)
-        )
-        slots = {rule["key"]: slots_of(rule, waking, bounded=bounded) for rule in document["rules"]}
+        waking, bounded = waking_on(document, own, calendar.local_day(day).isoweekday())
+        held = tuple(name_of(rule) for rule in document["rules"] if holds(document, rule, calendar, day))
+        if waking not in by_hours:
+            by_hours[waking] = {rule["key"]: slots_of(rule, waking, bounded=bounded) for rule in document["rules"]}
+        slots = by_hours[waking]
         for key in held:
             kept[key] = kept.get(key, 0) + len(slots[key])
-        if (held, waking) not in seen:
-            seen.add((held, waking))
-            faults += [each for each in _met(document, slots, [held]) if each not in faults]
+        if (before, held, waking) not in seen:
+            seen.add((before, held, waking))
+            found = _together(document, slots, held)
+            found += _overnight(document, _of(by_hours.get(before[1], {}), before[0]), _of(slots, held))
+            faults += [each for each in found if each not in faults]
+        before = held, waking
     hours = ", ".join(
         f"{'–'.join(window)}{'' if day == EVERY else f' on day {day} of the week'}" for day, window in own.items()
     )
@@ -74,72 +84,100 @@ def person_faults(document: Mapping[str, Any], calendar: Calendar, own: Mapping[
     ]
 
 
-def _left_out(document: Mapping[str, Any], slots: Mapping[str, Sequence[Slot]], waking: Waking) -> list[str]:
-    """The plan's own hours may not silently leave out what its rules ask for."""
-    faults = []
-    hours = f"{clock(waking[0])}–{clock(waking[1])}"
-    for place, rule in enumerate(document["rules"]):
-        wanted = slots_of(rule, waking, bounded=False)
-        got = {slot.number: slot for slot in slots[rule["key"]]}
-        faults += [
-            f"rules[{place}] ({rule['key']}): asks at {clock(each.earliest)}"
-            f"{'' if each.fixed else f'–{clock(each.latest + 1)}'}, outside of the waking hours {hours} (waking)."
-            for each in wanted
-            if each != got.get(each.number)
-        ]
-    return faults
-
-
-def _met(
-    document: Mapping[str, Any], slots: Mapping[str, Sequence[Slot]], together: Iterable[tuple[str, ...]]
+def _left_out(
+    document: Mapping[str, Any], slots: Mapping[str, Sequence[Slot]], waking: Waking, *, bounded: bool
 ) -> list[str]:
-    """Why the rules that hold on the same day cannot all keep the gap."""
-    gap, faults = document.get("gap_minutes", 0), []
-    places = {rule["key"]: f"rules[{place}] ({rule['key']})" for place, rule in enumerate(document["rules"])}
-    for held in together:
-        found = gap_faults([(places[key], slots[key]) for key in held], gap)
-        faults += [each for each in found if each not in faults]
-    every = [slot for several in slots.values() for slot in several]
-    if every and gap:
-        night = min(slot.earliest for slot in every) + DAY - max(slot.latest for slot in every)
-        if night < gap:
-            faults.append(
-                f"gap_minutes: from the last prompt of a day to the first of the next there may be {night} minutes; the gap is {gap}."
-            )
+    """The plan's own hours may not silently leave out what its rules ask for, nor words like sleep+200 leave the day."""
+    hours = f"{clock(waking[0])}–{clock(waking[1])}"
+    outside = f"outside of the waking hours {hours} (waking)" if bounded else f"not on its day (wake–sleep is {hours})"
+    faults = []
+    for place, rule in enumerate(document["rules"]):
+        got = {slot.number: slot for slot in slots[rule["key"]]}
+        lost = [
+            each
+            for each in slots_of(rule, waking, bounded=False)
+            if each != got.get(each.number) or each.earliest < 0 or each.latest >= DAY
+        ]
+        if lost:
+            faults.append(f"rules[{place}] ({rule['key']}): asks at {_when(lost[0])}, {outside}.")
     return faults
 
 
-def _sets_that_meet(
-    rules: Sequence[Mapping[str, Any]], days: int, arms: Sequence[str], document: Mapping[str, Any]
-) -> list[tuple[str, ...]]:
-    """The sets of rules that can hold on one day, whatever weekday somebody's first day is. What counts from a person's own
-    event may meet any day."""
-    found: dict[tuple[str, ...], None] = {}
-    for arm in arms or ("",):
-        for day in range(1, days + 1):
-            for weekday in range(1, 8):
-                found[
-                    tuple(
-                        rule["key"]
-                        for rule in rules
-                        if ("arms" not in rule or arm in rule["arms"])
-                        and weekday in rule.get("weekdays", range(1, 8))
-                        and _on(document, rule, day, days)
-                    )
-                ] = None
+def _when(slot: Slot) -> str:
+    return clock(slot.earliest) + ("" if slot.fixed else f"–{clock(slot.latest + 1)}")
+
+
+def _of(slots: Mapping[str, Sequence[Slot]], held: Iterable[str]) -> list[Slot]:
+    return [slot for key in held for slot in slots[key]]
+
+
+def _together(document: Mapping[str, Any], slots: Mapping[str, Sequence[Slot]], held: Collection[str]) -> list[str]:
+    """Why the rules that hold on the same day cannot all keep the gap."""
+    asked = len(_of(slots, held))
+    if asked > MOST_A_DAY:
+        return [f"rules: {asked} prompts may come on one day ({', '.join(held)}); at most {MOST_A_DAY}."]
+    places = {rule["key"]: f"rules[{place}] ({rule['key']})" for place, rule in enumerate(document["rules"])}
+    return gap_faults([(places[key], slots[key]) for key in held], document.get("gap_minutes", 0))
+
+
+def _overnight(document: Mapping[str, Any], before: Sequence[Slot], after: Sequence[Slot]) -> list[str]:
+    """Why the last prompt of a day and the first of the next may come too close, also where the clocks go forward between."""
+    gap = document.get("gap_minutes", 0)
+    if not (gap and before and after):
+        return []
+    last, first = max(slot.latest for slot in before), min(slot.earliest for slot in after)
+    night = first + DAY - last
+    if night >= gap + CLOCK_CHANGE:
+        return []
+    return [
+        f"gap_minutes: from the last prompt of a day ({clock(last)}) to the first of the next ({clock(first)}) there may be {night} "
+        f"minutes, and {CLOCK_CHANGE} less where the clocks go forward; the gap is {gap}. Accepted: an earlier end, a later "
+        f"beginning or a gap of at most {max(night - CLOCK_CHANGE, 0)}."
+    ]
+
+
+Held = tuple[str, ...]  # the rules of a day
+
+
+def _days_that_meet(
+    rules: Sequence[Mapping[str, Any]], days: int | None, arms: Sequence[str], document: Mapping[str, Any]
+) -> list[tuple[Held, Held]]:
+    """The rules of a day and of the next, as any two days of anybody may have them, whatever weekday their first day is."""
+    stretches = {rule["key"]: _stretches(document, rule, days) for rule in rules}
+    edges = {1} | {edge for each in stretches.values() for low, high in each for edge in (low, high + 1)}
+    starts = sorted(edge for edge in edges if days is None or edge <= days)
+    patterns = [
+        [rule for rule in rules if any(low <= start <= high for low, high in stretches[rule["key"]])]
+        for start in starts
+    ]
+    found: dict[tuple[Held, Held], None] = {}
+    for place, pattern in enumerate(patterns):
+        begins, ends = starts[place], starts[place + 1] if place + 1 < len(starts) else (days or starts[place] + 1) + 1
+        following = [pattern] if ends - begins > 1 else []
+        following += patterns[place + 1 : place + 2] or ([] if following else [[]])
+        for then, arm, weekday in product(following, arms or ("",), range(1, 8)):
+            found[_held(pattern, arm, weekday), _held(then, arm, weekday % 7 + 1)] = None
     return list(found)
 
 
-def _on(document: Mapping[str, Any], rule: Mapping[str, Any], day: int, days: int) -> bool:
-    once = rule.get("once")
-    if once is not None:
-        return bool(day == days if once == "end" else isinstance(once, Mapping) and once["day"] == day)
-    if rule.get("event") or "after" in rule:
-        return False
-    low, high = rule.get("days", (1, days)) if "from_event" not in rule else (1, days)
-    if not low <= day <= high:
-        return False
-    waves = [wave for wave in document.get("waves", ()) if wave["key"] in rule.get("waves", ())]
-    return "waves" not in rule or any(
-        "from_event" in wave or wave["days"][0] <= day <= wave["days"][1] for wave in waves
+def _held(pattern: Iterable[Mapping[str, Any]], arm: str, weekday: int) -> Held:
+    return tuple(
+        rule["key"]
+        for rule in pattern
+        if ("arms" not in rule or arm in rule["arms"]) and ("weekdays" not in rule or weekday in rule["weekdays"])
     )
+
+
+def _stretches(document: Mapping[str, Any], rule: Mapping[str, Any], days: int | None) -> list[tuple[int, int]]:
+    """The days on which a rule may ask somebody. What counts from their own event may meet any day, and so may their last."""
+    once, last = rule.get("once"), days or 100_000
+    if rule.get("event") or "after" in rule or once in ("enrolment", "withdrawal"):
+        return []
+    if isinstance(once, Mapping):
+        return [(once["day"], once["day"])]
+    waves = [wave for wave in document.get("waves", ()) if wave["key"] in rule.get("waves", ())]
+    if once == "end" or "from_event" in rule or any("from_event" in wave for wave in waves):
+        return [(1, last)]
+    low, high = rule.get("days", (1, last))
+    spans = [wave["days"] for wave in waves] if "waves" in rule else [(1, last)]
+    return [(max(low, first), min(high, final)) for first, final in spans if max(low, first) <= min(high, final)]

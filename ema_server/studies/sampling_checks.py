@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,39}")
-CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
+MOST_TITLE = 200
+SHOWN_NAMES = 10
 
 
 def key_faults(at: str, thing: Mapping[str, Any], seen: set[str]) -> list[str]:
     key = thing.get("key")
     if not isinstance(key, str) or not KEY.fullmatch(key):
-        return [f"{at}.key: must be letters, digits, '.', '-' and '_', at most 40, and is needed."]
+        return [f"{at}.key: {shown(key)} must be letters, digits, '.', '-' and '_', at most 40, and is needed."]
     if key in seen:
         return [f"{at}.key: {key!r} is there twice."]
     seen.add(key)
@@ -21,7 +23,15 @@ def key_faults(at: str, thing: Mapping[str, Any], seen: set[str]) -> list[str]:
 
 
 def unknown(at: str, thing: Mapping[str, Any], known: tuple[str, ...]) -> list[str]:
-    return [f"{at}.{str(name)[:40]}: is unknown; there are {', '.join(known)}." for name in thing if name not in known]
+    strange = [name for name in thing if name not in known][:SHOWN_NAMES]
+    return [f"{at}.{str(name)[:40]}: is unknown; there are {', '.join(known)}." for name in strange]
+
+
+def title_faults(at: str, thing: Mapping[str, Any]) -> list[str]:
+    title = thing.get("title", "")
+    if isinstance(title, str) and len(title) <= MOST_TITLE:
+        return []
+    return [f"{at}.title: {shown(title)} is no text of at most {MOST_TITLE} characters."]
 
 
 def distinct(given: Any, fits: Callable[[Any], bool]) -> bool:
@@ -31,9 +41,10 @@ def distinct(given: Any, fits: Callable[[Any], bool]) -> bool:
 def names_faults(at: str, names: Any, known: Mapping[str, Any], what: str) -> list[str]:
     """A list of different keys of things that are there."""
     if not distinct(names, lambda each: isinstance(each, str)):
-        return [f"{at}: must be a list of different keys of {what}s."]
+        return [f"{at}: {shown(names)} must be a list of different keys of {what}s."]
     offered = ", ".join(known) or "none"
-    return [f"{at}: there is no {what} {name[:40]!r}; there are: {offered}." for name in names if name not in known]
+    missing = [name for name in names if name not in known][:SHOWN_NAMES]
+    return [f"{at}: there is no {what} {name[:40]!r}; there are: {offered}." for name in missing]
 
 
 def whole(value: Any, low: int, high: int) -> bool:
@@ -45,7 +56,8 @@ def is_clock(value: Any) -> bool:
 
 
 def name_of(thing: Mapping[str, Any]) -> str:
-    return str(thing.get("key", "no key"))[:40]
+    key = thing.get("key")
+    return key[:40] if isinstance(key, str) else "no key"
 
 
 def last(days: int | None) -> str:
@@ -53,5 +65,9 @@ def last(days: int | None) -> str:
 
 
 def shown(value: Any) -> str:
-    text = repr(value)
+    """A value for a sentence, however large or deep it is."""
+    try:
+        text = repr(value[:40] if isinstance(value, str) else value)
+    except (RecursionError, ValueError):  # nested too deep; a number of too many digits
+        return f"this {type(value).__name__}"
     return text if len(text) <= 40 else text[:37] + "…"

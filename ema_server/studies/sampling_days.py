@@ -33,7 +33,7 @@ class Calendar:
 def holds(document: Mapping[str, Any], rule: Mapping[str, Any], calendar: Calendar, day: int) -> bool:
     """Whether a rule asks this person on this day of theirs. What an answer or a moment brings about is not planned by day."""
     once = rule.get("once")
-    if "after" in rule or once in ("enrolment", "withdrawal") or not _in_arm(rule, calendar):
+    if "after" in rule or rule.get("event") or once in ("enrolment", "withdrawal") or not _in_arm(rule, calendar):
         return False
     if once is not None:
         return day == (calendar.days if once == "end" else once["day"])

@@ -52,6 +52,7 @@ from ema_server.studies.sampling_checks import (
     name_of,
     names_faults,
     shown,
+    title_faults,
     unknown,
     whole,
 )
@@ -69,6 +70,11 @@ RULE_KEYS = (
 WAVE_KEYS = ("key", "title", "days", "from_event")
 TRAVEL = ("at_once", "next_day", "home")
 MOST_GAP = 12 * 60
+MOST_ARMS = 20
+MOST_RULES = 100
+MOST_WAVES = 100
+MOST_EVENTS = 20
+MOST_FAULTS = 100  # nobody reads more of them
 
 
 def plan_faults(
@@ -85,7 +91,7 @@ def plan_faults(
     """
     if not isinstance(document, Mapping):
         return ['plan: must be an object like {"rules": […]}.']
-    faults = unknown("plan", document, PLAN_KEYS)
+    faults = unknown("plan", document, PLAN_KEYS) + title_faults("plan", document)
     if document.get("schema", SCHEMA) != SCHEMA:
         faults.append(f"schema: {shown(document['schema'])} is unknown; write {SCHEMA!r}.")
     plan_wide, waking, gap = _plan_wide(document, arms)
@@ -96,21 +102,26 @@ def plan_faults(
     rules = document.get("rules")
     if not isinstance(rules, list) or not rules:
         return [*faults, "rules: a sampling plan needs a list of at least one rule."]
+    if len(rules) > MOST_RULES:
+        return [*faults, f"rules: there are {len(rules)}; at most {MOST_RULES}."]
     seen: set[str] = set()
     for place, rule in enumerate(rules):
+        if len(faults) > MOST_FAULTS:
+            break
         if not isinstance(rule, Mapping):
-            faults.append(f"rules[{place}]: must be an object.")
+            faults.append(f"rules[{place}]: {shown(rule)} must be an object.")
             continue
         at = f"rules[{place}] ({name_of(rule)})"
         faults += key_faults(at, rule, seen)
-        faults += unknown(at, rule, RULE_KEYS) + _questionnaire_faults(at, rule, questionnaires)
+        faults += unknown(at, rule, RULE_KEYS) + title_faults(at, rule)
+        faults += _questionnaire_faults(at, rule, questionnaires)
         if document.get("imported") is not True:
             known = questionnaires if isinstance(questionnaires, Mapping) else dict.fromkeys(questionnaires)
             faults += _rule_faults(at, rule, waking=waking, gap=gap, days=days, questionnaires=known)
             faults += _narrowing_faults(at, rule, waves=waves, events=events, arms=arms, days=days)
     if faults or document.get("imported") is True:
         return faults
-    return day_faults(document, days=days, arms=arms)
+    return _endless(rules) + day_faults(document, days=days, arms=arms)
 
 
 def event_questionnaires(document: Mapping[str, Any]) -> set[str]:
@@ -168,8 +179,8 @@ def _plan_wide(document: Mapping[str, Any], arms: Sequence[str]) -> tuple[list[s
 
 def _allocation_faults(allocation: Any, arms: Sequence[str]) -> list[str]:
     ratios = allocation.get("arms") if isinstance(allocation, Mapping) else None
-    if not isinstance(ratios, Mapping) or set(allocation) != {"arms"} or len(ratios) < 2:
-        return ['allocation: must be like {"arms": {"treatment": 1, "control": 1}}.']
+    if not isinstance(ratios, Mapping) or set(allocation) != {"arms"} or not 1 < len(ratios) <= MOST_ARMS:
+        return [f'allocation: {shown(allocation)} must be like {{"arms": {{"treatment": 1, "control": 1}}}}.']
     faults = names_faults("allocation.arms", list(ratios), dict.fromkeys(arms), "arm")
     return faults + [
         f"allocation.arms.{str(name)[:40]}: {shown(ratio)} is no whole number from 1 to 20."
@@ -206,6 +217,25 @@ def _rule_faults(
     return faults
 
 
+def _endless(rules: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Follow-ups whose answers ask for themselves again, by whatever way round, and that nothing stops."""
+    unstopped = [rule for rule in rules if "after" in rule and not rule["after"].keys() & {"at_most", "if"}]
+    onward = [(rule["after"]["questionnaire"], rule["questionnaire"]) for rule in unstopped]
+    faults = []
+    for place, rule in enumerate(rules):
+        if rule not in unstopped:
+            continue
+        reached = {rule["questionnaire"]}
+        while more := {then for asked, then in onward if asked in reached} - reached:
+            reached |= more
+        if rule["after"]["questionnaire"] in reached:
+            faults.append(
+                f"rules[{place}] ({rule['key']}).after: its own answer asks for it again, without end. Accepted: an at_most, how "
+                "often a day, or an if."
+            )
+    return faults
+
+
 def _narrowing_faults(
     at: str,
     rule: Mapping[str, Any],
@@ -217,7 +247,9 @@ def _narrowing_faults(
 ) -> list[str]:
     faults = []
     if "weekdays" in rule and not distinct(rule["weekdays"], lambda each: whole(each, 1, 7)):
-        faults.append(f"{at}.weekdays: must be a list of different numbers from 1 (Monday) to 7.")
+        faults.append(
+            f"{at}.weekdays: {shown(rule['weekdays'])} must be a list of different numbers from 1 (Monday) to 7."
+        )
     relative = "from_event" in rule
     if relative:
         faults += names_faults(f"{at}.from_event", [rule["from_event"]], events, "own event")
@@ -231,19 +263,23 @@ def _narrowing_faults(
 
 
 def _own_events(events: Any) -> tuple[list[str], dict[str, Any]]:
-    if not isinstance(events, list) or not all(isinstance(each, Mapping) for each in events):
-        return ['own_events: must be a list like [{"key": "quit", "title": "The day I quit"}].'], {}
+    sound = isinstance(events, list) and all(isinstance(each, Mapping) for each in events)
+    if not sound or len(events) > MOST_EVENTS:
+        like = '[{"key": "quit", "title": "The day I quit"}]'
+        return [f"own_events: {shown(events)} must be a list of at most {MOST_EVENTS} like {like}."], {}
     faults: list[str] = []
     seen: set[str] = set()
     for place, event in enumerate(events):
         at = f"own_events[{place}] ({name_of(event)})"
-        faults += key_faults(at, event, seen) + unknown(at, event, ("key", "title"))
+        faults += key_faults(at, event, seen) + unknown(at, event, ("key", "title")) + title_faults(at, event)
     return faults, {name_of(event): event for event in events}
 
 
 def _waves(waves: Any, events: Mapping[str, Any], days: int | None) -> tuple[list[str], dict[str, Any]]:
-    if not isinstance(waves, list):
-        return ['waves: must be a list like [{"key": "w1", "days": [1, 14]}].'], {}
+    if not isinstance(waves, list) or len(waves) > MOST_WAVES:
+        return [
+            f'waves: {shown(waves)} must be a list of at most {MOST_WAVES} like [{{"key": "w1", "days": [1, 14]}}].'
+        ], {}
     faults: list[str] = []
     found: dict[str, Any] = {}
     seen: set[str] = set()
@@ -253,7 +289,7 @@ def _waves(waves: Any, events: Mapping[str, Any], days: int | None) -> tuple[lis
             faults.append(f'waves[{place}]: must be like {{"key": "w1", "days": [1, 14]}}.')
             continue
         at = f"waves[{place}] ({name_of(wave)})"
-        faults += key_faults(at, wave, seen) + unknown(at, wave, WAVE_KEYS)
+        faults += key_faults(at, wave, seen) + unknown(at, wave, WAVE_KEYS) + title_faults(at, wave)
         found[name_of(wave)] = wave
         event = wave.get("from_event")
         wrong = names_faults(f"{at}.from_event", [event], events, "own event") if "from_event" in wave else []

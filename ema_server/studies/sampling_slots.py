@@ -14,7 +14,7 @@ from typing import Any
 DAY = 24 * 60
 ONCE_AT = "09:00"  # of a one-off survey that names a day and no time
 WAKING = ("08:00", "22:00")  # where neither the plan nor the person says
-MOMENT = re.compile(r"(?:([01]\d|2[0-3]):([0-5]\d))|(?:(wake|sleep)(?:([+-])(\d{1,4}))?)")
+MOMENT = re.compile(r"(?:([01]\d|2[0-3]):([0-5]\d))|(?:(wake|sleep)(?:([+-])(\d{1,4}))?)", re.ASCII)
 
 Waking = tuple[int, int]
 
@@ -51,14 +51,15 @@ def waking_of(window: Sequence[str]) -> Waking:
 
 
 def slots_of(rule: Mapping[str, Any], waking: Waking, *, bounded: bool) -> list[Slot]:
-    """The prompts of a day on which the rule holds, in their order. `bounded`: none lies outside of the waking hours; what
-    would is cut off, or is not asked at all and keeps its number."""
+    """The prompts of a day on which the rule holds, in order of time. `bounded`: none lies outside of the waking hours; what
+    would is cut off, or is not asked at all. Each keeps its number, also where the day of a night worker begins with others.
+    """
     found = []
     for number, (first, end) in enumerate(_ranges(rule, waking), start=1):
         low, high = _awake(first, end, waking) if bounded else (first, end)
         if low < high:
             found.append(Slot(rule["key"], number, low, high - 1))
-    return found
+    return sorted(found, key=lambda slot: slot.earliest)
 
 
 def _ranges(rule: Mapping[str, Any], waking: Waking) -> list[tuple[int, int]]:
@@ -92,7 +93,7 @@ def _random(how: Mapping[str, Any], waking: Waking) -> list[tuple[int, int]]:
 
 def _every(how: Mapping[str, Any], waking: Waking) -> list[tuple[int, int]]:
     (first, end), jitter = span_of(how, waking), how.get("jitter_minutes", 0)
-    return [(at - jitter, at + jitter + 1) for at in range(first, end, how["minutes"])]
+    return [(max(at - jitter, first), min(at + jitter + 1, end)) for at in range(first, end, how["minutes"])]
 
 
 def _awake(first: int, end: int, waking: Waking) -> tuple[int, int]:
@@ -137,7 +138,7 @@ def _room_faults(at: str, slots: Sequence[Slot], fixed: Sequence[int], drawn: Se
         }
         near = [each for each in drawn if each.earliest < slot.latest + gap and each.latest > slot.earliest - gap]
         taken = len(blocked) + (2 * gap - 1) * len(near) if gap else 0
-        start = max(slot.earliest, reached + gap)
+        start = max(slot.earliest, reached + max(gap, 1))
         reached = start + taken
         if reached <= slot.latest:
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ema_server.studies.sampling_checks import distinct, is_clock, last, shown, unknown, whole
+from ema_server.studies.sampling_checks import is_clock, last, shown, unknown, whole
 from ema_server.studies.sampling_slots import MOMENT, Waking, clock, minute, span_of
 from ema_server.surveys.expressions import ExpressionFault, facts, names, parse
 
@@ -14,6 +14,7 @@ ONCE = ("enrolment", "end", "withdrawal")
 MOST_MINUTES = 60 * 24 * 60
 MOST_A_DAY = 96
 MOST_REMINDERS = 5
+MOST_OPTIONS = 20
 CLOSEST = 0.001  # how near the probabilities of a decision come to 1
 
 
@@ -21,7 +22,7 @@ def when_faults(at: str, rule: Mapping[str, Any], *, waking: Waking, gap: int, d
     """Of the way that a rule says when. `waking` are the plan's hours."""
     faults = []
     if "times" in rule:
-        faults += _times_faults(at, rule["times"])
+        faults += _times_faults(f"{at}.times", rule["times"], waking)
     if "windows" in rule:
         faults += _windows_faults(at, rule["windows"], waking, gap)
     if "random" in rule:
@@ -88,13 +89,13 @@ def decide_faults(at: str, rule: Mapping[str, Any]) -> list[str]:
     options: Any = decide.get("options")
     sound = (
         isinstance(options, Mapping)
-        and len(options) > 1
+        and 1 < len(options) <= MOST_OPTIONS
         and all(isinstance(name, str) and 0 < len(name) <= 40 and name.isprintable() for name in options)
         and all(isinstance(each, int | float) and 0 < each < 1 for each in options.values())
     )
     if not sound:
         faults.append(
-            f"{here}.options: {shown(options)} must name at least two options, each with a probability between 0 and 1."
+            f"{here}.options: {shown(options)} must name from 2 to {MOST_OPTIONS} options, each with a probability between 0 and 1."
         )
     elif abs(sum(options.values()) - 1) > CLOSEST:
         faults.append(f"{here}.options: the probabilities sum to {sum(options.values()):g}; they must sum to 1.")
@@ -103,15 +104,23 @@ def decide_faults(at: str, rule: Mapping[str, Any]) -> list[str]:
     return faults
 
 
-def _times_faults(at: str, times: Any) -> list[str]:
-    if distinct(times, _is_moment) and len(times) <= MOST_A_DAY:
-        return []
-    return [f"{at}.times: must be a list of different times from 00:00 to 23:59, like 09:30, or wake+15."]
+def _times_faults(at: str, times: Any, waking: Waking) -> list[str]:
+    like = "must be a list of different times from 00:00 to 23:59, like 09:30, or wake+15"
+    if not isinstance(times, list | tuple) or not 0 < len(times) <= MOST_A_DAY:
+        return [f"{at}: {shown(times)} {like}; at most {MOST_A_DAY}."]
+    strange = [each for each in times if not _is_moment(each)]
+    if strange:
+        return [f"{at}: {shown(strange[0])} is no time; it {like}."]
+    minutes = [minute(text, waking) for text in times]
+    twice = next((text for place, text in enumerate(times) if minutes[place] in minutes[:place]), None)
+    return [f"{at}: {twice} is there twice; it {like}."] if twice else []
 
 
 def _windows_faults(at: str, windows: Any, waking: Waking, gap: int) -> list[str]:
-    if not isinstance(windows, list) or len(windows) > MOST_A_DAY:
-        return [f'{at}.windows: must be a list like [["09:00", "10:30"]].']
+    if not isinstance(windows, list) or not 0 < len(windows) <= MOST_A_DAY:
+        return [
+            f'{at}.windows: {shown(windows)} must be a list of 1 to {MOST_A_DAY} windows like [["09:00", "10:30"]].'
+        ]
     faults: list[str] = []
     before: tuple[int, int] | None = None
     for place, window in enumerate(windows):
@@ -121,9 +130,15 @@ def _windows_faults(at: str, windows: Any, waking: Waking, gap: int) -> list[str
             continue
         opens, closes = (minute(text, waking) for text in window)
         if not opens < closes:
-            faults.append(f"{where}: ends at {window[1]}, not after it begins at {window[0]}; none goes over midnight.")
+            faults.append(
+                f"{where}: ends at {window[1]}, not after it begins at {window[0]}; none goes over midnight. "
+                "Accepted: an end after the beginning, to 23:59 at most."
+            )
         elif before and opens < before[1]:
-            faults.append(f"{where}: begins at {window[0]}, before the one above ends at {clock(before[1])}.")
+            faults.append(
+                f"{where}: begins at {window[0]}, before the one above ends at {clock(before[1])}. Accepted: a beginning from "
+                f"{clock(before[1])} on."
+            )
         elif before and gap > opens - before[0]:
             faults.append(
                 f"{where}: begins {opens - before[0]} minutes after the one above; a gap of {gap} minutes (gap_minutes) is longer. "
@@ -147,7 +162,7 @@ def _random_faults(at: str, how: Any, waking: Waking, gap: int) -> list[str]:
         return faults
     first, end = span_of(how, waking)
     if how.get("spread", "strata") == "anywhere":
-        needed = (count - 1) * gap + 1
+        needed = (count - 1) * max(gap, 1) + 1
         if needed > end - first:
             faults.append(
                 f"{at}.count: {count} prompts with a gap of {gap} minutes (gap_minutes) need {needed} minutes; from {clock(first)} "
@@ -213,6 +228,8 @@ def _once_faults(at: str, rule: Mapping[str, Any], days: int | None) -> list[str
 
 
 def _condition_faults(at: str, condition: Any, items: Any) -> list[str]:
+    if not isinstance(condition, str):
+        return [f"{at}: {shown(condition)} is no expression about the answer, like stress > 50."]
     try:
         node = parse(condition)
     except ExpressionFault as fault:

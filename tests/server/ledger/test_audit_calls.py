@@ -71,8 +71,7 @@ NOT_AUDITED = {
         "preview_schedule": "writes nothing",
         "roll_out": "does what publish_plan has recorded; each prompt that changes has an event of its own",
         "roll_out_job": "does what publish_plan has recorded",
-        "start_participation": "audits through participants.enrol_participant",
-        "plan_prompts": "the ledger of prompts is its own record, made again from seed and plan",
+        "start_participation": "audits through participants.enrol_participant and plan_prompts",
         "change_device": "each moved prompt has an event of its own in the ledger of prompts",
         "record_events": "append-only, the ledger of prompts itself",
         "call_off_silence": "each prompt that is called off has an event of its own in the ledger of prompts",
@@ -218,6 +217,11 @@ EXERCISES: dict[str, Exercise] = {
     ),
     "participants.placed": lambda s, u, p: participants.place_participants(
         study=s, rows={"P1": {"site": "Leiden"}}, actor=u.audit_name
+    ),
+    "participant.allocated": lambda s, u, p: (
+        studies.change_structure(study=s, structure={"arms": [{"key": "a"}, {"key": "b"}]}, actor=u.audit_name),
+        studies.publish_sampling_plan(study=s, document={**SAMPLING, "allocation": {"arms": {"a": 1, "b": 1}}}),
+        FakePhone(s, pseudonym="P7").enrolled(),
     ),
     "participant.withdrawn": lambda s, u, p: withdraw_participant(
         participant=p, now=NOW, actor=u.audit_name, reason="moved away"

@@ -34,7 +34,7 @@ EVERYTHING: dict[str, Any] = {
         {"key": "fixed", "questionnaire": "momentary", "open_minutes": 60, "grace_minutes": 15, "times": ["18:00", "21:00"]},
         {"key": "welcome", "questionnaire": "momentary", "open_minutes": 600, "once": "enrolment"},
         {"key": "goodbye", "questionnaire": "momentary", "open_minutes": 600, "once": "withdrawal"},
-        {"key": "later", "questionnaire": "momentary", "open_minutes": 30, "after": {"questionnaire": "momentary", "minutes": 30}},
+        {"key": "later", "questionnaire": "momentary", "open_minutes": 30, "after": {"questionnaire": "momentary", "minutes": 30, "at_most": 3}},
     ],
 }  # fmt: skip
 

@@ -6,12 +6,12 @@ import hashlib
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.core.management.base import CommandError
 
 from ema_server.common.csv_rows import CsvFault, open_csv, shortened
 from ema_server.common.errors import DomainError
+from ema_server.common.zones import is_zone
 from ema_server.participants import person_data
 from ema_server.participants.series import ReadSeries, SeriesReading, read_series
 from ema_server.studies.commands import StudyCommand
@@ -81,7 +81,7 @@ class Command(StudyCommand):
 
 
 def _read(study: Study, options: dict[str, Any]) -> ReadSeries:
-    if options["zone"] and not _known(options["zone"]):
+    if options["zone"] and not is_zone(options["zone"]):
         raise CommandError(f"--zone {options['zone']!r} is no IANA time zone; write one like Europe/Amsterdam.")
     units = dict(text.rpartition("=")[::2] for text in options["unit"])
     if "" in units:
@@ -100,11 +100,3 @@ def _read(study: Study, options: dict[str, Any]) -> ReadSeries:
     how = {name: options[name] for name in ("encoding", "delimiter", "decimal")}
     with open_csv(options["file"], **how) as rows:
         return read_series(rows, known, said)
-
-
-def _known(zone: str) -> bool:
-    try:
-        ZoneInfo(zone)
-    except (KeyError, ValueError, OSError):
-        return False
-    return True
