@@ -213,6 +213,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": schedule(30.0),
         "options": {"queue": "celery", "expires": 30},
     },
+    "decisions": {
+        "task": "ema_server.sampling.tasks.judge_decisions",
+        "schedule": schedule(60.0),
+        "options": {"queue": "celery", "expires": 60},
+    },
     "audit anchors": {
         "task": "ema_server.ledger.tasks.ask_for_anchors",
         "schedule": schedule(600.0),

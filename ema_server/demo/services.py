@@ -38,7 +38,10 @@ _OWNED = (
     "DELETE FROM sampling_promptevent WHERE study_id = %(study)s",
     "DELETE FROM participants_seriesvalues USING participants_series s WHERE s.id = series_id AND s.study_id = %(study)s",
     "DELETE FROM participants_series WHERE study_id = %(study)s",
+    "DELETE FROM sampling_decision USING sampling_prompt p WHERE p.id = prompt_id AND p.study_id = %(study)s",
     "DELETE FROM sampling_prompt WHERE study_id = %(study)s",
+    "DELETE FROM sampling_planning WHERE study_id = %(study)s",
+    "DELETE FROM sampling_schedulechange WHERE study_id = %(study)s",
 )
 
 

@@ -21,7 +21,7 @@ from ema_server.reports.forgetting import without_person
 from ema_server.reports.models import Report
 from ema_server.responses.models import Conflict, Quarantined, Submission, Upload
 from ema_server.sampling.forgetting import events_may_go
-from ema_server.sampling.models import Planning, Prompt, PromptEvent, ScheduleChange
+from ema_server.sampling.models import Decision, Planning, Prompt, PromptEvent, ScheduleChange
 
 
 def purge(participant: Participant) -> dict[str, int]:
@@ -35,6 +35,7 @@ def purge(participant: Participant) -> dict[str, int]:
         "quarantined items": Quarantined.objects.filter(participant=pk),
         "answers": Submission.objects.filter(participant=pk),
         "prompt events": PromptEvent.objects.filter(prompt__participant=pk),
+        "decisions": Decision.objects.filter(prompt__participant=pk),
         "prompts": Prompt.objects.filter(participant=pk),
         "plannings": Planning.objects.filter(participant=pk),
         "changes of the schedule": ScheduleChange.objects.filter(participant=pk),

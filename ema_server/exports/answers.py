@@ -24,7 +24,17 @@ from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Cast
 
 from ema_server.participants.models import Participant
-from ema_server.reports.dataset import Micros, Person, PromptRow, parts, read_events, read_prompts, times
+from ema_server.reports.dataset import (
+    Micros,
+    Person,
+    PromptRow,
+    parts,
+    read_events,
+    read_prompts,
+    starts_of,
+    times,
+    window,
+)
 from ema_server.reports.fates import STATUSES, Fate, Sent, fate
 from ema_server.reports.variables import Variable, empty, typed
 from ema_server.responses.models import Submission
@@ -147,6 +157,7 @@ def _read(
 ) -> _Rows:
     prompts: dict[UUID | None, PromptRow] = {prompt.id: prompt for prompt in read_prompts(study, cutoff, persons)}
     events = read_events(study, cutoff, persons)
+    starts = starts_of(study, cutoff, prompts.values())
     sent = _submissions(study, cutoff, persons, with_text=with_text)
     of_prompt: dict[UUID, list[Sent]] = {}
     for each in sent:
@@ -157,7 +168,7 @@ def _read(
     for prompt, several in of_prompt.items():
         if prompt in prompts:
             several.sort(key=lambda each: each.order)
-            fates[prompt] = fate(several, events.get(prompt, {}), prompts[prompt].expires, late)
+            fates[prompt] = fate(several, events.get(prompt, {}), window(prompts[prompt], starts), late)
     rows = _Rows(_who(persons))
     for whole in sent:
         prompt_row = prompts.get(whole.sent.prompt)

@@ -7,7 +7,7 @@ read in the memory of a part; `load` is the parts together. What type a column h
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -28,7 +28,9 @@ from ema_server.participants.queries import current_person_table, series_values
 from ema_server.reports.asked import Asked, asked_columns
 from ema_server.reports.columns import derive, derived_variables
 from ema_server.reports.csv_file import as_csv as as_csv
-from ema_server.reports.fates import STATUSES, Fate, Sent, fate, minutes
+from ema_server.reports.decided import Decided, decision_columns, decision_variables, read_decisions
+from ema_server.reports.fates import STATUSES, Fate, Sent, Window, fate, minutes
+from ema_server.reports.starts import read_starts
 from ema_server.reports.variables import Kind, Variable, empty, typed
 from ema_server.responses.models import Submission
 from ema_server.sampling import queries
@@ -40,6 +42,7 @@ COUNTED_EVENTS = ("expired", "cancelled", "reissued")
 PLACE = {"wave": "wave", "site": "participant__site", "arm": "participant__arm", "dyad": "participant__dyad",
          "role": "participant__dyad_role"}  # fmt: skip
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MINUTE = 60_000_000  # microseconds
 NOTHING = np.iinfo(np.int64).min  # numpy's "not a time"
 
 
@@ -66,6 +69,7 @@ class Source:
     persons: list[Person]
     asked: Asked
     people: pd.DataFrame  # one row for each person, by pseudonym
+    decides: bool  # whether the study has decision points
     variables: list[Variable]
 
     @property
@@ -76,7 +80,8 @@ class Source:
 def load(study: Study, cutoff: datetime, plan: Mapping[str, Any]) -> pd.DataFrame:
     """Everything known at `cutoff`, one row per prompt due by then, ordered by person and time.
 
-    An answer counts where it was finished inside its window (`answered`) or at most the plan's
+    An answer counts where it was finished inside its window (`answered`; started inside it and finished within the grace is
+    inside) or at most the plan's
     `late_cutoff_minutes` after it (`late`; null: however late). The first finished answer to a prompt is the one that
     counts; further ones are counted in `repeats`. Answers that do not count stay stored; here their items are empty
     and `held_items` says how many open (not sealed) values the server holds. Times are UTC; `scheduled_local` is wall time.
@@ -100,8 +105,18 @@ def read_source(study: Study, cutoff: datetime, plan: Mapping[str, Any]) -> Sour
     people, covariates = people.drop(columns=own), [each for each in covariates if each.name not in own]
     # A baseline column named like a place stands for it where the study has none of its own.
     places = [each for each in PLACES if each.name not in people.columns]
-    variables = [*PROMPT, *places, *asked.variables, *CLOCK, *covariates]
-    return Source(study, cutoff, plan, persons, asked, people, derived_variables(variables, plan.get("columns", {})))
+    decision = decision_variables(study, cutoff)
+    variables = [*PROMPT, *decision, *places, *asked.variables, *CLOCK, *covariates]
+    return Source(
+        study,
+        cutoff,
+        plan,
+        persons,
+        asked,
+        people,
+        bool(decision),
+        derived_variables(variables, plan.get("columns", {})),
+    )
 
 
 def parts(persons: Sequence[Person], rows: int) -> Iterator[list[Person]]:
@@ -152,6 +167,7 @@ class PromptRow(NamedTuple):
     zone: str
     offset: int
     expires: int
+    grace: int  # microseconds
     practice: bool
     test_person: bool
     wave: str
@@ -159,6 +175,7 @@ class PromptRow(NamedTuple):
     arm: str
     dyad: str
     role: str
+    decision: Decided | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -174,6 +191,8 @@ class PromptRow(NamedTuple):
             "arm": self.arm,
             "site": self.site,
             "role": self.role,
+            # What was drawn is done where the person was available.
+            "option": "" if self.decision is None or self.decision.available is False else self.decision.option,
         }
 
 
@@ -192,14 +211,24 @@ def read_prompts(study: Study, cutoff: datetime, persons: Sequence[Person]) -> l
         .filter(participant__in=[person.pk for person in persons])
         .order_by("participant__pseudonym", "scheduled_at", "rule")
     )
+    decided = read_decisions(study, cutoff, [person.pk for person in persons])
     return [
-        PromptRow._make(row)
+        PromptRow._make((*row, decided.get(row[1])))
         for row in found.values_list(
             "participant_id", "id", "questionnaire", "day", "slot", Micros("scheduled_at"),
-            Micros(F("local_date") + F("local_time")), "zone", "utc_offset_minutes", Micros("expires_at"), "practice",
-            "participant__test_person", *PLACE.values(),
+            Micros(F("local_date") + F("local_time")), "zone", "utc_offset_minutes", Micros("expires_at"),
+            F("grace_minutes") * MINUTE, "practice", "participant__test_person", *PLACE.values(),
         )
     ]  # fmt: skip
+
+
+def starts_of(study: Study, cutoff: datetime, prompts: Collection[PromptRow]) -> dict[Any, int]:
+    """When those of these prompts that have a grace were first started."""
+    return read_starts(study, cutoff, [prompt.id for prompt in prompts if prompt.grace])
+
+
+def window(prompt: PromptRow, starts: Mapping[Any, int]) -> Window:
+    return Window(prompt.expires, prompt.grace, starts.get(prompt.id))
 
 
 def read_sent(study: Study, cutoff: datetime, persons: Sequence[Person], **more: Any) -> dict[Any, list[Sent]]:
@@ -256,6 +285,7 @@ def _columns(source: Source, prompts: Sequence[PromptRow], persons: Sequence[Per
     """The prompts with what became of each, column by column."""
     sent = read_sent(source.study, source.cutoff, persons, prompt__isnull=False)
     events = read_events(source.study, source.cutoff, persons)
+    starts = starts_of(source.study, source.cutoff, prompts)
     names = {person.pk: person.pseudonym for person in persons}
     late, nothing = source.plan.get("late_cutoff_minutes"), ()
     fates: list[Fate] = []
@@ -263,7 +293,7 @@ def _columns(source: Source, prompts: Sequence[PromptRow], persons: Sequence[Per
     items = source.asked.cells(len(prompts))
     for place, prompt in enumerate(prompts):
         here = sent.get(prompt.id, nothing)
-        became = fate(here, events.get(prompt.id, {}), prompt.expires, late)
+        became = fate(here, events.get(prompt.id, {}), window(prompt, starts), late)
         fates.append(became)
         held.append(0 if became.used else sum(_given(each) for each in here))
         if became.used and became.answer:
@@ -293,6 +323,7 @@ def _columns(source: Source, prompts: Sequence[PromptRow], persons: Sequence[Per
         "repeats": [max(sum(each.complete for each in sent.get(prompt.id, nothing)) - 1, 0) for prompt in prompts],
         "practice": [prompt.practice for prompt in prompts],
         "test_person": [prompt.test_person for prompt in prompts],
+        **(decision_columns([prompt.decision for prompt in prompts]) if source.decides else {}),
         **{name: [getattr(prompt, name) for prompt in prompts] for name in PLACE},
         **items.columns,
     }

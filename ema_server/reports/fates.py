@@ -46,13 +46,26 @@ class Fate(NamedTuple):
         return self.status in USED
 
 
-def fate(sent: Sequence[Sent], events: Mapping[str, int], expires: int, late_cutoff: float | None) -> Fate:
+class Window(NamedTuple):
+    """Until when a prompt could be started and, by whoever had, finished. Times are microseconds since 1970."""
+
+    expires: int
+    grace: int = 0
+    started: int | None = None  # when it was first started, where the phone's clock can be believed
+
+    def holds(self, answered: int) -> bool:
+        """Whether an answer is in time: before it expires, or within the grace after a start before that."""
+        in_grace = self.started is not None and self.started <= self.expires and answered <= self.expires + self.grace
+        return answered <= self.expires or in_grace
+
+
+def fate(sent: Sequence[Sent], events: Mapping[str, int], window: Window, late_cutoff: float | None) -> Fate:
     """Of submissions in their order: the first finished one decides, whatever else a confused phone reported beside it."""
     answer = next((each for each in sent if each.complete), None)
     if answer is not None:
-        if answer.answered is None or answer.answered <= expires:
+        if answer.answered is None or window.holds(answer.answered):
             return Fate("answered", answer)
-        late = late_cutoff is None or minutes(answer.answered - expires) <= late_cutoff
+        late = late_cutoff is None or minutes(answer.answered - window.expires) <= late_cutoff
         return Fate("late" if late else "too_late", answer)
     if events.get("cancelled") and not events.get("expired"):
         return Fate("cancelled_with_answers" if sent else "cancelled", None)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -16,14 +17,16 @@ from django.db import DataError, connection, transaction
 from ema_server.common.canonical import canonical_json
 from ema_server.common.nesting import deeper_than
 from ema_server.common.phone_time import believable, offset_minutes, parse_phone_time
-from ema_server.participants.models import Device
+from ema_server.participants.models import Device, Participant
 from ema_server.participants.services import hold
 from ema_server.responses.content import split
 from ema_server.responses.models import Conflict, Quarantined, Submission, Upload
+from ema_server.sampling.follow_ups import Answered, plan_follow_ups, rules_after
 from ema_server.sampling.models import Prompt
 from ema_server.sampling.queries import Facts, facts_of, facts_of_person
 from ema_server.studies import states
 from ema_server.studies.models import Study, SurveyVersion
+from ema_server.studies.queries import current_sampling_plan
 from ema_server.surveys import answers
 from ema_server.vault.fields import Seal
 from ema_server.vault.sealing import keyed_digest
@@ -87,14 +90,16 @@ def record_submissions(*, device: Device, raw_items: Sequence[bytes], now: datet
 
 
 def _record(*, device: Device, raw_items: Sequence[bytes], now: datetime) -> list[Receipt]:
-    study = hold(device.participant).study
+    person = hold(device.participant)
+    study = person.study
     surveys = _surveys_of(study)
     read = [_read(raw, device=device, surveys=surveys) for raw in raw_items]
     facts = _facts(device, [each for each in read if isinstance(each, _Accepted)])
     judged = _judged(read, facts, study=study)
     if not states.allows(study.state, "answers"):
         judged = _without_news(judged, study=study)
-    judged, inserted = _store(judged, device=device, now=now)
+    follow = partial(_plan_what_follows, person=person, facts=facts, now=now)
+    judged, inserted = _store(judged, device=device, now=now, before=follow)
     refused = [each for each in judged if isinstance(each, _Refused)]
     known = _digests_held(device.study, [each.item.client_id for each in judged if isinstance(each, _Accepted)])
 
@@ -161,7 +166,9 @@ def _facts(device: Device, read: Sequence[_Accepted]) -> dict[UUID | None, Facts
     if not any(each.survey.survey.facts for each in read):
         return {}
     named = {each.item.prompt for each in read if each.item.prompt}
-    mine = Prompt.objects.filter(participant_id=device.participant_id, id__in=named).select_related("participant")
+    mine = Prompt.objects.filter(participant_id=device.participant_id, id__in=named).select_related(
+        "participant", "decision"
+    )
     known: dict[UUID | None, Facts] = {None: facts_of_person(device.participant)}
     for prompt, facts in facts_of(mine).items():
         known[prompt] = facts
@@ -186,13 +193,20 @@ def _judged(
 def _judge(each: _Accepted, facts: Mapping[UUID | None, Facts]) -> _Accepted | _Refused:
     """Whether the answers fit the version that the person was shown."""
     item, survey = each.item, each.survey.survey
-    known = facts.get(item.prompt) or facts.get(None) or {}
+    known = _known(item, facts)
     faults = answers.faults(survey, item.answers, complete=item.complete, facts=known)
+    if faults and known.get("option"):  # the phone found the person not available, so it did not do what was drawn
+        without = {**known, "option": ""}
+        faults = answers.faults(survey, item.answers, complete=item.complete, facts=without)
     if item.shown is not None:
         faults += answers.order_faults(survey, item.shown)
     if faults:
         return _Refused(str(item.client_id), "invalid_answer", " ".join(faults)[:1000], each.raw)
     return each
+
+
+def _known(item: SubmissionIn, facts: Mapping[UUID | None, Facts]) -> Facts:
+    return facts.get(item.prompt) or facts.get(None) or {}
 
 
 def _digest(content: bytes, device: Device) -> str:
@@ -224,13 +238,19 @@ def _without_news(judged: list[_Accepted | _Refused], *, study: Study) -> list[_
 
 
 def _store(
-    judged: list[_Accepted | _Refused], *, device: Device, now: datetime
+    judged: list[_Accepted | _Refused],
+    *,
+    device: Device,
+    now: datetime,
+    before: Callable[[Sequence[_Accepted]], None],
 ) -> tuple[list[_Accepted | _Refused], set[UUID]]:
-    """Insert what was accepted. If the database refuses to hold a value that the rules let pass, find out which item it
+    """Insert what was accepted, after what has to be there before it. If the database refuses to hold a value that the rules let pass, find out which item it
     is and refuse that one alone: a batch that failed whole would be sent again for ever."""
     try:
         with transaction.atomic():
-            return judged, _insert_new([each for each in judged if isinstance(each, _Accepted)], device=device, now=now)
+            accepted = [each for each in judged if isinstance(each, _Accepted)]
+            before(accepted)
+            return judged, _insert_new(accepted, device=device, now=now)
     except DataError:
         pass
     found: list[_Accepted | _Refused] = []
@@ -239,6 +259,7 @@ def _store(
         if isinstance(each, _Accepted):
             try:
                 with transaction.atomic():
+                    before([each])
                     inserted |= _insert_new([each], device=device, now=now)
             except DataError as error:
                 reason = str(error).splitlines()[0]
@@ -256,8 +277,7 @@ def _insert_new(accepted: Sequence[_Accepted], *, device: Device, now: datetime)
     mine = set(Prompt.objects.filter(participant_id=device.participant_id, id__in=wanted).values_list("id", flat=True))
     rows = []
     for each in accepted:
-        moment = parse_phone_time(each.item.answered_at)
-        believed = moment is not None and believable(moment, study_start=device.study.starts_on, now=now)
+        moment = _answered_at(each.item, study=device.study, now=now)
         shown, hidden = split(each.payload, each.survey.survey)
         rows.append(
             {
@@ -268,7 +288,7 @@ def _insert_new(accepted: Sequence[_Accepted], *, device: Device, now: datetime)
                 "payload": shown,
                 "sealed": _sealed(hidden, each, device),
                 "complete": each.item.complete,
-                "answered_at": moment.astimezone(UTC).isoformat() if believed and moment else None,
+                "answered_at": moment.isoformat() if moment else None,
                 "utc_offset_minutes": offset_minutes(each.item.answered_at),
             }
         )
@@ -286,6 +306,43 @@ def _insert_new(accepted: Sequence[_Accepted], *, device: Device, now: datetime)
             [device.study.pk, device.participant_id, device.pk, now, json.dumps(rows)],
         )
         return {row[0] for row in cursor.fetchall()}
+
+
+def _answered_at(item: SubmissionIn, *, study: Study, now: datetime) -> datetime | None:
+    """By the phone's clock, where it can be believed."""
+    moment = parse_phone_time(item.answered_at)
+    believed = moment is not None and believable(moment, study_start=study.starts_on, now=now)
+    return moment.astimezone(UTC) if believed and moment else None
+
+
+def _plan_what_follows(
+    accepted: Sequence[_Accepted], *, person: Participant, facts: Mapping[UUID | None, Facts], now: datetime
+) -> None:
+    """The follow-ups of what is new here, before it is stored: an item of the same batch may answer one. An answer that the
+    phone dates after its arrival was finished when it arrived."""
+    study, plan = person.study, current_sampling_plan(person.study)
+    first = {each.item.client_id: each for each in reversed(accepted)}  # where an id is there twice
+    followed = {
+        client_id: each
+        for client_id, each in first.items()
+        if plan is not None and each.item.complete and rules_after(plan.document, each.item.questionnaire)
+    }
+    if plan is None or not followed:
+        return
+    held = _digests_held(study, list(followed))
+    new = [
+        Answered(
+            client_id,
+            each.item.questionnaire,
+            min(_answered_at(each.item, study=study, now=now) or now, now),
+            each.item.prompt,
+            answers.counted(each.survey.survey, each.item.answers, _known(each.item, facts)),
+        )
+        for client_id, each in followed.items()
+        if client_id not in held
+    ]
+    if new:
+        plan_follow_ups(participant=person, plan=plan, answers=new, now=now)
 
 
 def _sealed(hidden: str | None, each: _Accepted, device: Device) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,14 +13,28 @@ from django.db.models import Q
 
 from ema_server.participants.models import Device
 from ema_server.participants.queries import ConsentAsked, consent_asked_of
-from ema_server.sampling.queries import event_buttons, rules_asked_on_withdrawal, with_an_outcome
+from ema_server.sampling.decisions import probability
+from ema_server.sampling.follow_ups import follow_ups_of
+from ema_server.sampling.models import Decision, Prompt
+from ema_server.sampling.queries import event_buttons, rules_asked_on_withdrawal, rules_of_prompts, with_an_outcome
 from ema_server.studies import states
-from ema_server.studies.queries import current_surveys
+from ema_server.studies.queries import current_sampling_plan, current_surveys
 
 HORIZON = timedelta(days=14)
 
 
+class DecisionOut(msgspec.Struct, frozen=True):
+    """What chance chose at a decision point. It is done where the person is available: docs/sampling.md."""
+
+    option: str
+    probability: float
+    options: dict[str, float]
+    rest_minutes: int
+
+
 class PromptOut(msgspec.Struct, frozen=True):
+    """`remind_at` are the times at which the phone asks again until there is an answer, whatever was dismissed."""
+
     id: str
     questionnaire: str
     survey_version: int
@@ -27,10 +42,13 @@ class PromptOut(msgspec.Struct, frozen=True):
     slot: int
     scheduled_at: str
     expires_at: str
+    grace_minutes: int
+    remind_at: list[str]
     local: str
     zone: str
     practice: bool
     wave: str
+    decision: DecisionOut | None
 
 
 class EventOut(msgspec.Struct, frozen=True):
@@ -42,6 +60,28 @@ class EventOut(msgspec.Struct, frozen=True):
     first_day: str
     last_day: str
     weekdays: tuple[int, ...]
+    practice: bool
+
+
+class FollowUpOut(msgspec.Struct, frozen=True):
+    """What follows an answer to `after`: `minutes` later a prompt whose id is uuid5(the answer's client_id, rule). A phone
+    that is offline makes it itself, by these rules: docs/sampling.md."""
+
+    rule: str
+    questionnaire: str
+    survey_version: int
+    after: str
+    minutes: int
+    condition: str
+    at_most: int | None
+    open_minutes: int
+    grace_minutes: int
+    reminders: tuple[int, ...]
+    gap_minutes: int
+    first_day: str
+    last_day: str
+    weekdays: tuple[int, ...]
+    waking: dict[str, tuple[str, str]]
     practice: bool
 
 
@@ -67,6 +107,7 @@ class SyncContent(msgspec.Struct, frozen=True):
     surveys: list[SurveyOut]
     prompts: list[PromptOut]
     events: list[EventOut]
+    follow_ups: list[FollowUpOut]
     consent: ConsentOut | None
     messages: list[dict[str, Any]]
 
@@ -88,34 +129,64 @@ def sync_content(device: Device, *, now: datetime) -> SyncContent:
     told = Q(scheduled_at__lte=now + HORIZON)
     if not asks:
         told &= Q(scheduled_at__lt=study.quiet_since or now) | Q(rule__in=rules_asked_on_withdrawal(study))
-    prompts = person.prompts.filter(told, ~with_an_outcome(), submission__isnull=True).order_by("scheduled_at")
-    buttons = event_buttons(person) if asks and person.state == person.State.ACTIVE else []
+    waiting = person.prompts.filter(told, ~with_an_outcome(), submission__isnull=True)
+    prompts = [
+        prompt
+        for prompt in waiting.select_related("decision").order_by("scheduled_at")
+        if prompt.questionnaire in versions
+    ]
+    rules = rules_of_prompts(prompts)
+    asked = asks and person.state == person.State.ACTIVE
+    plan = current_sampling_plan(study) if asked else None
+    buttons, following = event_buttons(person, plan), follow_ups_of(person, plan)
     return SyncContent(
         surveys=[SurveyOut(survey.questionnaire, survey.number, survey.document) for survey in surveys],
         prompts=[
-            PromptOut(
-                id=str(prompt.pk),
-                questionnaire=prompt.questionnaire,
-                survey_version=versions[prompt.questionnaire],
-                day=prompt.day,
-                slot=prompt.slot,
-                scheduled_at=prompt.scheduled_at.isoformat(),
-                expires_at=prompt.expires_at.isoformat(),
-                local=f"{prompt.local_date}T{prompt.local_time}",
-                zone=prompt.zone,
-                practice=prompt.practice,
-                wave=prompt.wave,
-            )
+            _prompt(prompt, versions[prompt.questionnaire], rules.get((prompt.plan_id, prompt.rule), {}))
             for prompt in prompts
-            if prompt.questionnaire in versions
         ],
         events=[
             EventOut(survey_version=versions[button.questionnaire], **asdict(button))
             for button in buttons
             if button.questionnaire in versions
         ],
+        follow_ups=[
+            FollowUpOut(survey_version=versions[each.questionnaire], **asdict(each))
+            for each in following
+            if each.questionnaire in versions
+        ],
         consent=_consent(consent_asked_of(person)),
         messages=[],
+    )
+
+
+def _prompt(prompt: Prompt, survey_version: int, rule: Mapping[str, Any]) -> PromptOut:
+    """A prompt as phones read it, with what its rule says in the version of the plan that made it."""
+    decision: Decision | None = getattr(prompt, "decision", None)
+    return PromptOut(
+        id=str(prompt.pk),
+        questionnaire=prompt.questionnaire,
+        survey_version=survey_version,
+        day=prompt.day,
+        slot=prompt.slot,
+        scheduled_at=prompt.scheduled_at.isoformat(),
+        expires_at=prompt.expires_at.isoformat(),
+        grace_minutes=prompt.grace_minutes,
+        remind_at=[(prompt.scheduled_at + timedelta(minutes=after)).isoformat() for after in rule.get("reminders", ())],
+        local=f"{prompt.local_date}T{prompt.local_time}",
+        zone=prompt.zone,
+        practice=prompt.practice,
+        wave=prompt.wave,
+        decision=None if decision is None else _decision(decision, rule),
+    )
+
+
+def _decision(decision: Decision, rule: Mapping[str, Any]) -> DecisionOut:
+    return DecisionOut(
+        option=decision.option,
+        probability=probability(decision.options, decision.option),
+        options=decision.options,
+        rest_minutes=rule.get("decide", {}).get("rest_minutes", 0),
     )
 
 

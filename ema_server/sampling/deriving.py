@@ -86,7 +86,7 @@ def _after_an_answer(prompt: Prompt, after: Mapping[str, Any]) -> Derived:
     wait = after["minutes"] * MINUTE
     answers = prompt.participant.submissions.filter(survey_version__questionnaire=after["questionnaire"])
     for answered, received in answers.order_by("received_at").values_list("answered_at", "received_at"):
-        moment = (answered or received) + wait
-        if timedelta() <= moment - prompt.scheduled_at < MINUTE:
-            return Derived(prompt.scheduled_at, "follow_up", answered=answered or received)
+        finished = min(answered or received, received)  # as sampling/follow_ups.py has it
+        if timedelta() <= finished + wait - prompt.scheduled_at < MINUTE:
+            return Derived(prompt.scheduled_at, "follow_up", answered=finished)
     return Derived(None, "follow_up")

@@ -148,6 +148,7 @@ class PromptEvent(models.Model):
         """Why, for machines; `reason` is the same for people."""
 
         WITHDREW = "withdrew"
+        PAUSED = "paused"  # by the person
         STUDY_SILENT = "study_silent"
         PLAN_CHANGED = "plan_changed"
         SCHEDULE_CHANGED = "schedule_changed"
@@ -195,12 +196,14 @@ class PromptEvent(models.Model):
 
 
 class Decision(models.Model):
-    """What chance chose at a decision point of a micro-randomised trial: written before anything was done, never changed.
-    Whether the person was available is in the prompt's events."""
+    """What chance chose at a decision point of a micro-randomised trial: written before anything was done, and the database
+    refuses to change it. Whether the person was available is in the prompt's events."""
 
     prompt = models.OneToOneField(Prompt, on_delete=models.CASCADE, primary_key=True, related_name="decision")
     options = models.JSONField(help_text='The probabilities: {"message": 0.6, "none": 0.4}')
-    draw = models.FloatField(help_text="Uniform from 0 to 1: it falls on the option within whose share it lies.")
+    draw = models.FloatField(
+        help_text="Uniform from 0 to 1: it falls on the option within whose share it lies, in alphabetical order."
+    )
     option = models.CharField(max_length=40)
     made_at = models.DateTimeField()
 

@@ -18,6 +18,7 @@ from ema_server.ledger import services as ledger
 from ema_server.ledger.models import Job
 from ema_server.participants.models import Participant
 from ema_server.sampling.changes import Diff
+from ema_server.sampling.decisions import standing_faults
 from ema_server.sampling.edits import (
     CannotBeMet,
     NeedsReason,
@@ -45,7 +46,7 @@ def preview_plan(*, study: Study, document: Mapping[str, Any], effect: str, now:
     """What this plan would do to everybody's prompts if it were published now. Faulty documents are refused; for whom it
     cannot be met is named in `refused`."""
     states.require(study.state, "sampling")
-    faults = faults_of_plan(study, document)
+    faults = faults_of_plan(study, document) or standing_faults(study, document)
     if faults:
         raise InvalidSamplingPlan(" ".join(faults))
     newest = current_sampling_plan(study)
@@ -85,6 +86,9 @@ def publish_plan(
     plan = publish_sampling_plan(study=study, document=document, based_on=based_on, actor=actor)
     if before is None or before == plan:
         return plan, None
+    faults = standing_faults(study, document)
+    if faults:
+        raise InvalidSamplingPlan(" ".join(faults))
     people = people_concerned(study).count()
     if people and not reason.strip():
         raise NeedsReason("reason: say why the plan changes; people are in already, and the trail keeps it.")

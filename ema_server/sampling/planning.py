@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from django.db import connection
 
 from ema_server.participants.models import Participant
-from ema_server.sampling.models import Planning, Prompt, ScheduleChange
+from ema_server.sampling.models import Planning, ScheduleChange
 from ema_server.sampling.plan import Draw, Person, clocks
 from ema_server.studies.models import SamplingPlan
 from ema_server.studies.sampling_days import Calendar
@@ -104,31 +104,7 @@ def rows_of(draws: Iterable[Draw], planning: Planning) -> list[Row]:
     ]  # fmt: skip
 
 
-def prompts_of(draws: Iterable[Draw], planning: Planning) -> list[Prompt]:
-    """The ledger's rows for draws of one planning."""
-    zone = ZoneInfo(planning.facts["zone"])
-    return [
-        Prompt(
-            study_id=planning.study_id,
-            participant_id=planning.participant_id,
-            plan_id=planning.plan_id,
-            planning=planning,
-            rule=draw.rule,
-            questionnaire=draw.questionnaire,
-            day=draw.day,
-            slot=draw.slot,
-            wave=draw.wave,
-            practice=draw.practice,
-            grace_minutes=draw.grace_minutes,
-            scheduled_at=draw.opens,
-            expires_at=draw.closes,
-            **clocks(draw.opens, zone),
-        )
-        for draw in draws
-    ]
-
-
-def copy_prompts(prompts: Iterable[Prompt | Row]) -> int:
+def copy_prompts(prompts: Iterable[Row]) -> int:
     """Write many rows at once: COPY takes a tenth of the time of INSERT. Refused whole where one is there already."""
     count = 0
     with connection.cursor() as cursor, cursor.copy(COPY) as copy:

@@ -24,7 +24,7 @@ Facts = dict[str, str | int | float | bool]
 
 
 def facts_of(prompts: Iterable[Prompt]) -> dict[UUID, Facts]:
-    """What expressions may ask of each prompt (`@day`, `@arm` …); its participant should have been selected with it."""
+    """What expressions may ask of each prompt (`@day`, `@arm` …); its participant and decision should have been selected with it."""
     return {
         prompt.pk: {
             **facts_of_person(prompt.participant),
@@ -34,6 +34,7 @@ def facts_of(prompts: Iterable[Prompt]) -> dict[UUID, Facts]:
             "weekday": prompt.local_date.isoweekday(),
             "hour": prompt.local_time.hour + prompt.local_time.minute / 60 + prompt.local_time.second / 3600,
             "practice": prompt.practice,
+            "option": getattr(getattr(prompt, "decision", None), "option", ""),
         }
         for prompt in prompts
     }
@@ -129,6 +130,14 @@ def versions_of(plan: SamplingPlan) -> dict[str, int]:
     return {rule["key"]: plan.versions.get(rule["key"], plan.number) for rule in plan.document["rules"]}
 
 
+def rules_of_prompts(prompts: Iterable[Prompt]) -> dict[tuple[int, str], dict[str, Any]]:
+    """By plan and key, the rules that made these prompts, each as its own version of the plan has it. One query."""
+    plans = SamplingPlan.objects.filter(pk__in={prompt.plan_id for prompt in prompts})
+    return {
+        (pk, rule["key"]): rule for pk, document in plans.values_list("pk", "document") for rule in document["rules"]
+    }
+
+
 def rules_of_the_moment(study: Study) -> set[str]:
     """The rules of any version whose prompts come of a moment or an answer and not of a person's days."""
     return {
@@ -151,9 +160,8 @@ class EventButton:
     practice: bool
 
 
-def event_buttons(participant: Participant) -> list[EventButton]:
-    """The event buttons of one person's days, one for each stretch of days."""
-    plan = current_sampling_plan(participant.study)
+def event_buttons(participant: Participant, plan: SamplingPlan | None) -> list[EventButton]:
+    """The event buttons of one person's days by a plan, one for each stretch of days."""
     if plan is None or participant.first_day is None or participant.last_day is None:
         return []
     own = participant.schedule

@@ -12,6 +12,7 @@ from django.db import connection
 
 from ema_server.participants.models import Device
 from ema_server.sampling.changes import Ahead, Changes
+from ema_server.sampling.decisions import write_decisions
 from ema_server.sampling.models import Planning, PromptEvent
 from ema_server.sampling.plan import Draw, clocks
 from ema_server.sampling.planning import Row, copy_prompts, rows_of
@@ -25,7 +26,7 @@ def rewrite(found: Sequence[tuple[Planning, Changes]], *, code: str, device: Dev
     there."""
     Planning.objects.bulk_create(planning for planning, _ in found)
     moving: list[dict[str, Any]] = []
-    fresh: list[Row] = []
+    fresh: dict[Planning, list[Row]] = {}
     events: list[PromptEvent] = []
     for planning, changes in found:
         common: dict[str, Any] = {"study_id": planning.study_id, "device": device, "received_at": now}
@@ -41,9 +42,8 @@ def rewrite(found: Sequence[tuple[Planning, Changes]], *, code: str, device: Dev
                     PromptEvent(prompt_id=prompt.id, kind=kind, was_at=prompt.opens, now_at=draw.opens, **told)
                 )
         events += [PromptEvent(prompt_id=each.id, kind=Kind.CANCELLED, **told) for each in changes.called_off]
-        fresh += rows_of(changes.added, planning)
         close = rows_of([each for each in changes.too_close if isinstance(each, Draw)], planning)
-        fresh += close
+        fresh[planning] = [*rows_of(changes.added, planning), *close]
         gap = planning.plan.document.get("gap_minutes", 0)
         why = f"closer than {gap} minutes to a prompt that stays"
         events += [
@@ -55,8 +55,10 @@ def rewrite(found: Sequence[tuple[Planning, Changes]], *, code: str, device: Dev
         ]
     if moving:
         _move(moving)
-    if fresh:
-        copy_prompts(fresh)
+    if any(fresh.values()):
+        copy_prompts(row for rows in fresh.values() for row in rows)
+        for planning, rows in fresh.items():
+            write_decisions(rows, planning)
     PromptEvent.objects.bulk_create(events, batch_size=BATCH)
 
 

@@ -20,9 +20,11 @@ from ema_server.ledger.models import Job
 from ema_server.participants.models import Device, Participant
 from ema_server.participants.services import Enrolment, enrol_participant, hold, update_device
 from ema_server.sampling.allocation import arm_at
+from ema_server.sampling.decisions import write_decisions
+from ema_server.sampling.follow_ups import note_asked
 from ema_server.sampling.models import Planning, Prompt, PromptEvent
 from ema_server.sampling.plan import draw_once, draw_prompts
-from ema_server.sampling.planning import copy_prompts, person_of, prompts_of, rows_of, start_planning
+from ema_server.sampling.planning import copy_prompts, person_of, rows_of, start_planning
 from ema_server.sampling.queries import rules_asked_on_withdrawal, versions_of, with_an_outcome
 from ema_server.sampling.replanning import follow_zone
 from ema_server.studies import states
@@ -101,7 +103,10 @@ def plan_prompts(*, participant: Participant, now: datetime) -> int:
         )
     planning.counts = {"added": len(draws)}
     planning.save()
-    return copy_prompts(rows_of(draws, planning))
+    rows = rows_of(draws, planning)
+    count = copy_prompts(rows)
+    write_decisions(rows, planning)
+    return count
 
 
 def _allocate(participant: Participant, plan: SamplingPlan) -> dict[str, Any]:
@@ -144,7 +149,10 @@ def withdraw_participant(*, participant: Participant, now: datetime, actor: str,
         draws = list(draw_once(plan.document, "withdrawal", now=now, calendar=drawn.calendar, zone=drawn.zone))
         if draws:
             planning.save()
-            Prompt.objects.bulk_create(prompts_of(draws, planning), ignore_conflicts=True)
+            there = set(person.prompts.values_list("rule", "day", "slot"))
+            rows = [row for row in rows_of(draws, planning) if (row.rule, row.day, row.slot) not in there]
+            copy_prompts(rows)
+            write_decisions(rows, planning)
     before, person.state = person.state, Participant.State.WITHDRAWN
     person.save(update_fields=["state"])
     audit.record(
@@ -256,6 +264,7 @@ def record_events(*, device: Device, raw_events: Sequence[bytes], now: datetime)
             )
     with holding_keys():
         PromptEvent.objects.bulk_create(rows, ignore_conflicts=True)
+    note_asked(participant=device.participant, events=rows, now=now)
     return receipts
 
 

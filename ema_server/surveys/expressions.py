@@ -23,7 +23,7 @@ MAX_DIGITS = 15
 
 FACTS = {
     "day": "number", "prompt": "number", "wave": "text", "weekday": "number", "hour": "number", "arm": "text",
-    "site": "text", "role": "text", "practice": "flag",
+    "site": "text", "role": "text", "practice": "flag", "option": "text",
 }  # fmt: skip
 
 Value = float | int | str | bool | tuple[Any, ...] | None  # None: unanswered

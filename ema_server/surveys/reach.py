@@ -42,7 +42,7 @@ FACT_DOMAINS = {
     "weekday": Domain("number", 1, 7, whole=True),
     "hour": Domain("number", 0, 24),
     "practice": Domain("flag"),
-    **{name: Domain("text", open_ended=True) for name in ("wave", "arm", "site", "role")},
+    **{name: Domain("text", open_ended=True) for name in ("wave", "arm", "site", "role", "option")},
 }
 
 

@@ -15,10 +15,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from ema_server.sampling import person_edits, plan_edits
-from ema_server.sampling.models import Planning, Prompt
+from ema_server.sampling.models import Prompt
 from ema_server.sampling.person_edits import Schedule
-from ema_server.sampling.plan import Draw
-from ema_server.sampling.planning import prompts_of, start_planning
 from ema_server.sampling.replanning import Effect
 from ema_server.sampling.services import withdraw_participant
 from ema_server.sampling.timeline import timeline, timeline_of_person
@@ -99,14 +97,8 @@ def test_a_follow_up_names_the_answer_that_it_comes_after(phone: FakePhone) -> N
     place = next(place for place, each in enumerate(phone.prompts) if each["slot"] == 2)
     phone.submit(phone.item(place, minutes=10))
     answered = Prompt.objects.get(pk=phone.prompts[place]["id"]).scheduled_at + timedelta(minutes=10)
-    earlier = Planning.objects.select_related("plan", "participant").get()
-    planning = start_planning(earlier.participant, earlier.plan, cause=Planning.Cause.FOLLOW_UP, now=NOON)
-    planning.save()
+    prompt = Prompt.objects.get(rule="later")
     opens = answered + timedelta(minutes=30)
-    Prompt.objects.bulk_create(
-        prompts_of([Draw("later", "momentary", 3, 1, opens, opens + timedelta(minutes=30))], planning)
-    )
-    prompt = prompt_of("later", day=3)
     found = told(prompt)
     assert (found["verdict"], found["derived"]["answered"]) == ("same", answered.isoformat())
     Prompt.objects.filter(pk=prompt.pk).update(scheduled_at=opens + timedelta(minutes=7))

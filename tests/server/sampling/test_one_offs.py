@@ -157,7 +157,7 @@ def test_facts_for_expressions() -> None:
     prompt = Prompt.objects.select_related("participant").get(rule="m", day=5)
     assert facts_of([prompt]) == {
         prompt.pk: {"day": 5, "prompt": 1, "wave": "w2", "weekday": 5, "hour": 10.0, "arm": "a", "site": "Leiden",
-                    "role": "parent", "practice": False}
+                    "role": "parent", "practice": False, "option": ""}
     }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ema_server.reports.fates import Sent, fate
+from ema_server.reports.fates import Sent, Window, fate
 from ema_server.sampling.prompt_state import Asked, Happening, PromptState, called_off, prompt_state
 
 TEN = datetime(2026, 3, 2, 10, tzinfo=UTC)
@@ -203,7 +203,11 @@ def fate_of(happenings: Sequence[Happening]) -> str:
     ]
     off = called_off(happenings)
     events = {"expired": sum(each.kind == "expired" for each in happenings), "cancelled": len(off)}
-    return fate(sorted(sent, key=lambda each: each.order), events, micros(PROMPT.expires_at), 30).status
+    starts = [each.moment for each in happenings if each.kind in {"started", "completed", "received"}]
+    starts += [each.started_at for each in happenings if each.started_at is not None]
+    began = micros(min(starts)) if starts else None
+    window = Window(micros(PROMPT.expires_at), PROMPT.grace_minutes * 60_000_000, began)
+    return fate(sorted(sent, key=lambda each: each.order), events, window, 30).status
 
 
 @settings(derandomize=True, deadline=None)
@@ -214,8 +218,7 @@ def test_the_state_agrees_with_what_an_analysis_counts(of_phone: list[Happening]
     answered = any(each.kind == "received" for each in happenings)
     # Such prompts are no rows of an analysis: `sampling.queries.not_asked`.
     assume(answered or all(each.by_phone for each in off))
-    without_grace = replace(PROMPT, grace_minutes=0)
-    found, became = prompt_state(without_grace, happenings, now=LONG_AFTER), fate_of(happenings)
+    found, became = prompt_state(PROMPT, happenings, now=LONG_AFTER), fate_of(happenings)
     if became == "no_record":
         assert found.state in {"lapsed", "completed", "uploaded"}
     else:

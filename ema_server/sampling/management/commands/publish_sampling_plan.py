@@ -10,6 +10,7 @@ from django.core.management.base import CommandError
 
 from ema_server.common import clock
 from ema_server.common.errors import DomainError
+from ema_server.sampling.decisions import standing_faults
 from ema_server.sampling.management.commands._telling import Carrying, diff_lines, zones_of
 from ema_server.sampling.models import ScheduleChange
 from ema_server.sampling.plan_edits import preview_plan, publish_plan
@@ -36,7 +37,7 @@ class Command(Carrying, StudyCommand):
 
     def about(self, study: Study, **options: Any) -> None:
         document = read_json(options["file"])
-        faults = faults_of_plan(study, document)
+        faults = faults_of_plan(study, document) or standing_faults(study, document)
         if faults:
             raise CommandError("\n".join(["It cannot be published:", *faults]))
         self.stdout.write("\n".join(plan_in_words(document)))
