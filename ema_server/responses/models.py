@@ -20,7 +20,7 @@ from ema_server.vault.fields import Seal, SealedField
 class Submission(models.Model):
     """One filled-in questionnaire, as it arrived: immutable payload, digest, three clocks."""
 
-    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="submissions")
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="submissions", db_index=False)
     participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="submissions")
     device = models.ForeignKey(Device, on_delete=models.RESTRICT)
     client_id = models.UUIDField(help_text="The phone's own name for it: the key of exactly-once.")
@@ -42,7 +42,15 @@ class Submission(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["study", "client_id"], name="one_submission_per_client_id")]
-        indexes = [models.Index(fields=["study", "received_at"])]
+        indexes = [
+            models.Index(fields=["study", "received_at"]),
+            models.Index(
+                fields=["study", "prompt"],
+                include=["complete", "answered_at", "received_at"],
+                condition=models.Q(prompt__isnull=False),
+                name="answers_to_prompts",
+            ),
+        ]
 
     def __str__(self) -> str:
         return str(self.client_id)

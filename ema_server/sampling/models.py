@@ -87,11 +87,12 @@ class Prompt(models.Model):
     """One planned prompt: in UTC, with the local wall time, offset and zone by which it was planned."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="prompts")
-    participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="prompts")
+    # Without indexes of their own: others begin with them. Each index costs at every write.
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="prompts", db_index=False)
+    participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="prompts", db_index=False)
     plan = models.ForeignKey(SamplingPlan, on_delete=models.RESTRICT)
     rule = models.CharField(max_length=40)
-    questionnaire = models.SlugField()
+    questionnaire = models.SlugField(db_index=False)
     day = models.PositiveIntegerField()
     slot = models.PositiveSmallIntegerField()
     scheduled_at = models.DateTimeField()
@@ -115,7 +116,10 @@ class Prompt(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["participant", "rule", "day", "slot"], name="one_prompt_per_slot")
         ]
-        indexes = [models.Index(fields=["study", "scheduled_at"])]
+        indexes = [
+            models.Index(fields=["study", "scheduled_at"]),
+            models.Index(fields=["scheduled_at", "expires_at"], name="prompts_by_time"),  # what is due: sampling/due.py
+        ]
 
     def __str__(self) -> str:
         return f"{self.questionnaire} day {self.day} slot {self.slot}"
@@ -165,8 +169,8 @@ class PromptEvent(models.Model):
         BATTERY = "battery"
         OTHER = "other"
 
-    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="prompt_events")
-    prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="events")
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="prompt_events", db_index=False)
+    prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="events", db_index=False)
     device = models.ForeignKey(Device, on_delete=models.SET_NULL, null=True, blank=True)
     client_id = models.UUIDField(default=uuid.uuid4)
     kind = models.CharField(max_length=12, choices=Kind)
@@ -185,7 +189,15 @@ class PromptEvent(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["study", "client_id"], name="one_prompt_event_per_client_id")]
-        indexes = [models.Index(fields=["study", "kind"])]
+        indexes = [
+            models.Index(fields=["prompt", "kind"], include=["received_at", "device"], name="events_of_prompts"),
+            models.Index(
+                fields=["received_at"],
+                include=["prompt"],
+                condition=models.Q(kind="queued"),
+                name="prompts_queued_lately",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.prompt_id}"

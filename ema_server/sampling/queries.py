@@ -193,6 +193,11 @@ def questionnaires_of_events(study: Study) -> set[str]:
     return {name for document in _documents(study) for name in event_questionnaires(document)}
 
 
+def imported_plans(study: Study) -> list[int]:
+    """The plans whose prompts came with a finished study: nobody enrolled here for them, no phone of ours asked."""
+    return list(study.sampling_plans.filter(document__imported=True).values_list("pk", flat=True))
+
+
 def rules_asked_on_withdrawal(study: Study) -> set[str]:
     """The rules whose surveys are asked of whoever leaves, however quiet the study is."""
     return {

@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("sampling", "0005_events_only_grow")]
+    dependencies = [("sampling", "0006_indexes_for_reading")]
 
     operations = [
         migrations.AlterField(
