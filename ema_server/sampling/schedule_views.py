@@ -34,6 +34,7 @@ from ema_server.studies.queries import current_sampling_plan
 from ema_server.studies.sampling_rules import PLAN_KEYS, RULE_KEYS
 
 LARGEST = 200_000  # characters of a plan
+WHEN_KEYS = ("questionnaire", "count", "minutes", "from", "to")  # in this order, as people say it
 WIDTH = 100  # of a line of it, where it can be
 SHOWN = 8  # prompts of one example
 
@@ -237,6 +238,7 @@ def _filled(thing: Mapping[str, Any]) -> str:
     """One rule or wave in lines that a screen holds."""
     lines = [""]
     for name, value in thing.items():
+        value = _in_order(value, WHEN_KEYS) if isinstance(value, Mapping) else value
         part = f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}"
         if lines[-1] and len(lines[-1]) + len(part) > WIDTH:
             lines.append("")
