@@ -197,10 +197,11 @@ class PromptRow(NamedTuple):
 
 
 def due(study: Study, cutoff: datetime) -> QuerySet[Prompt]:
-    """The prompts that were due at the cutoff. What was taken back before anybody was asked is none, unless it was answered."""
+    """The prompts that were due at the cutoff. What was taken back before anybody was asked is none, nor what had come before
+    its person was in, unless it was answered."""
     answered = Exists(Submission.objects.filter(prompt=OuterRef("pk"), received_at__lte=cutoff))
     return Prompt.objects.filter(study=study, scheduled_at__lte=cutoff).exclude(
-        queries.not_asked(study, cutoff=cutoff) & ~answered
+        (queries.not_asked(study, cutoff=cutoff) | queries.before_enrolment(study)) & ~answered
     )
 
 
