@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db.models import DateTimeField, Exists, OuterRef, Q, Subquery
 from django.db.models.functions import Trunc
 
-from ema_server.participants.models import Participant
+from ema_server.participants.models import Device, Participant
 from ema_server.sampling.models import Planning, Prompt, PromptEvent
 from ema_server.sampling.pictures import Asked
 from ema_server.studies.models import SamplingPlan, Study
@@ -61,6 +61,16 @@ def before_enrolment(study: Study) -> Q:
     enrolled here for it."""
     since = Trunc("participant__enrolled_at", "second", output_field=DateTimeField(), tzinfo=UTC)
     return Q(scheduled_at__lt=since) & ~Q(plan__in=imported_plans(study))
+
+
+def phone_was_lost() -> Q:
+    """Whether a prompt came when its person's phone had been let go and no other had taken its place: there was nothing to ask
+    them by. A decision point at such a time is one at which nobody was available."""
+    own = Device.objects.filter(participant=OuterRef("participant"))
+    gone = own.filter(revoked_at__lte=OuterRef("scheduled_at"))
+    there = own.exclude(revoked_at__lte=OuterRef("scheduled_at"))
+    there = there.filter(created_at__lt=OuterRef("scheduled_at") + timedelta(seconds=1))
+    return Q(Exists(gone), decision__isnull=True) & ~Q(Exists(there))
 
 
 def _left_after_a_decision(cutoff: datetime) -> Q:

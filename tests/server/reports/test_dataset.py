@@ -14,10 +14,11 @@ from django.core.management import call_command
 
 from ema_server.common import clock
 from ema_server.common.errors import DomainError
-from ema_server.participants.models import Participant
+from ema_server.participants.models import Device, Participant
 from ema_server.participants.person_data import import_person_table
 from ema_server.reports import dataset
 from ema_server.reports.columns import derive
+from ema_server.responses.compliance import compliance
 from ema_server.sampling.models import Prompt, PromptEvent
 from tests.world import PLAN, FakePhone, live_study
 
@@ -99,6 +100,20 @@ def test_what_had_come_before_somebody_enrolled_is_no_miss_and_an_answer_to_it_s
     assert dataset.load(phone.study, clock.now(), PLAN)["slot"].iloc[:3].tolist() == [3, 4, 1]
     phone.submit(phone.item(1))
     assert dataset.load(phone.study, clock.now(), PLAN)["status"].iloc[:2].tolist() == ["answered", "no_record"]
+
+
+def test_who_has_no_phone_misses_nothing_until_there_is_another_one_and_compliance_counts_the_same(
+    phone: FakePhone,
+) -> None:
+    local = ZoneInfo("Europe/Amsterdam")
+    lost, found = datetime(2026, 3, 3, 12, tzinfo=local), datetime(2026, 3, 5, 12, tzinfo=local)
+    person = Participant.objects.get()
+    Device.objects.update(created_at=person.enrolled_at, revoked_at=lost)
+    Device.objects.create(participant=person, token_digest="2", platform="ios", created_at=found)
+    days = dataset.load(phone.study, clock.now(), PLAN).groupby("day").size()
+    assert days.to_dict() == {1: 4, 2: 1, 4: 3, 5: 4, 6: 4, 7: 4}
+    counted = compliance(phone.study, cutoff=clock.now()).day
+    assert {day: counts.scheduled for day, counts in counted.items()} == days.to_dict()
 
 
 def test_of_an_imported_study_no_row_is_before_anybody_enrolled(phone: FakePhone) -> None:
