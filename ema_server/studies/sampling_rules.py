@@ -151,7 +151,7 @@ def rule_versions(
 
 def _drawn_by(rule: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a rule that says at which moments it asks."""
-    return {name: rule[name] for name in (*WHEN, "at", "decide") if name in rule}
+    return {name: rule[name] for name in (*WHEN, "at") if name in rule}
 
 
 def _plan_wide(document: Mapping[str, Any], arms: Sequence[str]) -> tuple[list[str], Waking, int]:
