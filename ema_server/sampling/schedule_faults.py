@@ -57,7 +57,9 @@ def own_faults(
                 names = ", ".join(there) or "none"
                 faults.append(f"{part}.{str(key)[:40]}: the plan has no {PARTS[part]} of this key; there are: {names}.")
             elif not _is_day(day):
-                faults.append(f"{part}.{key}: {shown(day)} is no date from {YEARS[0]} to {YEARS[-1]}; write one like 2026-03-02.")
+                faults.append(
+                    f"{part}.{key}: {shown(day)} is no date from {YEARS[0]} to {YEARS[-1]}; write one like 2026-03-02."
+                )
     return faults or _wave_faults(own, planned["waves"], first_day, last_day)
 
 
