@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time
+from zoneinfo import ZoneInfo
 
 from django.db import connection, transaction
 from django_scopes import scope
@@ -19,6 +20,7 @@ from ema_server.participants.person_data import import_person_table
 from ema_server.participants.services import invite
 from ema_server.reports.services import publish_plan
 from ema_server.sampling.forgetting import events_may_go
+from ema_server.sampling.plan import as_utc
 from ema_server.studies.models import Study
 from ema_server.studies.services import create_study, publish_sampling_plan, publish_survey
 from ema_server.vault.services import discard_keys
@@ -93,6 +95,18 @@ def start_clean(demo: DemoStudy) -> None:
     Job.objects.filter(kind="night", key__startswith=f"{demo.slug}:").delete()
     study.delete()
     transaction.on_commit(lambda: discard_keys(owners=keys))
+
+
+@transaction.atomic
+def date_back(demo: DemoStudy) -> None:
+    """Have everybody enrol on the morning of their first day: their phones are replayed today, and what came before somebody
+    enrolled was not asked of them."""
+    study = Study.objects.get(slug=demo.slug)
+    with scope(study=study):
+        for person in study.participants.filter(enrolled_at__isnull=False, first_day__isnull=False):
+            morning = as_utc(person.first_day, time(0), ZoneInfo(person.zone))  # type: ignore[arg-type]
+            study.participants.filter(pk=person.pk).update(enrolled_at=morning)
+            person.devices.update(created_at=morning)
 
 
 @transaction.atomic

@@ -32,7 +32,7 @@ are minutes after its time at which the phone asks again until there is an answe
 of a micro-randomised trial: `{"options": {"message": 0.6, "none": 0.4}, "rest_minutes": 60}`; who has answered within the
 rest is not available.
 
-`gap_minutes` is kept between any two prompts of a day, over all rules; `travel` says when a new time zone takes effect:
+`gap_minutes` is kept between any two prompts of a person's days, over all rules and over midnight; `travel` says when a new time zone takes effect:
 `at_once`, from the `next_day`, or never (`home`). `allocation` puts whoever enrols without an arm into one, in balanced blocks:
 `{"arms": {"treatment": 1, "control": 1}}`. A plan with `"imported": true` plans nothing: its rules only name what the prompts
 of a finished study were for.

@@ -93,6 +93,7 @@ class Command(BaseCommand):
                 receipts = replay(study.slug, invited, address=address, each=lambda: progress.advance(bar))
             except ServerRefused as error:
                 raise CommandError(f"A phone of {study.slug} was refused: {error}") from error
+        services.date_back(study)
         lock_data(study=Study.objects.get(slug=study.slug), now=clock.now(), actor=researcher.audit_name)
         return receipts
 
