@@ -217,7 +217,7 @@ def read_prompts(study: Study, cutoff: datetime, persons: Sequence[Person]) -> l
         for row in found.values_list(
             "participant_id", "id", "questionnaire", "day", "slot", Micros("scheduled_at"),
             Micros(F("local_date") + F("local_time")), "zone", "utc_offset_minutes", Micros("expires_at"),
-            F("grace_minutes") * MINUTE, "practice", "participant__test_person", *PLACE.values(),
+            Cast("grace_minutes", BigIntegerField()) * MINUTE, "practice", "participant__test_person", *PLACE.values(),
         )
     ]  # fmt: skip
 

@@ -64,6 +64,13 @@ def test_in_time_is_before_it_expires_or_started_by_then_and_finished_within_the
 
 
 @pytest.mark.django_db
+def test_the_longest_grace_can_be_read() -> None:
+    phone = enrolled(grace_minutes=24 * 60)
+    phone.submit(phone.item(0, minutes=60 + 24 * 60, started_at=after(phone, 60)))
+    assert frame(phone).status.tolist()[0] == "answered"
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("started", "finished", "status"),
     [(59, 69, "answered"), (60, 70, "answered"), (61, 69, "late"), (59, 71, "late"), (None, 69, "late")],
