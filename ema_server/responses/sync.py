@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from django.db.models import Q
 
+from ema_server.common.openapi import said
 from ema_server.participants.models import Device
 from ema_server.participants.queries import ConsentAsked, consent_asked_of
 from ema_server.sampling.decisions import probability
@@ -27,24 +28,24 @@ class DecisionOut(msgspec.Struct, frozen=True):
     """What chance chose at a decision point. It is done where the person is available: docs/sampling.md."""
 
     option: str
-    probability: float
-    options: dict[str, float]
-    rest_minutes: int
+    probability: Annotated[float, said("of this option")]
+    options: Annotated[dict[str, float], said("all of them, each with its probability")]
+    rest_minutes: Annotated[int, said("not available for so long after a finished answer")]
 
 
 class PromptOut(msgspec.Struct, frozen=True):
-    """`remind_at` are the times at which the phone asks again until there is an answer, whatever was dismissed."""
+    """What to ask and when. A prompt of an earlier sync that is not here any more was called off or has its outcome."""
 
-    id: str
+    id: Annotated[str, said("stays when the prompt moves")]
     questionnaire: str
     survey_version: int
-    day: int
-    slot: int
-    scheduled_at: str
-    expires_at: str
-    grace_minutes: int
-    remind_at: list[str]
-    local: str
+    day: Annotated[int, said("1 is the person's first day")]
+    slot: Annotated[int, said("which of its rule's prompts of the day")]
+    scheduled_at: Annotated[str, said("UTC; may differ from the last sync, where a prompt moved")]
+    expires_at: Annotated[str, said("until when it can be started")]
+    grace_minutes: Annotated[int, said("how long after expires_at whoever has started by then may finish")]
+    remind_at: Annotated[list[str], said("when the phone asks again until there is an answer, whatever was dismissed")]
+    local: Annotated[str, said("the clock on the wall in `zone`")]
     zone: str
     practice: bool
     wave: str
@@ -67,21 +68,24 @@ class FollowUpOut(msgspec.Struct, frozen=True):
     """What follows an answer to `after`: `minutes` later a prompt whose id is uuid5(the answer's client_id, rule). A phone
     that is offline makes it itself, by these rules: docs/sampling.md."""
 
-    rule: str
-    questionnaire: str
+    rule: Annotated[str, said("the name in uuid5")]
+    questionnaire: Annotated[str, said("what is asked")]
     survey_version: int
-    after: str
-    minutes: int
-    condition: str
-    at_most: int | None
+    after: Annotated[str, said("the questionnaire whose finished answer it follows")]
+    minutes: Annotated[int, said("after that answer was finished")]
+    condition: Annotated[str, said("an expression about that answer; empty: always")]
+    at_most: Annotated[int | None, said("on one day; null: any number")]
     open_minutes: int
     grace_minutes: int
     reminders: tuple[int, ...]
-    gap_minutes: int
+    gap_minutes: Annotated[int, said("not asked where another prompt than the answered one is closer")]
     first_day: str
     last_day: str
     weekdays: tuple[int, ...]
-    waking: dict[str, tuple[str, str]]
+    waking: Annotated[
+        dict[str, tuple[str, str]],
+        said("by ISO weekday; empty: any hour; an end not after its beginning is of the next day"),
+    ]
     practice: bool
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -191,7 +192,8 @@ def _drawn(drawing: Mapping[str, Any], derived: Derived, prompt: Prompt) -> Iter
 def rule_in_words(rule: Mapping[str, Any]) -> str:
     """A rule's own words, short: "windows [["09:00", "10:30"]], open_minutes 60"."""
     left_out = {"key", "questionnaire", "title"}
-    return ", ".join(f"{name} {value}" for name, value in rule.items() if name not in left_out) or "is not in the plan"
+    said = (f"{name} {json.dumps(value, ensure_ascii=False)}" for name, value in rule.items() if name not in left_out)
+    return ", ".join(said) or "is not in the plan"
 
 
 def _moved(found: Explanation) -> Iterator[str]:

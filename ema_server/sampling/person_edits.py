@@ -120,10 +120,10 @@ def _checked(person: Participant, schedule: Schedule) -> SamplingPlan:
         first, last = own[0] or days[0], own[1] or days[1]
         faults = own_faults(schedule.own, newest.document, first_day=first, last_day=last, known=person.schedule)
     if faults:
-        raise InvalidSchedule(" ".join(faults))
+        raise InvalidSchedule("\n".join(faults))
     refused = refusal(person, newest.document, {**facts_for_drawing(person), **schedule.as_json})
     if refused:
-        raise CannotBeMet(" ".join(f"{person.pseudonym}: {each}" for each in refused))
+        raise CannotBeMet("\n".join(f"{person.pseudonym}: {each}" for each in refused))
     return plan_of(person) or newest
 
 

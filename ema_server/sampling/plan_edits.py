@@ -48,7 +48,7 @@ def preview_plan(*, study: Study, document: Mapping[str, Any], effect: str, now:
     states.require(study.state, "sampling")
     faults = faults_of_plan(study, document) or standing_faults(study, document)
     if faults:
-        raise InvalidSamplingPlan(" ".join(faults))
+        raise InvalidSamplingPlan("\n".join(faults))
     newest = current_sampling_plan(study)
     number = newest.number + 1 if newest else 1
     plan = SamplingPlan(study=study, document=dict(document), number=number)
@@ -88,13 +88,13 @@ def publish_plan(
         return plan, None
     faults = standing_faults(study, document)
     if faults:
-        raise InvalidSamplingPlan(" ".join(faults))
+        raise InvalidSamplingPlan("\n".join(faults))
     people = people_concerned(study).count()
     if people and not reason.strip():
         raise NeedsReason("reason: say why the plan changes; people are in already, and the trail keeps it.")
     refused = _refused(study, document)
     if refused:
-        raise CannotBeMet(" ".join(refused))
+        raise CannotBeMet("\n".join(refused))
     change = write_change(
         study, plan=plan, effect=effect, before={"plan": before.number}, after={"plan": plan.number}, reason=reason.strip(),
         actor=actor, made_at=now, people=people, undoes=undoes,

@@ -27,12 +27,15 @@ from ema_server.sampling.queries import asked_of, plan_of
 from ema_server.sampling.replanning import Effect
 from ema_server.sampling.undoing import undo
 from ema_server.studies import states
+from ema_server.studies.commands import json_fault
 from ema_server.studies.models import SamplingPlan, Study
 from ema_server.studies.pages import StudyPage
 from ema_server.studies.queries import current_sampling_plan
 from ema_server.studies.sampling_rules import PLAN_KEYS, RULE_KEYS
 
 LARGEST = 200_000  # characters of a plan
+WHEN_KEYS = ("questionnaire", "count", "minutes", "from", "to")  # in this order, as people say it
+WIDTH = 100  # of a line of it, where it can be
 SHOWN = 8  # prompts of one example
 
 
@@ -59,6 +62,7 @@ class ScheduleView(StudyPage):
             text=text,
             based_on=self.request.POST.get("based_on") or (plan.number if plan else 0),
             effect=self.request.POST.get("effect", Effect.NEXT_DAY),
+            unasked=not self.study.survey_versions.exists(),
             people=people_concerned(self.study).count(),
             changes=changes,
             closed=states.refusal(self.study.state, "sampling"),
@@ -212,24 +216,34 @@ def _read(text: str) -> dict[str, Any]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
-        raise NotReadable(f"plan: is no JSON{where}.") from None
+        raise NotReadable(f"plan: is no JSON ({json_fault(error)}).") from None
     if not isinstance(document, dict):
         raise NotReadable('plan: must be an object like {"rules": […]}.')
     return document
 
 
 def _written(document: Mapping[str, Any]) -> str:
-    """A plan as people edit it: a line for each rule and wave."""
+    """A plan as people edit it: a paragraph for each rule and wave."""
     lines = []
     for name, value in _in_order(document, PLAN_KEYS).items():
         if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
-            each_in_order = (_in_order(each, RULE_KEYS) for each in value)
-            inside = ",\n".join(f"   {json.dumps(each, ensure_ascii=False)}" for each in each_in_order)
+            inside = ",\n".join(_filled(_in_order(each, RULE_KEYS)) for each in value)
             lines.append(f" {json.dumps(name)}: [\n{inside}]")
         else:
             lines.append(f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}")
     return "{\n" + ",\n".join(lines) + "\n}"
+
+
+def _filled(thing: Mapping[str, Any]) -> str:
+    """One rule or wave in lines that a screen holds."""
+    lines = [""]
+    for name, value in thing.items():
+        value = _in_order(value, WHEN_KEYS) if isinstance(value, Mapping) else value
+        part = f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}"
+        if lines[-1] and len(lines[-1]) + len(part) > WIDTH:
+            lines.append("")
+        lines[-1] += f", {part}" if lines[-1] else part
+    return "   {" + ",\n    ".join(lines) + "}"
 
 
 def _in_order(thing: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

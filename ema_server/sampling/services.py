@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -14,6 +14,7 @@ from django_scopes import scope
 
 from ema_server.common import clock
 from ema_server.common.errors import DomainError
+from ema_server.common.openapi import said
 from ema_server.common.phone_time import believable, parse_phone_time
 from ema_server.ledger import audit
 from ema_server.ledger.models import Job
@@ -58,10 +59,10 @@ class EventIn(msgspec.Struct, frozen=True):
 
     id: UUID
     prompt: UUID
-    kind: str
-    at: str
-    reason: str = ""
-    code: str = ""
+    kind: Annotated[str, said(f"one of {', '.join(sorted(PHONE_KINDS))}")]
+    at: Annotated[str, said("by the phone's clock, with its offset")]
+    reason: Annotated[str, said("free words, which are sealed")] = ""
+    code: Annotated[str, said(f"one of {', '.join(sorted(PHONE_CODES))}, or empty")] = ""
 
 
 class EventReceipt(msgspec.Struct, frozen=True, omit_defaults=True):

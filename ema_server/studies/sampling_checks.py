@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,39}")
@@ -49,7 +50,12 @@ def key_faults(at: str, thing: Mapping[str, Any], seen: set[str]) -> list[str]:
 
 def unknown(at: str, thing: Mapping[str, Any], known: tuple[str, ...]) -> list[str]:
     strange = [name for name in thing if name not in known][:SHOWN_NAMES]
-    return [f"{at}.{str(name)[:40]}: is unknown; there are {', '.join(known)}." for name in strange]
+    return [f"{at}.{str(name)[:40]}: is unknown; {_meant(str(name)[:40], known)}." for name in strange]
+
+
+def _meant(name: str, known: tuple[str, ...]) -> str:
+    alike = get_close_matches(name, known, n=1, cutoff=0.7)
+    return f"is {alike[0]!r} meant? There are {', '.join(known)}" if alike else f"there are {', '.join(known)}"
 
 
 def title_faults(at: str, thing: Mapping[str, Any]) -> list[str]:

@@ -202,8 +202,8 @@ def _questionnaire_faults(at: str, rule: Mapping[str, Any], questionnaires: Coll
     asked = rule.get("questionnaire")
     if isinstance(asked, str) and asked in questionnaires:
         return []
-    known = ", ".join(sorted(questionnaires)) or "none"
-    return [f"{at}.questionnaire: {shown(asked)} was never published here; there are: {known}."]
+    known = f"there are: {', '.join(sorted(questionnaires))}" if questionnaires else "publish a questionnaire first"
+    return [f"{at}.questionnaire: {shown(asked)} was never published here; {known}."]
 
 
 def _imported_faults(at: str, rule: Mapping[str, Any]) -> list[str]:
@@ -338,7 +338,7 @@ def _days_faults(at: str, given: Any, days: int | None, *, relative: bool = Fals
         what = (
             "days from the person's own event, whose day is 0" if relative else f"days of the person from 1{last(days)}"
         )
-        return [f"{at}: {shown(given)} must be [first, last], {what}."]
+        return [f"{at}: {'missing;' if given is None else shown(given)} must be [first, last], {what}."]
     if given[0] > given[1]:
         return [f"{at}: ends on day {given[1]}, before it begins on day {given[0]}."]
     if not relative and days is not None and given[1] > days:

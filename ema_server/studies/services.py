@@ -160,7 +160,7 @@ def publish_sampling_plan(
     states.require(held.state, "sampling")
     found = faults_of_plan(held, document)
     if found:
-        raise InvalidSamplingPlan(" ".join(found))
+        raise InvalidSamplingPlan("\n".join(found))
     newest = study.sampling_plans.order_by("-number").first()
     there = newest.number if newest else 0
     if based_on is not None and based_on != there:

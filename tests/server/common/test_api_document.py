@@ -34,6 +34,20 @@ def test_every_phone_route_is_in_the_document() -> None:
     assert "client_id" in item["properties"]
 
 
+def test_the_document_says_what_a_phone_does_with_each_part_of_a_prompt() -> None:
+    paths = SchemaGenerator().get_schema(request=None, public=True)["paths"]
+    sync = paths["/api/v1/sync"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]["properties"]
+    prompt, follow_up = sync["prompts"]["items"]["properties"], sync["follow_ups"]["items"]["properties"]
+    for name in ("id", "scheduled_at", "expires_at", "grace_minutes", "remind_at"):
+        assert prompt[name]["description"], name
+    for name in ("after", "minutes", "condition", "at_most", "gap_minutes", "waking"):
+        assert follow_up[name]["description"], name
+    events = paths["/api/v1/prompt-events"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    event = events["properties"]["events"]["items"]["properties"]
+    assert "dismissed" in event["kind"]["description"]
+    assert "do_not_disturb" in event["code"]["description"]
+
+
 @pytest.mark.django_db
 def test_the_document_is_served() -> None:
     assert Client().get("/api/v1/schema").status_code == 200

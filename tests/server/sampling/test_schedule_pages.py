@@ -14,8 +14,9 @@ from ema_server.accounts.models import User
 from ema_server.ledger.outbox import run_next
 from ema_server.participants.models import Participant
 from ema_server.sampling.models import Prompt, ScheduleChange
-from ema_server.studies.models import Study
-from tests.world import SAMPLING, FakePhone, live_study, researcher
+from ema_server.studies.models import Membership, Study
+from ema_server.studies.services import add_member
+from tests.world import MONDAY, SAMPLING, FakePhone, live_study, researcher
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 3, 4, 12, tzinfo=ZoneInfo("Europe/Amsterdam"))
@@ -54,6 +55,32 @@ def test_a_study_without_a_plan_is_shown_how_to_begin(web: Client, owner: User) 
     assert "&quot;questionnaire&quot;: &quot;momentary&quot;" in page
 
 
+def test_a_study_without_a_questionnaire_is_sent_to_publish_one(web: Client, owner: User) -> None:
+    study = Study.objects.create(slug="new", title="New", zone="Europe/Amsterdam", starts_on=MONDAY, ends_on=MONDAY)
+    add_member(study=study, user=owner, role=Membership.Role.OWNER)
+    page = web.get("/studies/new/schedule/").content.decode()
+    assert "Publish a questionnaire first" in page
+    assert 'href="/studies/new/questionnaires/"' in page
+
+
+def test_each_fault_of_a_plan_is_a_line_of_its_own_and_what_was_typed_stays(web: Client, phone: FakePhone) -> None:
+    faulty = {"rules": [{**SAMPLING["rules"][0], "questionnaire": "evning", "open_minuts": 5}]}
+    answer = post(web, phone.study, "publish", faulty, reason="x")
+    page = answer.content.decode()
+    assert answer.status_code == 400
+    assert "2 things are wrong; nothing was changed" in page
+    assert page.count("<li>rules[0] (momentary)") == 2
+    assert "&quot;open_minuts&quot;: 5" in page
+
+
+def test_the_example_can_be_published_as_it_stands(web: Client, owner: User) -> None:
+    study = live_study(owner)
+    study.sampling_plans.all().delete()
+    text = web.get(f"/studies/{study.slug}/schedule/").context["text"]
+    assert max(map(len, text.splitlines())) < 110
+    assert post(web, study, "publish", text, based_on=0).status_code == 302
+
+
 def test_looking_changes_nothing_publishing_does_and_taking_back_undoes_it(web: Client, phone: FakePhone) -> None:
     before = dict(Prompt.objects.values_list("id", "scheduled_at"))
     page = post(web, phone.study, "look", LATER).content.decode()
@@ -76,7 +103,7 @@ def test_looking_changes_nothing_publishing_does_and_taking_back_undoes_it(web: 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "plan: is no JSON (line 1, column 2)"),
+        ("{", "plan: is no JSON (line 1, column 2: "),
         ("[]", "plan: must be an object"),
         ('{"rules": []}', "rules: a sampling plan needs a list"),
         ("[" * 100_000, "plan: is no JSON"),

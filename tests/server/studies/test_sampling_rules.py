@@ -77,7 +77,7 @@ def test_plans_that_are_in_use_stay_valid() -> None:
         ({**RULE, "days": [5, 2]}, "rules[0] (m).days: ends on day 2, before it begins on day 5."),
         ({**RULE, "waves": ["w9"]}, "rules[0] (m).waves: there is no wave 'w9'; there are: none."),
         ({**RULE, "practice": 1}, "rules[0] (m).practice: 1 is neither true nor false."),
-        ({**RULE, "open_minuts": 5}, "rules[0] (m).open_minuts: is unknown; there are key, title"),
+        ({**RULE, "open_minuts": 5}, "rules[0] (m).open_minuts: is unknown; is 'open_minutes' meant? There are key, title"),
         ({**RULE, "key": "a b"}, "rules[0] (a b).key: 'a b' must be letters"),
         ("rule", "rules[0]: 'rule' must be an object."),
     ],
@@ -91,7 +91,7 @@ def test_faults_of_the_plan_and_its_waves() -> None:
     assert found(RULE, schema="ema-sampling/9")[0].startswith("schema: 'ema-sampling/9' is unknown")
     assert found(RULE, more=1)[0].startswith("plan.more: is unknown")
     assert found(RULE, waves=[{"key": "w1"}]) == [
-        "waves[0] (w1).days: None must be [first, last], days of the person from 1 to 14."
+        "waves[0] (w1).days: missing; must be [first, last], days of the person from 1 to 14."
     ]
     overlapping = [{"key": "a", "days": [1, 7]}, {"key": "b", "days": [7, 14]}, {"key": "b", "days": [1, 20]}]
     assert found(RULE, waves=overlapping) == [

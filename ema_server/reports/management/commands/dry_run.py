@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from ema_server.common.errors import DomainError
 from ema_server.reports.rehearsal import plan_rehearsal
 from ema_server.sampling.dry_run.text import lines_of
-from ema_server.studies.commands import StudyCommand, read_json
+from ema_server.studies.commands import StudyCommand, as_list, read_json
 from ema_server.studies.models import Study, known_zone
 from ema_server.studies.services import InvalidSamplingPlan
 
@@ -74,7 +74,7 @@ class Command(StudyCommand):
                     progress=told,
                 )
             except InvalidSamplingPlan as error:
-                raise CommandError(f"The plan cannot be met:\n{error.detail}") from error
+                raise CommandError(as_list("The plan cannot be met:", error.detail.splitlines())) from error
             except DomainError as error:
                 raise CommandError(error.detail) from error
         if options["json"]:
@@ -83,6 +83,8 @@ class Command(StudyCommand):
         self.stdout.write(self.style.MIGRATE_HEADING(f"Dry run of {study.title}"))
         for line in lines_of(rehearsal.run.as_json, rehearsal.forecast_words):
             self.stdout.write(self.style.MIGRATE_HEADING(line) if line and not line.startswith(" ") else line)
+        if options["plan"]:
+            self.stdout.write(f"\nTo publish it: manage.py publish_sampling_plan {study.slug} {options['plan']}")
 
 
 def _zones(text: str, study: Study) -> Sequence[str] | None:

@@ -14,7 +14,7 @@ from django.core.management.base import CommandError
 from ema_server.common import clock
 from ema_server.responses.compliance import DENOMINATORS, GROUPINGS, WEEKDAYS, Compliance, Counts, compliance
 from ema_server.responses.participation import Participation, Share, participation
-from ema_server.studies.commands import StudyCommand
+from ema_server.studies.commands import StudyCommand, in_lines
 from ema_server.studies.models import Study
 
 BAR = 20
@@ -42,11 +42,14 @@ class Command(StudyCommand):
             return
         where = f", site {options['site']}" if options["site"] else ""
         self.stdout.write(f"{study.title}{where}, as known at {cutoff:%Y-%m-%d %H:%M} UTC\n")
-        for line in (*_overall(counts.overall), "", *_table(options["by"], getattr(counts, options["by"]))):
+        for line in _overall(counts.overall):
+            self.stdout.write(in_lines(line, then="  "))
+        self.stdout.write("")
+        for line in _table(options["by"], getattr(counts, options["by"])):
             self.stdout.write(line)
         self.stdout.write("")
         for line in _people(people):
-            self.stdout.write(line)
+            self.stdout.write(in_lines(line, then="  "))
 
 
 def as_json(counts: Compliance, people: Participation) -> dict[str, Any]:
@@ -93,7 +96,10 @@ def _overall(counts: Counts) -> Iterable[str]:
 
 def _table(name: str, cells: Mapping[Any, Counts]) -> Iterable[str]:
     width = max([len(name), *(len(_label(name, key)) for key in cells)])
-    yield f"Prompts {DENOMINATORS['scheduled']}; the bar is completed of scheduled."
+    if not cells:
+        yield "Nothing was due yet."
+        return
+    yield f"Prompts {DENOMINATORS['scheduled']};\nthe bar is completed of scheduled."
     yield f"{name:<{width}}  scheduled   sent  delivered  unknown  started  completed  in time"
     for key, each in cells.items():
         share = each.rate("completed", "scheduled")
@@ -101,8 +107,6 @@ def _table(name: str, cells: Mapping[Any, Counts]) -> Iterable[str]:
             f"{_label(name, key):<{width}}  {each.scheduled:>9,} {each.sent:>6,} {each.delivered:>10,} {each.unknown:>8,} "
             f"{each.started:>8,} {each.completed:>10,} {each.in_time:>8,}  {_bar(share.value)}"
         ).rstrip()
-    if not cells:
-        yield "Nothing was due yet."
 
 
 def _label(name: str, key: Any) -> str:

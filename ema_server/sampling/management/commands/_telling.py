@@ -12,6 +12,7 @@ from ema_server.sampling.changes import Ahead, Changes, Diff, counts_in_words
 from ema_server.sampling.models import ScheduleChange
 from ema_server.sampling.plan import Draw
 from ema_server.sampling.plan_edits import roll_out
+from ema_server.studies.commands import in_lines
 from ema_server.studies.models import Study
 
 SHOWN = 6  # prompts of one person
@@ -19,7 +20,7 @@ SHOWN = 6  # prompts of one person
 
 def diff_lines(diff: Diff, zones: dict[str, str]) -> Iterator[str]:
     """The sentence, then some people's prompts, by the clock of their own zone."""
-    yield diff.in_words()
+    yield in_lines(diff.in_words())
     for pseudonym, changes in diff.examples:
         zone = ZoneInfo(zones[pseudonym])
         lines = _prompts(changes, zone)
@@ -38,7 +39,11 @@ def _prompts(changes: Changes, zone: ZoneInfo) -> list[tuple[datetime, str]]:
     def name(what: Ahead | Draw) -> str:
         return what.key[0] if isinstance(what, Ahead) else what.rule
 
-    lines = [(was.opens, f"{at(was.opens)} → {at(now.opens)}  {name(now)}") for was, now in changes.moved]
+    def then(was: datetime, now: datetime) -> str:
+        day, clock = at(now).rsplit(" ", 1)
+        return clock if at(was).startswith(day) else f"{day} {clock}"
+
+    lines = [(was.opens, f"{at(was.opens)} → {then(was.opens, now.opens)}  {name(now)}") for was, now in changes.moved]
     lines += [(was.opens, f"{at(was.opens)}  {name(now)} changes otherwise") for was, now in changes.altered]
     lines += [(now.opens, f"{at(now.opens)}  {name(now)} is added") for now in changes.added]
     lines += [(now.opens, f"{at(now.opens)}  {name(now)} is asked again") for _, now in changes.restored]
@@ -60,7 +65,7 @@ class Carrying(BaseCommand):
             roll_out(change, self.told)
             self.stdout.write("")
         change.refresh_from_db()
-        self.stdout.write(f"Change {change.number}: {counts_in_words(change.counts or {})}.")
+        self.stdout.write(in_lines(f"Change {change.number}: {counts_in_words(change.counts or {})}."))
 
     def told(self, done: int, people: int) -> None:
         if self.stdout.isatty() or done == people:

@@ -16,7 +16,7 @@ from ema_server.sampling.edits import last_change_of, people_concerned
 from ema_server.sampling.management.commands._telling import diff_lines, zones_of
 from ema_server.sampling.models import ScheduleChange
 from ema_server.sampling.person_edits import Schedule, change_schedule, preview_schedule
-from ema_server.studies.commands import StudyCommand, read_day
+from ema_server.studies.commands import StudyCommand, in_lines, read_day
 from ema_server.studies.models import Study
 
 Effect = ScheduleChange.Effect
@@ -71,7 +71,7 @@ class Command(StudyCommand):
                         now=now,
                     )
                     told = counts_in_words(change.counts or {})
-                    self.stdout.write(f"Change {change.number}, {person.pseudonym}: {told}.")
+                    self.stdout.write(in_lines(f"Change {change.number}, {person.pseudonym}: {told}."))
         except DomainError as error:
             raise CommandError(error.detail) from error
         self.stdout.write(f"To take one back: manage.py schedule_changes {study.slug} --undo NUMBER --reason …")

@@ -13,6 +13,7 @@ from django_scopes import scope, scopes_disabled
 from ema_server.common import clock
 from ema_server.sampling.explaining import as_data, explain, in_words
 from ema_server.sampling.models import Prompt
+from ema_server.studies.commands import in_lines
 
 
 class Command(BaseCommand):
@@ -29,9 +30,14 @@ class Command(BaseCommand):
             text = (
                 json.dumps(as_data(found), indent=2, ensure_ascii=False)
                 if options["json"]
-                else "\n".join(in_words(found))
+                else "\n".join(map(_in_lines, in_words(found)))
             )
         self.stdout.write(text)
+
+
+def _in_lines(line: str) -> str:
+    indent = line[: len(line) - len(line.lstrip())]
+    return in_lines(line.lstrip(), indent=indent, then=f"{indent}  ") if line else line
 
 
 def _find(text: str) -> Prompt:

@@ -15,7 +15,7 @@ from ema_server.sampling.management.commands._telling import Carrying, diff_line
 from ema_server.sampling.models import ScheduleChange
 from ema_server.sampling.plan_edits import preview_plan, publish_plan
 from ema_server.sampling.words import plan_in_words
-from ema_server.studies.commands import StudyCommand, read_json
+from ema_server.studies.commands import StudyCommand, as_list, in_lines, read_json
 from ema_server.studies.models import Study
 from ema_server.studies.queries import current_sampling_plan
 from ema_server.studies.services import faults_of_plan
@@ -39,20 +39,22 @@ class Command(Carrying, StudyCommand):
         document = read_json(options["file"])
         faults = faults_of_plan(study, document) or standing_faults(study, document)
         if faults:
-            raise CommandError("\n".join(["It cannot be published:", *faults]))
-        self.stdout.write("\n".join(plan_in_words(document)))
+            raise CommandError(as_list("It cannot be published:", faults))
+        for sentence in plan_in_words(document):
+            self.stdout.write(in_lines(sentence, then="  "))
         before = current_sampling_plan(study)
         effect = Effect.AT_ONCE if options["at_once"] else Effect.NEXT_DAY
         try:
             diff = preview_plan(study=study, document=document, effect=effect, now=clock.now())
             if diff.refused:
-                raise CommandError("\n".join(["It cannot be met for some people:", *diff.refused]))
+                raise CommandError(as_list("It cannot be met for some people:", diff.refused))
             if diff.people:
                 self.stdout.write(f"\nWhat it changes {effect.label}:")
                 self.stdout.write("\n".join(diff_lines(diff, zones_of(study, diff))))
             if not options["yes"]:
                 needed = " and --reason why" if diff.people else ""
                 self.stdout.write(f"\nNothing is wrong with it, and nothing was published; say --yes{needed} to do it.")
+                self.stdout.write(f"To play it through first: manage.py dry_run {study.slug} --plan {options['file']}")
                 return
             plan, change = publish_plan(
                 study=study,

@@ -13,8 +13,10 @@ from ema_server.sampling.changes import counts_in_words
 from ema_server.sampling.management.commands._telling import Carrying
 from ema_server.sampling.models import ScheduleChange
 from ema_server.sampling.undoing import undo
-from ema_server.studies.commands import StudyCommand
+from ema_server.studies.commands import StudyCommand, in_lines
 from ema_server.studies.models import Study
+
+INDENT = " " * 6
 
 
 class Command(Carrying, StudyCommand):
@@ -47,9 +49,13 @@ def _line(change: ScheduleChange) -> str:
         change.participant.pseudonym if change.participant else f"plan {change.before['plan']} → {change.after['plan']}"
     )
     undone = f", takes back {change.undoes.number}" if change.undoes else ""
-    return (
-        f"{change.number:>4}  {change.made_at:%Y-%m-%d %H:%M} UTC  {what}{undone}, {change.get_effect_display()}: {_done(change)}. "
-        f"{change.reason} ({change.actor})"
+    first = f"{change.number:>4}  {change.made_at:%Y-%m-%d %H:%M} UTC  {what}{undone}, {change.get_effect_display()}"
+    return "\n".join(
+        [
+            in_lines(first, then=INDENT),
+            in_lines(f"{_done(change)}.", indent=INDENT),
+            in_lines(f"“{change.reason}” ({change.actor})", indent=INDENT),
+        ]
     )
 
 
