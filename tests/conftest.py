@@ -1,4 +1,4 @@
-"""What all tests share: both databases, and an audit trail that a test's end may empty although nobody else may."""
+"""What all tests share: both databases, and ledgers that a test's end may empty although nobody else may."""
 
 from __future__ import annotations
 
@@ -54,15 +54,22 @@ def _without_scope(self: ClientHandler, environ: dict[str, Any]) -> Any:
 ClientHandler.__call__ = _without_scope  # type: ignore[method-assign]
 
 
+NEVER_EMPTIED = ("ledger_auditevent", "sampling_promptevent", "sampling_decision")
+
+
 @contextmanager
-def _trail_may_be_emptied() -> Iterator[None]:
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE ledger_auditevent DISABLE TRIGGER never_emptied")
+def _ledgers_may_be_emptied() -> Iterator[None]:
+    _triggers("DISABLE")
     try:
         yield
     finally:
-        with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE ledger_auditevent ENABLE TRIGGER never_emptied")
+        _triggers("ENABLE")
+
+
+def _triggers(verb: str) -> None:
+    with connection.cursor() as cursor:
+        for table in NEVER_EMPTIED:
+            cursor.execute(f"ALTER TABLE {table} {verb} TRIGGER never_emptied")
 
 
 _teardown = TransactionTestCase._fixture_teardown
@@ -72,7 +79,7 @@ def _emptying(self: Any) -> None:
     """Emptying all tables can meet a server of the test's own in the middle of its work: a deadlock is tried again."""
     for attempt in range(5):
         try:
-            with _trail_may_be_emptied():
+            with _ledgers_may_be_emptied():
                 _teardown(self)
         except (CommandError, OperationalError):
             if attempt == 4:

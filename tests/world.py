@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 from django.test import Client
 from django_scopes import scope
@@ -120,8 +121,16 @@ class FakePhone:
         answer = self.call("POST", "enrolments", self.enrolment(code))
         assert answer.status_code == 201, answer.content
         self.token = answer.json()["token"]
+        self._in_before_the_first_day()
         self.prompts = self.call("GET", "sync").json()["prompts"]
         return self
+
+    def _in_before_the_first_day(self) -> None:
+        """Whoever enrols today for a study of last spring has been in since before it: else all had come before they were in."""
+        person = self.study.participants.get(pseudonym=self.pseudonym)
+        since = datetime.combine(person.first_day, time(0), ZoneInfo(self.zone))
+        if person.enrolled_at > since and self.first_day is not None:
+            self.study.participants.filter(pk=person.pk).update(enrolled_at=since)
 
     def enrolment(self, with_code: str, /, **more: Any) -> dict[str, Any]:
         return {

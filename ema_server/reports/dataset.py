@@ -197,11 +197,11 @@ class PromptRow(NamedTuple):
 
 
 def due(study: Study, cutoff: datetime) -> QuerySet[Prompt]:
-    """The prompts that were due at the cutoff. What was taken back before anybody was asked is none, unless it was answered."""
+    """The prompts that were due at the cutoff. What was taken back before anybody was asked is none, nor what had come before
+    its person was in or while they had no phone, unless it was answered. So `responses.compliance` counts, too."""
     answered = Exists(Submission.objects.filter(prompt=OuterRef("pk"), received_at__lte=cutoff))
-    return Prompt.objects.filter(study=study, scheduled_at__lte=cutoff).exclude(
-        queries.not_asked(study, cutoff=cutoff) & ~answered
-    )
+    nobodys = queries.not_asked(study, cutoff=cutoff) | queries.before_enrolment(study) | queries.phone_was_lost()
+    return Prompt.objects.filter(study=study, scheduled_at__lte=cutoff).exclude(nobodys & ~answered)
 
 
 def read_prompts(study: Study, cutoff: datetime, persons: Sequence[Person]) -> list[PromptRow]:
@@ -217,7 +217,7 @@ def read_prompts(study: Study, cutoff: datetime, persons: Sequence[Person]) -> l
         for row in found.values_list(
             "participant_id", "id", "questionnaire", "day", "slot", Micros("scheduled_at"),
             Micros(F("local_date") + F("local_time")), "zone", "utc_offset_minutes", Micros("expires_at"),
-            F("grace_minutes") * MINUTE, "practice", "participant__test_person", *PLACE.values(),
+            Cast("grace_minutes", BigIntegerField()) * MINUTE, "practice", "participant__test_person", *PLACE.values(),
         )
     ]  # fmt: skip
 

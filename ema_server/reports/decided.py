@@ -20,6 +20,7 @@ class Decided(NamedTuple):
     option: str
     probability: float
     available: bool | None
+    told_by: str | None  # phone or server
 
 
 def read_decisions(study: Study, cutoff: datetime, people: Sequence[int]) -> dict[Any, Decided]:
@@ -32,12 +33,15 @@ def read_decisions(study: Study, cutoff: datetime, people: Sequence[int]) -> dic
     if not made:
         return {}
     events = PromptEvent.objects.filter(study=study, prompt__participant__in=people, received_at__lte=cutoff)
-    words = dict(availability_that_counts(events).values_list("prompt_id", "kind"))
+    counting = availability_that_counts(events, cutoff=cutoff).values_list("prompt_id", "kind", "phone_text")
+    words = {
+        prompt: (kind == PromptEvent.Kind.AVAILABLE, "phone" if text else "server") for prompt, kind, text in counting
+    }
     return {
         prompt: Decided(
             option,
             probability(options, option),
-            words[prompt] == PromptEvent.Kind.AVAILABLE if prompt in words else None,
+            *words.get(prompt, (None, None)),
         )
         for prompt, option, options in made
     }
@@ -47,6 +51,7 @@ def decision_columns(made: Sequence[Decided | None]) -> dict[str, Any]:
     """Empty where a prompt is no decision point."""
     return {
         "decision_available": [np.nan if each is None or each.available is None else each.available for each in made],
+        "decision_told_by": [None if each is None else each.told_by for each in made],
         "decision_probability": [np.nan if each is None else each.probability for each in made],
         "decision_option": [None if each is None else each.option for each in made],
     }
@@ -59,6 +64,8 @@ def _of(name: str, kind: Kind, label: str, **more: Any) -> Variable:
 DECISION = (
     _of("decision_available", "yesno", "Whether the person was available at the decision point; empty where nobody knows",
          low=0.0, high=1.0),
+    _of("decision_told_by", "category", "Who said so; a phone knows what was drawn",
+        levels=(("phone", "the phone"), ("server", "the server"))),
     _of("decision_probability", "number", "Probability of the option that was drawn", low=0.0, high=1.0),
 )  # fmt: skip
 

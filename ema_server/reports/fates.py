@@ -14,8 +14,8 @@ STATUSES = {
     "too_late": "answered later than the plan counts",
     "expired": "expired without an answer",
     "expired_with_answers": "expired with unfinished answers",
-    "cancelled": "cancelled by the phone",
-    "cancelled_with_answers": "cancelled with unfinished answers",
+    "cancelled": "called off",
+    "cancelled_with_answers": "called off with unfinished answers",
     "no_record": "nothing is known of it",
 }
 

@@ -6,16 +6,20 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 
-BLOCK = 2  # times each arm's ratio
+SIZES = (2, 3, 4)  # times each arm's ratio: whoever knows the arms so far does not know where a block ends
 
 
 def arm_at(ratios: Mapping[str, int], *, secret: bytes, site: str, position: int) -> str:
     """The arm of the person who is allocated at this place (from 0) of a site's sequence. Each block has every arm as often
-    as its ratio says, in an order that the HMAC of site, block and place makes."""
-    arms = [arm for arm in sorted(ratios) for _ in range(BLOCK * ratios[arm])]
-    block, place = divmod(position, len(arms))
+    as its size times its ratio says; its size, and its order, are what HMACs of site, block and place make."""
 
-    def lot(entry: int) -> bytes:
-        return hmac.digest(secret, f"allocation|{block}|{entry}|{site}".encode(), hashlib.sha256)
+    def lot(*what: object) -> bytes:
+        return hmac.digest(secret, "|".join(map(str, ("allocation", *what, site))).encode(), hashlib.sha256)
 
-    return arms[sorted(range(len(arms)), key=lot)[place]]
+    block, place = 0, position
+    while True:
+        size = SIZES[int.from_bytes(lot(block, "size")) % len(SIZES)]
+        arms = [arm for arm in sorted(ratios) for _ in range(size * ratios[arm])]
+        if place < len(arms):
+            return arms[sorted(range(len(arms)), key=lambda entry: lot(block, entry))[place]]
+        block, place = block + 1, place - len(arms)

@@ -13,10 +13,22 @@ from datetime import datetime, timedelta
 from itertools import accumulate
 from math import fsum
 from typing import Any
-from uuid import uuid5
+from uuid import UUID, uuid5
 
 from django.db import connection, transaction
-from django.db.models import BooleanField, Case, Exists, OuterRef, QuerySet, Value, When
+from django.db.models import (
+    BooleanField,
+    Case,
+    DateTimeField,
+    Exists,
+    ExpressionWrapper,
+    F,
+    OuterRef,
+    Q,
+    QuerySet,
+    Value,
+    When,
+)  # fmt: skip
 from django.db.models.functions import Coalesce
 from django_scopes import scope
 
@@ -24,13 +36,14 @@ from ema_server.participants.models import Device, Participant
 from ema_server.sampling.models import Planning, Prompt, PromptEvent
 from ema_server.sampling.plan import Person, seeded
 from ema_server.sampling.planning import Row, person_of
-from ema_server.sampling.queries import called_off_by, rules_of_prompts, versions_of
+from ema_server.sampling.queries import no_decision_point, rules_of_prompts, versions_of
 from ema_server.studies import states
 from ema_server.studies.models import Study
 
 Kind = PromptEvent.Kind
 Code = PromptEvent.Code
 AVAILABILITY = (Kind.AVAILABLE, Kind.UNAVAILABLE)
+SEEN = (Kind.SHOWN, Kind.REMINDED, Kind.OPENED, Kind.DISMISSED, Kind.STARTED, Kind.COMPLETED)
 LOOK_BACK = timedelta(days=1)  # what came due while the server was down longer stays unknown, unless the phone says it
 LONGEST_REST = timedelta(days=1)
 
@@ -150,10 +163,12 @@ def _judge(study: Study, now: datetime) -> int:
     events = []
     for prompt in due:
         standing = Standing(
-            active=prompt.participant.state == Participant.State.ACTIVE,
+            active=prompt.participant.state
+            != Participant.State.PAUSED,  # who left since was in: what came later is off
             asked=states.allows(study.state, "prompt"),
             device=prompt.reachable,  # type: ignore[attr-defined]
-            answers=answers.get(prompt.participant_id, ()),
+            # Its own answer may be dated before it by a clock that is slow, and comes of the action.
+            answers=[at for about, at in answers.get(prompt.participant_id, ()) if about != prompt.pk],
         )
         rest = rules[prompt.plan_id, prompt.rule].get("decide", {}).get("rest_minutes", 0)
         code = unavailable_because(standing, prompt.scheduled_at, rest_minutes=rest)
@@ -172,38 +187,58 @@ def _judge(study: Study, now: datetime) -> int:
 
 
 def _due(study: Study, now: datetime) -> list[Prompt]:
-    """The decision points that have come due and of which nobody has said whether their person is available."""
-    judged = PromptEvent.objects.filter(prompt=OuterRef("pk"), kind__in=AVAILABILITY)
-    device = Device.objects.filter(participant=OuterRef("participant"), revoked_at__isnull=True)
+    """The decision points that have come due and of which nobody has said whether their person is available. What is asked is
+    how things stood then: what happened since may come of the action."""
+    judged = PromptEvent.objects.filter(_counts(now), prompt=OuterRef("pk"), kind__in=AVAILABILITY)
+    device = Device.objects.filter(participant=OuterRef("participant")).exclude(
+        revoked_at__lte=OuterRef("scheduled_at")
+    )
     return list(
         Prompt.objects.filter(
             ~Exists(judged), study=study, decision__isnull=False, scheduled_at__gt=now - LOOK_BACK, scheduled_at__lte=now
         )
-        .exclude(called_off_by(now))
+        .exclude(no_decision_point(study, now=now))
         .annotate(reachable=Exists(device))
         .select_related("participant")
     )  # fmt: skip
 
 
-def _answers(study: Study, due: Iterable[Prompt], now: datetime) -> dict[int, list[datetime]]:
-    """When each of these people last finished questionnaires."""
-    found: dict[int, list[datetime]] = {}
+def _answers(study: Study, due: Iterable[Prompt], now: datetime) -> dict[int, list[tuple[UUID | None, datetime]]]:
+    """When each of these people last finished questionnaires, with the prompts to which they did."""
+    found: dict[int, list[tuple[UUID | None, datetime]]] = {}
     finished = study.submissions.filter(participant__in={prompt.participant_id for prompt in due}, complete=True)
     moments = finished.annotate(at=Coalesce("answered_at", "received_at")).filter(
         at__gt=now - LOOK_BACK - LONGEST_REST, at__lte=now
     )
-    for person, at in moments.values_list("participant_id", "at"):
-        found.setdefault(person, []).append(at)
+    for person, about, at in moments.values_list("participant_id", "prompt_id", "at"):
+        found.setdefault(person, []).append((about, at))
     return found
 
 
-def availability_that_counts(events: QuerySet[PromptEvent]) -> QuerySet[PromptEvent]:
+def availability_that_counts(events: QuerySet[PromptEvent], *, cutoff: datetime) -> QuerySet[PromptEvent]:
     """One event for each prompt: the first word of its phone, which is where things are done; the server's where the phone
-    said nothing. It takes `distinct`, so filter before."""
+    said nothing that counts. It takes `distinct`, so filter before."""
     by_server = Case(When(phone_text="", then=Value(True)), default=Value(False), output_field=BooleanField())
     return (
-        events.filter(kind__in=AVAILABILITY)
-        .annotate(by_server=by_server, judged_at=Coalesce("phone_at", "received_at"))
+        events.filter(_counts(cutoff), kind__in=AVAILABILITY)
+        .annotate(by_server=by_server, judged_at=_moment())
         .order_by("prompt", "by_server", "judged_at", "pk")
         .distinct("prompt")
     )
+
+
+def _counts(cutoff: datetime) -> Q:
+    """Whether a word on availability could not yet depend on what the action brought about: the server's, and a phone's from
+    before the prompt's end, before anything of it was seen and before any answer to it."""
+    known = {"prompt": OuterRef("prompt"), "received_at__lte": cutoff}
+    before = ExpressionWrapper(Coalesce(OuterRef("phone_at"), OuterRef("received_at")), output_field=DateTimeField())
+    seen = PromptEvent.objects.annotate(at=_moment()).filter(kind__in=SEEN, at__lt=before, **known)
+    at = Coalesce("submission__answered_at", "submission__received_at")
+    told = Prompt.objects.filter(pk=OuterRef("prompt"), submission__received_at__lte=cutoff)
+    answered = told.annotate(at=at).filter(at__lt=before)
+    in_time = Q(phone_at__lte=F("prompt__expires_at")) | Q(phone_at=None, received_at__lte=F("prompt__expires_at"))
+    return Q(phone_text="") | (in_time & ~Exists(seen) & ~Exists(answered))
+
+
+def _moment() -> Coalesce:
+    return Coalesce("phone_at", "received_at")

@@ -14,7 +14,7 @@ from ema_server.studies import states
 
 # How far back a look must go: the longest that anything of a study that is not locked may stay open, and when it last reminds.
 _REACH = """
-SELECT max((rule->>'open_minutes')::int), max((SELECT max(each::int) FROM jsonb_array_elements_text(rule->'reminders') each))
+SELECT max((rule->>'open_minutes')::float), max((SELECT max(each::int) FROM jsonb_array_elements_text(rule->'reminders') each))
 FROM studies_samplingplan plan JOIN studies_study study ON study.id = plan.study_id AND study.state = ANY (%(answers)s),
     jsonb_array_elements(document->'rules') rule
 """

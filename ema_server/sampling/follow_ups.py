@@ -33,6 +33,7 @@ Kind = PromptEvent.Kind
 AROUND = timedelta(
     days=3
 )  # as far from a follow-up may lie what it depends on: a person's day is shorter, and so is a gap
+MOST_A_DAY = 1000  # of one rule; nobody answers so often: a phone that has gone wrong does
 SEEN = (
     Kind.DELIVERED, Kind.SHOWN, Kind.REMINDED, Kind.OPENED, Kind.DISMISSED, Kind.STARTED, Kind.COMPLETED, Kind.UPLOADED, Kind.EXPIRED,
 )  # fmt: skip
@@ -98,6 +99,8 @@ def draw_follow_up(
     if sum(each.why_not != Code.TOO_CLOSE for each in same) >= after.get("at_most", len(same) + 1):
         return None
     slot = max((each.slot for each in same), default=0) + 1
+    if slot > MOST_A_DAY:
+        return None
     return draw_of(rule, day=day, slot=slot, opens=opens, wave=wave_of(document, person.calendar, day))
 
 

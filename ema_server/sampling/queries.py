@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q, Subquery
+from django.db.models import DateTimeField, Exists, OuterRef, Q, Subquery
+from django.db.models.functions import Trunc
 
-from ema_server.participants.models import Participant
+from ema_server.participants.models import Device, Participant
 from ema_server.sampling.models import Planning, Prompt, PromptEvent
 from ema_server.sampling.pictures import Asked
 from ema_server.studies.models import SamplingPlan, Study
@@ -20,6 +21,7 @@ from ema_server.studies.sampling_rules import event_questionnaires
 
 Cause = Planning.Cause
 BY_DAYS = (Cause.ENROLMENT, Cause.PLAN, Cause.SCHEDULE, Cause.ZONE)  # the plannings that draw all of a person's days
+LEFT = (PromptEvent.Code.WITHDREW, PromptEvent.Code.PAUSED)  # the person's own doing
 Facts = dict[str, str | int | float | bool]
 
 
@@ -48,10 +50,42 @@ def facts_of_person(participant: Participant) -> Facts:
 def not_asked(study: Study, *, cutoff: datetime) -> Q:
     """Whether nobody was asked, as was known by then: the server had taken the prompt back (a pause that is over, somebody
     withdrew), or the study asks nothing since before it. For prompts without an answer: nobody missed these."""
-    called_off = called_off_by(cutoff)
+    called_off = called_off_by(cutoff) & ~_left_after_a_decision(cutoff)
     if study.quiet_since is None:
         return called_off
     return called_off | Q(scheduled_at__gte=study.quiet_since) & ~Q(rule__in=rules_asked_on_withdrawal(study))
+
+
+def before_enrolment(study: Study) -> Q:
+    """Whether a prompt of somebody's first day had come before they were in. What was imported is not judged: nobody
+    enrolled here for it."""
+    since = Trunc("participant__enrolled_at", "second", output_field=DateTimeField(), tzinfo=UTC)
+    return Q(scheduled_at__lt=since) & ~Q(plan__in=imported_plans(study))
+
+
+def phone_was_lost() -> Q:
+    """Whether a prompt came when its person's phone had been let go and no other had taken its place: there was nothing to ask
+    them by. A decision point at such a time is one at which nobody was available."""
+    own = Device.objects.filter(participant=OuterRef("participant"))
+    gone = own.filter(revoked_at__lte=OuterRef("scheduled_at"))
+    there = own.exclude(revoked_at__lte=OuterRef("scheduled_at"))
+    there = there.filter(created_at__lt=OuterRef("scheduled_at") + timedelta(seconds=1))
+    return Q(Exists(gone), decision__isnull=True) & ~Q(Exists(there))
+
+
+def _left_after_a_decision(cutoff: datetime) -> Q:
+    """Whether somebody left or paused when their decision point had come already. It may be what was done that drove them away,
+    so it stays a decision point."""
+    left = PromptEvent.objects.filter(
+        prompt=OuterRef("pk"), kind=PromptEvent.Kind.CANCELLED, code__in=LEFT, phone_text="",
+        received_at__gt=OuterRef("scheduled_at"), received_at__lte=cutoff,
+    )  # fmt: skip
+    return Q(Exists(left), decision__isnull=False)
+
+
+def no_decision_point(study: Study, *, now: datetime) -> Q:
+    """Of prompts that have come due: whether they had been called off by then, or came before their person was in."""
+    return (called_off_by(now) & ~_left_after_a_decision(now)) | before_enrolment(study)
 
 
 def asked_of(participant: Participant, *, now: datetime) -> list[Asked]:

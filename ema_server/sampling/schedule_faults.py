@@ -11,6 +11,7 @@ from ema_server.studies.sampling_arithmetic import waking_faults
 from ema_server.studies.sampling_checks import shown
 
 PARTS = {"waking": "", "events": "own event", "waves": "wave"}
+YEARS = range(1900, 2201)  # beyond, days that count from an event would leave the calendar
 Days = tuple[date, date]
 
 
@@ -56,7 +57,9 @@ def own_faults(
                 names = ", ".join(there) or "none"
                 faults.append(f"{part}.{str(key)[:40]}: the plan has no {PARTS[part]} of this key; there are: {names}.")
             elif not _is_day(day):
-                faults.append(f"{part}.{key}: {shown(day)} is no date; write one like 2026-03-02.")
+                faults.append(
+                    f"{part}.{key}: {shown(day)} is no date from {YEARS[0]} to {YEARS[-1]}; write one like 2026-03-02."
+                )
     return faults or _wave_faults(own, planned["waves"], first_day, last_day)
 
 
@@ -98,6 +101,6 @@ def _run(wave: Mapping[str, Any], own: Mapping[str, Any], first_day: date) -> Da
 
 def _is_day(value: Any) -> bool:
     try:
-        return isinstance(value, str) and date.fromisoformat(value).isoformat() == value
+        return isinstance(value, str) and (day := date.fromisoformat(value)).isoformat() == value and day.year in YEARS
     except ValueError:
         return False

@@ -82,7 +82,9 @@ def _events(prompts: Any) -> tuple[Collection[UUID], dict[UUID, tuple[str, str]]
     happened: set[UUID] = set()
     calls: dict[UUID, tuple[str, str]] = {}
     events = PromptEvent.objects.filter(prompt__in=list(prompts), kind__in=(*CALLS, *HAPPENED)).order_by("pk")
-    for prompt, kind, code in events.values_list("prompt_id", "kind", "code"):
+    for prompt, kind, code, by_phone in events.values_list("prompt_id", "kind", "code", "phone_text"):
+        if by_phone and kind == Kind.CANCELLED and calls.get(prompt, ("",))[0] == Kind.CANCELLED:
+            continue  # the phone says that it has done so: who called it off may take that back
         if kind in CALLS:
             calls[prompt] = (kind, code)
         else:

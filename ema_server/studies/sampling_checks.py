@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -11,6 +12,30 @@ KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,39}")
 CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
 MOST_TITLE = 200
 SHOWN_NAMES = 10
+MOST_DEPTH = 20
+MOST_DIGITS = 20
+UNSTORED = re.compile("[\x00\ud800-\udfff]")
+
+
+def storage_fault(value: Any, at: str = "plan", depth: int = 0) -> str | None:
+    """The first thing in a document that no database keeps as JSON, or gives back as it was; None where there is none."""
+    if depth > MOST_DEPTH:
+        return f"{at}: is nested too deeply; at most {MOST_DEPTH} levels."
+    if isinstance(value, str):
+        held = f"{at}: {shown(value)} holds a character (NUL or half a surrogate pair) that no text has."
+        return held if UNSTORED.search(value) else None
+    if isinstance(value, Mapping | list | tuple):
+        pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
+        found = (
+            storage_fault(name, at, depth) or storage_fault(inside, f"{at}.{str(name)[:40]}", depth + 1)
+            for name, inside in pairs
+        )
+        return next(filter(None, found), None)
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{at}: {value} is no number."
+    if isinstance(value, int) and abs(value) >= 10**MOST_DIGITS:
+        return f"{at}: is too large a number; at most {MOST_DIGITS} digits."
+    return None
 
 
 def key_faults(at: str, thing: Mapping[str, Any], seen: set[str]) -> list[str]:

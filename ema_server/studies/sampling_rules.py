@@ -52,6 +52,7 @@ from ema_server.studies.sampling_checks import (
     name_of,
     names_faults,
     shown,
+    storage_fault,
     title_faults,
     unknown,
     whole,
@@ -67,10 +68,12 @@ RULE_KEYS = (
     "key", "title", "questionnaire", *WHEN, "at", "open_minutes", "grace_minutes", "reminders", "decide", "weekdays", "days",
     "waves", "arms", "from_event", "practice",
 )  # fmt: skip
+IMPORTED_KEYS = ("key", "title", "questionnaire", "open_minutes")
 WAVE_KEYS = ("key", "title", "days", "from_event")
 TRAVEL = ("at_once", "next_day", "home")
 MOST_GAP = 12 * 60
 MOST_ARMS = 20
+MOST_IMPORTED_MINUTES = 366 * 24 * 60
 MOST_RULES = 100
 MOST_WAVES = 100
 MOST_EVENTS = 20
@@ -91,9 +94,13 @@ def plan_faults(
     """
     if not isinstance(document, Mapping):
         return ['plan: must be an object like {"rules": […]}.']
+    if (never_kept := storage_fault(document)) is not None:
+        return [never_kept]
     faults = unknown("plan", document, PLAN_KEYS) + title_faults("plan", document)
     if document.get("schema", SCHEMA) != SCHEMA:
         faults.append(f"schema: {shown(document['schema'])} is unknown; write {SCHEMA!r}.")
+    if not isinstance(document.get("imported", False), bool):
+        faults.append(f"imported: {shown(document['imported'])} is neither true nor false.")
     plan_wide, waking, gap = _plan_wide(document, arms)
     faults += plan_wide
     event_faults, events = _own_events(document.get("own_events", []))
@@ -115,7 +122,9 @@ def plan_faults(
         faults += key_faults(at, rule, seen)
         faults += unknown(at, rule, RULE_KEYS) + title_faults(at, rule)
         faults += _questionnaire_faults(at, rule, questionnaires)
-        if document.get("imported") is not True:
+        if document.get("imported") is True:
+            faults += _imported_faults(at, rule)
+        else:
             known = questionnaires if isinstance(questionnaires, Mapping) else dict.fromkeys(questionnaires)
             faults += _rule_faults(at, rule, waking=waking, gap=gap, days=days, questionnaires=known)
             faults += _narrowing_faults(at, rule, waves=waves, events=events, arms=arms, days=days)
@@ -151,7 +160,7 @@ def rule_versions(
 
 def _drawn_by(rule: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a rule that says at which moments it asks."""
-    return {name: rule[name] for name in (*WHEN, "at", "decide") if name in rule}
+    return {name: rule[name] for name in (*WHEN, "at") if name in rule}
 
 
 def _plan_wide(document: Mapping[str, Any], arms: Sequence[str]) -> tuple[list[str], Waking, int]:
@@ -195,6 +204,19 @@ def _questionnaire_faults(at: str, rule: Mapping[str, Any], questionnaires: Coll
         return []
     known = f"there are: {', '.join(sorted(questionnaires))}" if questionnaires else "publish a questionnaire first"
     return [f"{at}.questionnaire: {shown(asked)} was never published here; {known}."]
+
+
+def _imported_faults(at: str, rule: Mapping[str, Any]) -> list[str]:
+    """What reads rules of all studies at once meets these as well: they say nothing that plans."""
+    faults = [
+        f"{at}.{name}: a rule of an imported plan plans nothing, so it has no {name}."
+        for name in RULE_KEYS
+        if rule.get(name) and name not in IMPORTED_KEYS
+    ]
+    minutes = rule.get("open_minutes", 0)
+    if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 <= minutes <= MOST_IMPORTED_MINUTES:
+        faults.append(f"{at}.open_minutes: {shown(minutes)} is no number from 0 to {MOST_IMPORTED_MINUTES}.")
+    return faults
 
 
 def _rule_faults(

@@ -111,6 +111,7 @@ KNOWN = {
     "responses.0002_sealed_content": FIRST,
     "sampling.0002_sealed_note": FIRST,
     "sampling.0004_schedules": "only what there is to choose from: no SQL",
+    "sampling.0007_decisions_stand": "only what there is to choose from, and a help text: no SQL",
 }
 
 

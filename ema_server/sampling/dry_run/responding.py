@@ -1,4 +1,4 @@
-"""How simulated people respond to a prompt: a stated model of three numbers, so that what closes too early can be seen."""
+"""How simulated people respond to a prompt: a stated model of four numbers, so that what closes too early can be seen."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pytest
@@ -13,9 +14,11 @@ from django.core.management import call_command
 
 from ema_server.common import clock
 from ema_server.common.errors import DomainError
+from ema_server.participants.models import Device, Participant
 from ema_server.participants.person_data import import_person_table
 from ema_server.reports import dataset
 from ema_server.reports.columns import derive
+from ema_server.responses.compliance import compliance
 from ema_server.sampling.models import Prompt, PromptEvent
 from tests.world import PLAN, FakePhone, live_study
 
@@ -86,7 +89,39 @@ def test_only_what_was_known_at_the_cutoff_is_read(phone: FakePhone) -> None:
     before = clock.now()
     phone.submit(phone.item(0))
     assert (dataset.load(phone.study, before, PLAN)["status"] == "no_record").all()
+    Participant.objects.update(enrolled_at=before)
     assert dataset.load(phone.study, datetime(2026, 3, 2, 12, tzinfo=UTC), PLAN).empty  # nobody had enrolled yet
+
+
+def test_what_had_come_before_somebody_enrolled_is_no_miss_and_an_answer_to_it_stays(phone: FakePhone) -> None:
+    """As compliance counts: who comes in at noon of their first day did not miss the prompt of 10:00."""
+    noon = datetime(2026, 3, 2, 16, 0, 0, 400_000, tzinfo=ZoneInfo("Europe/Amsterdam"))
+    Participant.objects.update(enrolled_at=noon)
+    assert dataset.load(phone.study, clock.now(), PLAN)["slot"].iloc[:3].tolist() == [3, 4, 1]
+    phone.submit(phone.item(1))
+    assert dataset.load(phone.study, clock.now(), PLAN)["status"].iloc[:2].tolist() == ["answered", "no_record"]
+
+
+def test_who_has_no_phone_misses_nothing_until_there_is_another_one_and_compliance_counts_the_same(
+    phone: FakePhone,
+) -> None:
+    local = ZoneInfo("Europe/Amsterdam")
+    lost, found = datetime(2026, 3, 3, 12, tzinfo=local), datetime(2026, 3, 5, 12, tzinfo=local)
+    person = Participant.objects.get()
+    Device.objects.update(created_at=person.enrolled_at, revoked_at=lost)
+    Device.objects.create(participant=person, token_digest="2", platform="ios", created_at=found)
+    days = dataset.load(phone.study, clock.now(), PLAN).groupby("day").size()
+    assert days.to_dict() == {1: 4, 2: 1, 4: 3, 5: 4, 6: 4, 7: 4}
+    counted = compliance(phone.study, cutoff=clock.now()).day
+    assert {day: counts.scheduled for day, counts in counted.items()} == days.to_dict()
+
+
+def test_of_an_imported_study_no_row_is_before_anybody_enrolled(phone: FakePhone) -> None:
+    plan = phone.study.sampling_plans.get()
+    plan.document["imported"] = True
+    plan.save()
+    Participant.objects.update(enrolled_at=clock.now())
+    assert len(dataset.load(phone.study, clock.now(), PLAN)) == 28
 
 
 def test_clock_terms_are_those_of_the_persons_own_wall(phone: FakePhone) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -15,7 +15,8 @@ from ema_server.exports.models import Export
 from ema_server.reports import dataset
 from ema_server.reports.fates import Window
 from ema_server.sampling import decisions
-from ema_server.sampling.models import Decision, Prompt
+from ema_server.sampling.models import Decision, Prompt, PromptEvent
+from ema_server.sampling.services import withdraw_participant
 from ema_server.studies.services import publish_sampling_plan
 from tests.world import PLAN, SAMPLING, FakePhone, live_study
 
@@ -60,6 +61,13 @@ def test_in_time_is_before_it_expires_or_started_by_then_and_finished_within_the
     window: Window, answered: int, in_time: bool
 ) -> None:
     assert window.holds(answered) == in_time
+
+
+@pytest.mark.django_db
+def test_the_longest_grace_can_be_read() -> None:
+    phone = enrolled(grace_minutes=24 * 60)
+    phone.submit(phone.item(0, minutes=60 + 24 * 60, started_at=after(phone, 60)))
+    assert frame(phone).status.tolist()[0] == "answered"
 
 
 @pytest.mark.django_db
@@ -143,3 +151,64 @@ def test_what_was_shown_for_an_option_counts_only_where_it_could_be_done() -> No
     phone.report(1, "unavailable")
     assert frame(phone)["read"].iloc[0] == 1.0
     assert pd.isna(frame(phone)["read"].iloc[1])
+
+
+def judged(phone: FakePhone, place: int = 0) -> tuple[float, str]:
+    row = frame(phone).iloc[place]
+    return row["decision_available"], row["decision_told_by"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("action", ["shown", "dismissed", "an answer"])
+def test_what_a_phone_says_after_the_action_does_not_count_for_it_may_come_of_the_action(
+    action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [datetime(2026, 3, 2, 6, tzinfo=UTC)]
+    monkeypatch.setattr("ema_server.common.clock.now", lambda: now[0])
+    phone = enrolled(decide={"options": OPTIONS})
+    now[0] = datetime(2026, 3, 2, 9, 5, tzinfo=UTC)
+    if action == "an answer":
+        phone.submit(phone.item(0, minutes=2))
+    else:
+        phone.report(0, action, at=after(phone, 2))
+    phone.report(0, "unavailable", at=after(phone, 3))
+    assert pd.isna(judged(phone)[0])
+    assert decisions.judge_decisions(now=clock.now()) == 1  # so the server judges, by how things stood
+    assert judged(phone) == (1.0, "server")
+    phone.report(0, "unavailable", at=after(phone, 1))
+    assert judged(phone) == (0.0, "phone")
+
+
+@pytest.mark.django_db
+def test_what_a_phone_says_when_the_prompt_is_over_does_not_count() -> None:
+    phone = enrolled(decide={"options": OPTIONS})
+    phone.report(0, "unavailable", at=after(phone, 61))
+    assert pd.isna(judged(phone)[0])
+
+
+@pytest.mark.django_db
+def test_who_leaves_after_a_decision_point_stays_in_its_row_and_what_lay_ahead_is_none() -> None:
+    """Dropped, the rows of whoever an action drives away would be missing for that option alone."""
+    phone = enrolled(decide={"options": OPTIONS})
+    first = Prompt.objects.get(pk=phone.prompts[0]["id"])
+    left = first.scheduled_at + timedelta(minutes=3)
+    withdraw_participant(participant=first.participant, now=left, actor="server")
+    assert decisions.judge_decisions(now=left) == 1
+    rows = frame(phone)
+    assert rows[["decision_available", "status"]].to_numpy().tolist() == [[1.0, "cancelled"]]
+
+
+@pytest.mark.django_db
+def test_before_somebody_is_in_there_is_no_decision_point() -> None:
+    phone = enrolled(decide={"options": OPTIONS})
+    first = Prompt.objects.get(pk=phone.prompts[0]["id"])
+    phone.study.participants.update(enrolled_at=first.scheduled_at + timedelta(minutes=1))
+    assert decisions.judge_decisions(now=first.scheduled_at + timedelta(minutes=2)) == 0
+
+
+@pytest.mark.django_db
+def test_an_answer_to_the_prompt_itself_by_a_slow_clock_is_no_recent_answer() -> None:
+    phone = enrolled(decide={"options": OPTIONS, "rest_minutes": 60})
+    phone.submit(phone.item(0, minutes=-4))
+    decisions.judge_decisions(now=Prompt.objects.get(pk=phone.prompts[0]["id"]).scheduled_at)
+    assert PromptEvent.objects.get(kind__in=decisions.AVAILABILITY).code == ""

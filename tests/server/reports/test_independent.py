@@ -88,7 +88,8 @@ def told_once_more(study: Study) -> pd.DataFrame:
         events = [each for each in PromptEvent.objects.filter(prompt=prompt) if each.received_at <= CUTOFF]
         by_server = any(each.kind == "cancelled" and each.phone_text == "" for each in events)
         quiet = study.quiet_since is not None and prompt.scheduled_at >= study.quiet_since
-        if (by_server or quiet) and not sent:
+        early = prompt.scheduled_at < person.enrolled_at.replace(microsecond=0)
+        if (by_server or quiet or early) and not sent:
             continue  # nobody was asked
         sent.sort(key=lambda each: (each.answered_at is None, each.answered_at or each.received_at, each.pk))
         finished = [each for each in sent if each.complete]

@@ -116,6 +116,7 @@ def test_a_night_that_fails_is_kept_and_tried_again() -> None:
 
 def test_a_night_before_anybody_enrolled_is_an_empty_report() -> None:
     phone = answered_study()
+    phone.study.participants.update(enrolled_at=clock.now())
     report = services.produce_report(study=phone.study, night=MONDAY, now=clock.now())
     assert report.n_rows == 0
     assert report.results["models"][0]["status"] == "failed"

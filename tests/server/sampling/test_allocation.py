@@ -13,13 +13,14 @@ from django.db import connection
 from ema_server.ledger.models import AuditEvent
 from ema_server.participants.models import Participant
 from ema_server.participants.services import invite, open_study_code
-from ema_server.sampling.allocation import arm_at
+from ema_server.sampling.allocation import SIZES, arm_at
 from ema_server.sampling.models import Planning, Prompt
 from ema_server.studies.models import Study
 from ema_server.studies.services import publish_sampling_plan
 from tests.world import MONDAY, NOW, SAMPLING, FakePhone, live_study
 
 RATIOS = {"treatment": 2, "control": 1}
+EVEN = {"a": 1, "b": 1}
 RULE = SAMPLING["rules"][0]
 
 
@@ -27,24 +28,48 @@ def sequence(length: int, *, ratios: dict[str, int] = RATIOS, site: str = "", se
     return [arm_at(ratios, secret=secret, site=site, position=place) for place in range(length)]
 
 
-def test_every_block_has_each_arm_as_often_as_its_ratio_says() -> None:
-    drawn = sequence(600)
-    for start in range(0, 600, 6):
-        assert Counter(drawn[start : start + 6]) == {"treatment": 4, "control": 2}
-    assert len({tuple(drawn[start : start + 6]) for start in range(0, 600, 6)}) == 15  # all orders there are
+def blocks(drawn: list[str], ratios: dict[str, int]) -> list[tuple[str, ...]]:
+    """The shortest stretches, of at least the smallest block each, that hold the arms by their ratios."""
+    found, block = [], list[str]()
+    for arm in drawn:
+        block.append(arm)
+        size = len(block) / sum(ratios.values())
+        if size >= SIZES[0] and Counter(block) == {arm: size * ratio for arm, ratio in ratios.items()}:
+            found.append(tuple(block))
+            block = []
+    return found
 
 
-def test_every_order_of_a_block_is_as_likely_as_any_other() -> None:
-    orders = Counter(tuple(sequence(4, ratios={"a": 1, "b": 1}, secret=str(each).encode())) for each in range(6000))
-    assert len(orders) == 6
-    assert all(abs(count - 1000) < 4 * (1000 * 5 / 6) ** 0.5 for count in orders.values())
+def test_the_arms_are_by_their_ratios_again_and_again_and_never_far_from_them() -> None:
+    drawn = sequence(1200)
+    assert len(blocks(drawn, RATIOS)) >= 1200 // (3 * SIZES[-1]) - 1
+    apart = [2 * drawn[:at].count("control") - drawn[:at].count("treatment") for at in range(1201)]
+    assert -2 * SIZES[-1] <= min(apart) < 0 < max(apart) <= 2 * SIZES[-1]
+
+
+def test_blocks_have_different_sizes_so_that_whoever_knows_the_arms_so_far_cannot_be_sure_of_the_next() -> None:
+    """In blocks of four alone, a third of all arms follow for sure: after two alike the others are known."""
+    after_two = Counter(
+        each[2] for secret in range(900) if (each := sequence(3, ratios=EVEN, secret=b"%d" % secret))[:2] == ["a", "a"]
+    )
+    assert set(after_two) == {"a", "b"}
+
+
+def test_every_size_and_in_it_every_order_is_as_likely_as_any_other() -> None:
+    """The first four places: of blocks of 4, 6 and 8 each arm begins as often, and a first block of 4 is even in a third."""
+    orders = Counter(tuple(sequence(4, ratios=EVEN, secret=str(each).encode())) for each in range(6000))
+    even = {order: count for order, count in orders.items() if order.count("a") == 2}
+    # How likely an order of two each is: of a block of 4, 1/6; of 6, 2/20; of 8, 6/70.
+    likely = (1 / 6 + 2 / 20 + 6 / 70) / 3
+    assert len(even) == 6
+    assert all(abs(count - 6000 * likely) < 4 * (6000 * likely * (1 - likely)) ** 0.5 for count in even.values())
 
 
 def test_sites_and_studies_have_sequences_of_their_own_and_each_is_the_same_for_ever() -> None:
     drawn = {tuple(sequence(60, site=site, secret=secret)) for site, secret in product(("", "Leiden"), (b"s", b"t"))}
     assert len(drawn) == 4
     assert sequence(6) == sequence(6, ratios=dict(reversed(RATIOS.items())))
-    assert "".join(arm[0] for arm in sequence(12, site="Leiden")) == "tcttctcttctt"
+    assert "".join(arm[0] for arm in sequence(12, site="Leiden")) == "tttctttccctt"
 
 
 @pytest.fixture
@@ -124,6 +149,7 @@ def test_phones_that_enrol_at_the_same_moment_get_places_of_their_own(study: Stu
     for thread in threads:
         thread.join()
     assert statuses == [201] * 12
-    assert Counter(Participant.objects.values_list("arm", flat=True)) == {"treatment": 8, "control": 4}
+    arms = sequence(12, secret=bytes(study.secret))
+    assert Counter(Participant.objects.values_list("arm", flat=True)) == Counter(arms)
     places = [facts["allocation"]["position"] for facts in Planning.objects.values_list("facts", flat=True)]
     assert sorted(places) == list(range(12))

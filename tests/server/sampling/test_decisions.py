@@ -164,6 +164,15 @@ def test_a_new_version_cannot_contradict_what_was_drawn(phone: FakePhone, decide
     publish(phone, {"rules": [{**other["rules"][0], "key": "fresh"}]})
 
 
+@database
+def test_another_rest_moves_no_moment_and_draws_nothing_anew(phone: FakePhone) -> None:
+    before = set(Prompt.objects.values_list("pk", "scheduled_at", "decision__draw"))
+    publish(phone, {"rules": [{**RULE, "decide": {**RULE["decide"], "rest_minutes": 90}}]})
+    plans = phone.study.sampling_plans.order_by("-number")
+    assert versions_of(plans[0]) == versions_of(plans[1]), "what is drawn from now on is what would have been"
+    assert set(Prompt.objects.values_list("pk", "scheduled_at", "decision__draw")) == before
+
+
 # Whether the person was available ---------------------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from ema_server.common.errors import DomainError
 from ema_server.participants.models import Participant
+from ema_server.sampling.explaining import explain
 from ema_server.sampling.models import Prompt, PromptEvent, ScheduleChange
 from ema_server.sampling.person_edits import Schedule, change_schedule, preview_schedule
 from ema_server.sampling.plan_edits import preview_plan, publish_plan, roll_out
@@ -152,7 +153,15 @@ def test_whatever_is_edited_the_past_stays_the_diff_is_true_and_undoing_brings_t
                     world.answer(what)
                 else:
                     _holds(world, kind, what, effect, take_back=take_back)
+            _each_is_derived_again(world.now)
         transaction.set_rollback(True)
+
+
+def _each_is_derived_again(now: datetime) -> None:
+    """Past, moved, called off and brought back: from what each prompt's drawing kept comes what the ledger holds."""
+    for prompt in Prompt.objects.select_related("participant__study", "planning__plan"):
+        found = explain(prompt, now=now)
+        assert found.verdict == "same", found.why
 
 
 def _holds(world: World, kind: str, what: Any, effect: str, *, take_back: bool) -> None:

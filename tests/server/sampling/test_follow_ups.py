@@ -341,3 +341,12 @@ def test_a_phone_is_told_the_rules_by_which_it_follows_answers_offline() -> None
             "waking": {str(day): ["08:00", "22:00"] for day in range(1, 8)}, "practice": False,
         }
     ]  # fmt: skip
+
+
+@database
+def test_a_phone_that_has_gone_wrong_cannot_ask_for_follow_ups_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ema_server.sampling.follow_ups.MOST_A_DAY", 3)
+    phone = enrolled(following())
+    receipts = phone.submit(*(stressed(phone, None, when=NOON + timedelta(seconds=each)) for each in range(9)))
+    assert {each["status"] for each in receipts} <= {"stored", "orphaned", "accepted"}
+    assert [each.slot for each in follow_ups()] == [1, 2, 3]

@@ -149,3 +149,11 @@ def test_the_database_lets_nobody_change_or_remove_an_event_but_with_its_person(
     phone.report(0, "expired")
     with pytest.raises(DatabaseError, match="only grows"), transaction.atomic():  # the way is closed again
         events.delete()
+
+
+@pytest.mark.parametrize(
+    ("table", "said"), [("sampling_promptevent", "only grows: TRUNCATE"), ("sampling_decision", "never edited")]
+)
+def test_nobody_empties_the_ledger_or_the_decisions(table: str, said: str) -> None:
+    with pytest.raises(DatabaseError, match=said), transaction.atomic(), events_may_go():
+        connection.cursor().execute(f"TRUNCATE {table} CASCADE")

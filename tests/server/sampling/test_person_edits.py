@@ -115,7 +115,12 @@ def test_an_extension_adds_days_up_to_the_end_of_the_study(person: Participant) 
         ({"waking": {"every": ["08:00", "08:00"]}}, "waking.every: begins and ends at 08:00"),
         ({"waking": {"every": ["08:00", "09:30"]}}, "P1: rules[0] (day): prompt "),
         ({"events": {"move": "2026-03-05"}}, "events.move: the plan has no own event of this key; there are: quit."),
-        ({"events": {"quit": "5 March"}}, "events.quit: '5 March' is no date; write one like 2026-03-02."),
+        (
+            {"events": {"quit": "5 March"}},
+            "events.quit: '5 March' is no date from 1900 to 2200; write one like 2026-03-02.",
+        ),
+        ({"events": {"quit": "9999-12-31"}}, "events.quit: '9999-12-31' is no date from 1900 to 2200"),
+        ({"waves": {"w2": "0001-01-01"}}, "waves.w2: '0001-01-01' is no date from 1900 to 2200"),
         ({"waves": {"w3": "2026-03-05"}}, "waves.w3: the plan has no wave of this key; there are: w1, w2."),
         ({"waves": {"w2": "2026-03-03"}}, "waves.w2: w1 would run from 2026-03-02 to 2026-03-03 and w2 from"),
         ({"waves": ["w2"]}, 'waves: must be like {"w1": "2026-03-02"}.'),

@@ -78,6 +78,19 @@ def test_a_new_plan_moves_what_lies_ahead_and_nothing_else_and_can_be_taken_back
     assert PromptEvent.objects.filter(kind="restored").count() == 4
 
 
+def test_what_a_phone_has_taken_down_as_it_was_told_is_asked_again_when_the_change_is_taken_back(
+    phone: FakePhone,
+) -> None:
+    change = publish(phone.study, LATER)
+    roll_out(change)
+    off = {str(each) for each in PromptEvent.objects.filter(kind="cancelled").values_list("prompt", flat=True)}
+    for place, prompt in enumerate(phone.prompts):
+        if prompt["id"] in off:
+            assert phone.report(place, "cancelled")[0]["status"] == "stored"
+    roll_out(undo(change=change, reason="", actor="user:1", now=WEDNESDAY_NOON))
+    assert {str(each) for each in PromptEvent.objects.filter(kind="restored").values_list("prompt", flat=True)} == off
+
+
 def test_at_once_changes_the_rest_of_today(phone: FakePhone) -> None:
     diff = preview_plan(study=phone.study, document=LATER, effect="at_once", now=WEDNESDAY_NOON)
     assert diff.in_words().startswith("5 future prompts of 1 participant move, 5 fall away;")

@@ -171,3 +171,28 @@ def test_the_plan_that_the_documentation_shows_can_be_met() -> None:
     document = json.loads(page.split("```json\n")[1].split("```")[0])
     questionnaires = {"baseline", "momentary", "weekly", "craving"}
     assert plan_faults(document, questionnaires=questionnaires, days=193) == []
+
+
+@pytest.mark.parametrize(
+    ("document", "fault"),
+    [
+        ({"title": "a\0b"}, "plan.title: 'a\\x00b' holds a character (NUL or half a surrogate pair) that no text has."),
+        ({"note": {"a\ud800": 1}}, "plan.note: 'a\\ud800' holds a character (NUL or half a surrogate pair) that no text has."),
+        ({"a\ud800": 1}, "plan: 'a\\ud800' holds a character (NUL or half a surrogate pair) that no text has."),
+        ({"note": [float("nan")]}, "plan.note.0: nan is no number."),
+        ({"note": deep(30)}, f"plan.note{'.0' * 20}: is nested too deeply; at most 20 levels."),
+        ({"note": 10**400}, "plan.note: is too large a number; at most 20 digits."),
+        ({"imported": "yes"}, "imported: 'yes' is neither true nor false."),
+    ],
+)  # fmt: skip
+def test_what_no_database_keeps_is_refused_with_its_place(document: dict[str, Any], fault: str) -> None:
+    assert plan_faults({"rules": [FIXED], **document}, questionnaires=ITEMS) == [fault]
+
+
+def test_rules_of_an_imported_plan_say_nothing_that_plans() -> None:
+    rule = {"key": "m", "questionnaire": "q", "open_minutes": "zz", "reminders": "x", "after": 5, "times": []}
+    assert plan_faults({"imported": True, "rules": [rule]}, questionnaires={"q"}) == [
+        "rules[0] (m).after: a rule of an imported plan plans nothing, so it has no after.",
+        "rules[0] (m).reminders: a rule of an imported plan plans nothing, so it has no reminders.",
+        "rules[0] (m).open_minutes: 'zz' is no number from 0 to 527040.",
+    ]
