@@ -44,11 +44,11 @@ def test_a_study_goes_from_nothing_to_its_first_phone(tmp_path: Path, client: Cl
     told = call("create_study", "evenings", owner="Owner@example.org", **FACTS)
     assert told.startswith("evenings is a draft now: 14 days, 2026-03-02 to 2026-03-15, Europe/Berlin.")
     assert "/studies/evenings/setup/" in told
-    with pytest.raises(CommandError, match="'momentary' was never published here; there are: none"):
+    with pytest.raises(CommandError, match="'momentary' was never published here;\n    publish a questionnaire first"):
         call("publish_sampling_plan", "evenings", plan, yes=True)
     call("publish_survey", "evenings", survey, questionnaire="momentary", yes=True)
     told = call("publish_sampling_plan", "evenings", plan)
-    assert "momentary (momentary): at 10:00, 13:00, 16:00 and 19:00 every day; open 60 minutes." in told
+    assert "momentary (momentary): at 10:00, 13:00, 16:00 and 19:00 every day; open 60\n  minutes." in told
     assert "nothing was published" in told
     assert "Version 1" in call("publish_sampling_plan", "evenings", plan, yes=True)
 

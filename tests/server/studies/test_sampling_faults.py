@@ -53,7 +53,7 @@ def rule(**way: Any) -> dict[str, Any]:
         # The plan's hours, waves, events, arms
         ([{"times": ["07:30", "12:00"]}], {"waking": ["08:00", "22:00"]}, "rules[0] (r0): asks at 07:30, outside of the waking hours 08:00–22:00 (waking)."),
         ([FIXED], {"waking": ["22:00", "08:00"]}, "waking: ends at 08:00, not after it begins at 22:00; hours over midnight are given to one person."),
-        ([FIXED], {"waves": [{"key": "w1"}]}, "waves[0] (w1).days: None must be [first, last], days of the person from 1 to 14."),
+        ([FIXED], {"waves": [{"key": "w1"}]}, "waves[0] (w1).days: missing; must be [first, last], days of the person from 1 to 14."),
         ([FIXED], {"travel": "never"}, "travel: 'never' is unknown; one of at_once, next_day, home."),
         ([{"questionnaire": "other", "times": ["10:00"]}], {}, "rules[0] (r0).questionnaire: 'other' was never published here; there are: q."),
         ([{"times": ["10:00"], "from_event": "quit"}], {}, "rules[0] (r0).from_event: there is no own event 'quit'; there are: none."),
