@@ -75,10 +75,7 @@ def _of_the_day(planning: Planning, prompt: Prompt) -> Derived:
 def _of_the_moment(planning: Planning, prompt: Prompt, when: str) -> Derived:
     """A one-off survey of an enrolment or a withdrawal."""
     person = person_of(prompt.participant.pseudonym, planning.facts)
-    now = prompt.participant.enrolled_at if when == "enrolment" else planning.made_at
-    if now is None:
-        return Derived(None, when)
-    draws = draw_once(planning.plan.document, when, now=now, calendar=person.calendar, zone=person.zone)
+    draws = draw_once(planning.plan.document, when, now=planning.made_at, calendar=person.calendar, zone=person.zone)
     return Derived(next((draw.opens for draw in draws if draw.rule == prompt.rule), None), when)
 
 

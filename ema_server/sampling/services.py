@@ -99,9 +99,7 @@ def plan_prompts(*, participant: Participant, now: datetime) -> int:
         draw_prompts(plan.document, secret=bytes(participant.study.secret), person=person, versions=versions_of(plan))
     )
     if participant.enrolled_at is not None:
-        draws += draw_once(
-            plan.document, "enrolment", now=participant.enrolled_at, calendar=person.calendar, zone=person.zone
-        )
+        draws += draw_once(plan.document, "enrolment", now=now, calendar=person.calendar, zone=person.zone)
     planning.counts = {"added": len(draws)}
     planning.save()
     rows = rows_of(draws, planning)
