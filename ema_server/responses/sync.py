@@ -20,6 +20,7 @@ from ema_server.sampling.models import Decision, Prompt
 from ema_server.sampling.queries import event_buttons, rules_asked_on_withdrawal, rules_of_prompts, with_an_outcome
 from ema_server.studies import states
 from ema_server.studies.queries import current_sampling_plan, current_surveys
+from ema_server.studies.sampling_rules import TRAVEL
 
 HORIZON = timedelta(days=14)
 
@@ -106,12 +107,14 @@ class SurveyOut(msgspec.Struct, frozen=True):
 
 
 class SyncContent(msgspec.Struct, frozen=True):
-    """What the ETag covers: all but the clock."""
+    """What the ETag covers: all but the clock. `travel` is when another time zone takes effect: `at_once`, `next_day` or
+    `home` (never)."""
 
     surveys: list[SurveyOut]
     prompts: list[PromptOut]
     events: list[EventOut]
     follow_ups: list[FollowUpOut]
+    travel: str
     consent: ConsentOut | None
     messages: list[dict[str, Any]]
 
@@ -159,6 +162,7 @@ def sync_content(device: Device, *, now: datetime) -> SyncContent:
             for each in following
             if each.questionnaire in versions
         ],
+        travel=plan.document.get("travel", TRAVEL[0]) if plan else TRAVEL[0],
         consent=_consent(consent_asked_of(person)),
         messages=[],
     )

@@ -60,7 +60,7 @@ class ScheduleView(StudyPage):
             others=[rule for rule in plan.document["rules"] if "after" in rule or rule.get("event")] if plan else [],
             versions=self.study.sampling_plans.order_by("-number").values_list("number", "published_at", "digest"),
             text=text,
-            based_on=self.request.POST.get("based_on") or (plan.number if plan else 0),
+            **_seen(self.request.POST, plan.number if plan else 0),
             effect=self.request.POST.get("effect", Effect.NEXT_DAY),
             unasked=not self.study.survey_versions.exists(),
             people=people_concerned(self.study).count(),
@@ -124,7 +124,7 @@ class PersonScheduleView(PersonPage):
             picture=picture,
             counted=pictures.counted(asked),
             fields=_fields(person, plan, given),
-            based_on=given.get("based_on") or (newest.number if newest else 0),
+            **_seen(given, newest.number if newest else 0),
             effect=given.get("effect", Effect.NEXT_DAY),
             changes=list(_changes(ScheduleChange.objects.filter(participant=person))),
             may_change=self.researcher.has_perm("studies.change_schedule", person),
@@ -260,6 +260,16 @@ def _example(study: Study) -> str:
         "random": {"count": 6, "from": "wake", "to": "sleep"}, "reminders": [15],
     }  # fmt: skip
     return _written({"schema": "ema-sampling/1", "gap_minutes": 30, "waking": ["08:00", "22:00"], "rules": [rule]})
+
+
+def _seen(given: Mapping[str, str], newest: int) -> dict[str, Any]:
+    """What the editor has before them: whoever looks sees their edit beside the newest state, and is told if that moved on."""
+    before = given.get("based_on", "")
+    looking = given.get("do") == "look"
+    return {
+        "based_on": newest if looking or not before else before,
+        "moved_on": looking and before not in ("", str(newest)),
+    }
 
 
 def _effect(text: str) -> str:

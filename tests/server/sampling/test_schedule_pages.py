@@ -123,6 +123,10 @@ def test_the_second_of_two_editors_is_told(web: Client, phone: FakePhone) -> Non
     assert answer.status_code == 409
     assert "Somebody else published version 2" in answer.content.decode()
     assert phone.study.sampling_plans.count() == 2
+    page = post(web, phone.study, "look", EVENING).content.decode()
+    assert "Somebody else’s change came in" in page
+    assert 'name="based_on" value="2"' in page
+    assert post(web, phone.study, "publish", EVENING, reason="seen", based_on=2).status_code == 302
 
 
 def test_one_persons_hours_are_looked_at_changed_and_taken_back(web: Client, phone: FakePhone) -> None:
