@@ -200,6 +200,7 @@ def _due(study: Study, now: datetime) -> list[Prompt]:
         .exclude(no_decision_point(study, now=now))
         .annotate(reachable=Exists(device))
         .select_related("participant")
+        .order_by("scheduled_at", "pk")
     )  # fmt: skip
 
 

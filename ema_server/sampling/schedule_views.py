@@ -26,6 +26,7 @@ from ema_server.sampling.person_edits import Schedule
 from ema_server.sampling.queries import asked_of, plan_of
 from ema_server.sampling.replanning import Effect
 from ema_server.sampling.undoing import undo
+from ema_server.sampling.words import plan_in_words
 from ema_server.studies import states
 from ema_server.studies.commands import json_fault
 from ema_server.studies.models import SamplingPlan, Study
@@ -57,8 +58,7 @@ class ScheduleView(StudyPage):
         return super().get_context_data(
             plan=plan,
             picture=pictures.day_picture(plan.document) if plan and not plan.document.get("imported") else None,
-            others=[rule for rule in plan.document["rules"] if "after" in rule or rule.get("event")] if plan else [],
-            versions=self.study.sampling_plans.order_by("-number").values_list("number", "published_at", "digest"),
+            sentences=plan_in_words(plan.document) if plan and not plan.document.get("imported") else [],
             text=text,
             **_seen(self.request.POST, plan.number if plan else 0),
             effect=self.request.POST.get("effect", Effect.NEXT_DAY),
