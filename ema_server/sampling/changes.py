@@ -27,6 +27,7 @@ class Ahead:
     practice: bool = False
     called_off: bool = False  # by an earlier change
     zone: str = ""
+    besides: tuple[object, ...] = ()
 
 
 @dataclass(slots=True)
@@ -99,7 +100,7 @@ def compare(
 
 
 def _told(what: Ahead | Draw) -> tuple[object, ...]:
-    return what.closes, what.questionnaire, what.grace_minutes, what.wave, what.practice, what.zone
+    return what.closes, what.questionnaire, what.grace_minutes, what.wave, what.practice, what.zone, what.besides
 
 
 def _too_close(draw: Draw, asked: Sequence[datetime], gap: timedelta) -> bool:

@@ -50,6 +50,7 @@ class Draw:
     practice: bool = False
     grace_minutes: int = 0
     zone: str = ""
+    besides: tuple[object, ...] = ()
 
 
 def draw_prompts(
@@ -117,7 +118,14 @@ def draw_of(rule: Mapping[str, Any], *, day: int, slot: int, opens: datetime, wa
     """A moment with all that its rule says of it."""
     closes = opens + rule["open_minutes"] * MINUTE
     practice, grace = bool(rule.get("practice")), rule.get("grace_minutes", 0)
-    return Draw(rule["key"], rule["questionnaire"], day, slot, opens, closes, wave, practice, grace, zone)
+    return Draw(
+        rule["key"], rule["questionnaire"], day, slot, opens, closes, wave, practice, grace, zone, besides(rule)
+    )  # fmt: skip
+
+
+def besides(rule: Mapping[str, Any]) -> tuple[object, ...]:
+    """What a prompt has of its rule without a column of its own: when the phone reminds, how long a decision rests."""
+    return tuple(rule.get("reminders", ())), rule.get("decide", {}).get("rest_minutes", 0)
 
 
 def seeded(secret: bytes, *, person: str, local_day: date, rule: str, version: int) -> Random:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from uuid import UUID
 from ema_server.participants.models import Participant
 from ema_server.sampling.changes import Ahead, Key
 from ema_server.sampling.models import Prompt, PromptEvent
+from ema_server.sampling.plan import besides
 from ema_server.studies.models import Study
 
 Kind = PromptEvent.Kind
@@ -53,23 +54,25 @@ def standing_of(
     rows = list(prompts.values_list(*COLUMNS))
     if not rows:
         return found
-    of_the_moment = _of_the_moment(people[0].study)
+    rules = _rules(people[0].study)
     answered = set(prompts.filter(submission__isnull=False).values_list("pk", flat=True))
     happened, calls = _events(row[0] for row in rows)
     for pk, person, plan, rule, day, slot, opens, closes, questionnaire, grace, wave, practice, zone in rows:
         standing, key = found[person], (rule, day, slot)
         called, why = calls.get(pk, ("", ""))
-        called_off = called == Kind.CANCELLED
+        called_off, by_rule = called == Kind.CANCELLED, rules.get((plan, rule), {})
         may_change = (
             (day >= from_day[person] or (zone != ends[person][0] and opens >= ends[person][1]))
             and opens >= since
             and pk not in answered
             and pk not in happened
-            and (plan, rule) not in of_the_moment
+            and not _of_the_moment(by_rule)
             and (not called_off or why in OURS)
         )
         if may_change:
-            standing.ahead.append(Ahead(pk, key, opens, closes, questionnaire, grace, wave, practice, called_off, zone))
+            standing.ahead.append(
+                Ahead(pk, key, opens, closes, questionnaire, grace, wave, practice, called_off, zone, besides(by_rule))
+            )
             continue
         standing.settled.add(key)
         if not called_off:
@@ -92,11 +95,15 @@ def _events(prompts: Any) -> tuple[Collection[UUID], dict[UUID, tuple[str, str]]
     return happened, calls
 
 
-def _of_the_moment(study: Study) -> set[tuple[int, str]]:
-    """The rules of each version whose prompts come of a moment or an answer and not of a person's days."""
+def _rules(study: Study) -> dict[tuple[int, str], Mapping[str, Any]]:
+    """The rules of every version of the plan, by its row and their key."""
     return {
-        (plan, rule["key"])
+        (plan, rule["key"]): rule
         for plan, document in study.sampling_plans.values_list("pk", "document")
         for rule in document["rules"]
-        if rule.get("once") in ("enrolment", "withdrawal") or "after" in rule
     }
+
+
+def _of_the_moment(rule: Mapping[str, Any]) -> bool:
+    """Whether its prompts come of a moment or an answer and not of a person's days."""
+    return rule.get("once") in ("enrolment", "withdrawal") or "after" in rule

@@ -284,3 +284,16 @@ def test_who_changes_their_arm_is_asked_by_it_from_the_next_day(phone: FakePhone
         assert {f"{prompt.local_time:%H:%M}" for prompt in held} == expected
     assert Job.objects.filter(kind=ARMS_CHANGED).count() == 2
     assert PromptEvent.objects.filter(kind="restored").count() == 16
+
+
+def test_an_edit_of_reminders_alone_reaches_what_lies_ahead_and_moves_nothing(phone: FakePhone) -> None:
+    before = times()
+    reminding = {"rules": [{**SAMPLING["rules"][0], "reminders": [20]}]}
+    assert "16 future prompts of 1 participant keep their time and change otherwise" in preview_plan(
+        study=phone.study, document=reminding, effect="next_day", now=WEDNESDAY_NOON
+    ).in_words()  # fmt: skip
+    roll_out(publish(phone.study, reminding))
+    assert times() == before
+    told = phone.call("GET", "sync").json()["prompts"]
+    assert {len(prompt["remind_at"]) for prompt in told if prompt["day"] > 3} == {1}
+    assert {len(prompt["remind_at"]) for prompt in told if prompt["day"] <= 3} == {0}
