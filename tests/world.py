@@ -21,6 +21,7 @@ from ema_server.studies.services import add_member, publish_sampling_plan, publi
 
 NOW = datetime.now(UTC)
 MONDAY = date(2026, 3, 2)
+SECRET = b"drawn alike in every run of the test"[:32]
 SURVEY = {
     "title": "Right now",
     "items": [
@@ -91,7 +92,7 @@ def live_study(
         zone="Europe/Amsterdam",
         starts_on=MONDAY,
         ends_on=MONDAY + timedelta(days=13),
-        **more,
+        **{"secret": SECRET, **more},
     )
     with scope(study=study):
         if owner:
