@@ -36,15 +36,19 @@ def facts_for_drawing(participant: Participant) -> dict[str, Any]:
 
 def person_of(pseudonym: str, facts: Mapping[str, Any]) -> Person:
     """What a planning kept, as values that draws take."""
+    return Person(pseudonym, calendar_of(facts), ZoneInfo(facts["zone"]), facts["schedule"].get("waking", {}))
+
+
+def calendar_of(facts: Mapping[str, Any]) -> Calendar:
+    """The days of what a planning kept."""
     own = facts["schedule"]
-    calendar = Calendar(
+    return Calendar(
         date.fromisoformat(facts["first_day"]),
         date.fromisoformat(facts["last_day"]),
         facts["arm"],
         events=_dates(own.get("events", {})),
         waves=_dates(own.get("waves", {})),
     )
-    return Person(pseudonym, calendar, ZoneInfo(facts["zone"]), own.get("waking", {}))
 
 
 def start_planning(

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import DateTimeField, Exists, OuterRef, Q, Subquery
+from django.db.models import DateTimeField, Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Trunc
 
 from ema_server.participants.models import Device, Participant
 from ema_server.sampling.models import Planning, Prompt, PromptEvent
 from ema_server.sampling.pictures import Asked
+from ema_server.sampling.planning import calendar_of, facts_for_drawing
 from ema_server.studies.models import SamplingPlan, Study
 from ema_server.studies.queries import current_sampling_plan
-from ema_server.studies.sampling_days import Calendar, spans
+from ema_server.studies.sampling_days import spans
 from ema_server.studies.sampling_rules import event_questionnaires
 
 Cause = Planning.Cause
@@ -113,7 +114,11 @@ def asked_of(participant: Participant, *, now: datetime) -> list[Asked]:
 
 def called_off_by(cutoff: datetime) -> Q:
     """Whether the server had taken the prompt back by then, and not asked for it again."""
-    known = PromptEvent.objects.filter(phone_text="", received_at__lte=cutoff)
+    return _still_off(PromptEvent.objects.filter(phone_text="", received_at__lte=cutoff))
+
+
+def _still_off(known: QuerySet[PromptEvent]) -> Q:
+    """Whether one of these events took the prompt back, and none of them asked for it again later."""
     restored = known.filter(prompt=OuterRef("prompt"), kind=PromptEvent.Kind.RESTORED, pk__gt=OuterRef("pk"))
     cancelled = known.filter(prompt=OuterRef("pk"), kind=PromptEvent.Kind.CANCELLED)
     return Q(Exists(cancelled.filter(~Exists(restored))))
@@ -140,11 +145,7 @@ def with_an_outcome() -> Q:
     over = PromptEvent.objects.filter(
         prompt=OuterRef("pk"), kind__in=(PromptEvent.Kind.COMPLETED, PromptEvent.Kind.EXPIRED)
     )
-    restored = PromptEvent.objects.filter(
-        prompt=OuterRef("prompt"), kind=PromptEvent.Kind.RESTORED, pk__gt=OuterRef("pk")
-    )
-    cancelled = PromptEvent.objects.filter(prompt=OuterRef("pk"), kind=PromptEvent.Kind.CANCELLED)
-    return Q(Exists(over)) | Q(Exists(cancelled.filter(~Exists(restored))))
+    return Q(Exists(over)) | _still_off(PromptEvent.objects.all())
 
 
 def last_drawing(person: Participant) -> Planning | None:
@@ -172,16 +173,6 @@ def rules_of_prompts(prompts: Iterable[Prompt]) -> dict[tuple[int, str], dict[st
     }
 
 
-def rules_of_the_moment(study: Study) -> set[str]:
-    """The rules of any version whose prompts come of a moment or an answer and not of a person's days."""
-    return {
-        rule["key"]
-        for document in _documents(study)
-        for rule in document["rules"]
-        if rule.get("once") in ("enrolment", "withdrawal") or "after" in rule
-    }
-
-
 @dataclass(frozen=True, slots=True)
 class EventButton:
     """A questionnaire that the person opens by themselves, and the days on which the app offers it."""
@@ -198,14 +189,7 @@ def event_buttons(participant: Participant, plan: SamplingPlan | None) -> list[E
     """The event buttons of one person's days by a plan, one for each stretch of days."""
     if plan is None or participant.first_day is None or participant.last_day is None:
         return []
-    own = participant.schedule
-    calendar = Calendar(
-        participant.first_day,
-        participant.last_day,
-        participant.arm,
-        events={key: date.fromisoformat(day) for key, day in own.get("events", {}).items()},
-        waves={key: date.fromisoformat(day) for key, day in own.get("waves", {}).items()},
-    )
+    calendar = calendar_of(facts_for_drawing(participant))
     return [
         EventButton(
             rule["key"],

@@ -9,7 +9,6 @@ from itertools import pairwise
 
 from ema_server.sampling.dry_run.found import Run
 
-HALF_HOURS = 48
 LEVELS = 4
 SPANS = (1, 2, 7, 14, 28, 56)  # days in a row
 
