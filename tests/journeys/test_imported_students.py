@@ -43,6 +43,7 @@ def test_the_students_file_is_read_as_their_phones_were(live_server: Any) -> Non
     owner = User.objects.create_user("owner@example.org", "correct horse battery")
     demo = student_life.study(STUDENTS)
     replay(demo.slug, services.set_up(demo, researcher=owner, now=clock.now()), address=live_server.url)
+    services.date_back(demo)
     phones = Study.objects.get(slug=demo.slug)
     files = imported(
         STUDENTS, "students", "--map", str(MAPS / "student-life.map.json"),

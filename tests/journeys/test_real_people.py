@@ -29,6 +29,7 @@ def replayed(demo: DemoStudy, address: str) -> tuple[pd.DataFrame, dict[str, int
     researcher = User.objects.create_user("owner@example.org", "correct horse battery")
     invited = services.set_up(demo, researcher=researcher, now=clock.now())
     receipts = replay(demo.slug, invited, address=address)
+    services.date_back(demo)
     return dataset.load(Study.objects.get(slug=demo.slug), clock.now(), demo.plan), dict(receipts)
 
 
