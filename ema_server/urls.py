@@ -15,6 +15,7 @@ api: list[URLPattern | URLResolver] = [
     path("", include("ema_server.participants.phone_urls")),
     path("", include("ema_server.sampling.urls")),
     path("", include("ema_server.responses.urls")),
+    path("", include("ema_server.rights.urls")),
     path("survey-schema", SurveySchemaView.as_view(), name="survey-schema"),
     path("schema", SpectacularAPIView.as_view(authentication_classes=(), permission_classes=()), name="schema"),
 ]

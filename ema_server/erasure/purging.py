@@ -13,6 +13,7 @@ from ema_server.participants.models import (
     EnrolmentCode,
     Identity,
     Participant,
+    Pause,
     PersonTable,
     SeriesValues,
 )
@@ -39,6 +40,7 @@ def purge(participant: Participant) -> dict[str, int]:
         "prompts": Prompt.objects.filter(participant=pk),
         "plannings": Planning.objects.filter(participant=pk),
         "changes of the schedule": ScheduleChange.objects.filter(participant=pk),
+        "pauses": Pause.objects.filter(participant=pk),
         "consents": Consent.objects.filter(participant=pk),
         "codes": EnrolmentCode.objects.filter(participant=pk),
         "phones": Device.objects.filter(participant=pk),

@@ -118,8 +118,36 @@ class Consent(models.Model):
         return f"{self.participant} agreed to {self.version}"
 
 
+class Pause(models.Model):
+    """A stretch of time in which nobody asks a person anything, because they wished so. Open until they go on."""
+
+    participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="pauses")
+    since = models.DateTimeField()
+    until = models.DateTimeField(null=True, blank=True)
+
+    objects: ClassVar[models.Manager[Pause]] = ScopedManager(study="participant__study")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["participant"], condition=models.Q(until__isnull=True), name="one_open_pause_per_person"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(until__isnull=True) | models.Q(until__gte=models.F("since")),
+                name="a_pause_ends_later",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.participant} paused"
+
+
 class Device(models.Model):
     """A phone and the credential that it was given: 256 bits, of which only the SHA-256 is kept."""
+
+    class Closed(models.TextChoices):
+        REVOKED = "revoked"  # by the study team
+        REPLACED = "replaced"  # by a newer phone of the same person
 
     participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="devices")
     token_digest = models.CharField(max_length=64, unique=True)
@@ -128,7 +156,12 @@ class Device(models.Model):
     app_version = models.CharField(max_length=40, blank=True, default="")
     zone = models.CharField(max_length=64, blank=True, default="")
     created_at = models.DateTimeField()
-    revoked_at = models.DateTimeField(null=True, blank=True)
+    old_token_digest = models.CharField(
+        max_length=64, unique=True, null=True, blank=True, help_text="Of the credential before the last rotation."
+    )
+    old_token_until = models.DateTimeField(null=True, blank=True, help_text="Until then the old one is good as well.")
+    revoked_at = models.DateTimeField(null=True, blank=True)  # since when its credential is closed
+    closed_because = models.CharField(max_length=10, choices=Closed, blank=True, default="", db_default="")
 
     objects: ClassVar[models.Manager[Device]] = ScopedManager(study="participant__study")
 

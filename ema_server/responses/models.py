@@ -89,6 +89,7 @@ class Quarantined(models.Model):
     study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="quarantine")
     participant = models.ForeignKey(Participant, on_delete=models.CASCADE)
     device = models.ForeignKey(Device, on_delete=models.RESTRICT)
+    client_id = models.UUIDField(null=True, blank=True, help_text="What the phone calls it, where that can be read.")
     digest = models.CharField(max_length=64)
     body = SealedField()
     code = models.CharField(max_length=40)

@@ -1,0 +1,1 @@
+"""What a study team says to its participants, as their phones fetch it."""
