@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 from django.core.exceptions import RequestDataTooBig
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 
@@ -12,7 +12,7 @@ from ema_server.common import clock, counts
 from ema_server.common.batch import raw_parts
 from ema_server.common.openapi import schema_of
 from ema_server.common.problems import problem, too_large
-from ema_server.participants.phone import PhoneView
+from ema_server.participants.phone import PhoneView, PlainPhoneView
 from ema_server.responses import services, sync
 
 
@@ -26,7 +26,7 @@ class ReceiptsOut(msgspec.Struct, frozen=True):
     receipts: list[services.Receipt]
 
 
-class SyncView(PhoneView):
+class SyncView(PlainPhoneView):
     """All that a phone needs to go offline: questionnaires, prompts without an outcome, our clock."""
 
     @extend_schema(
@@ -34,7 +34,7 @@ class SyncView(PhoneView):
         parameters=[OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER, description="The last ETag.")],
         responses={200: OpenApiResponse(response=schema_of(sync.SyncOut)), 304: None},
     )
-    def get(self, request: Request) -> HttpResponse:
+    def get(self, request: HttpRequest) -> HttpResponse:
         now = clock.now()
         content = sync.sync_content(self.device, now=now)
         etag = sync.etag_of(content)
