@@ -13,6 +13,7 @@ from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from allauth.mfa.models import Authenticator
@@ -26,6 +27,7 @@ from ema_server.erasure.services import ask_for_erasure, erase
 from ema_server.exports.delivery import Delivery
 from ema_server.exports.queries import State
 from ema_server.ledger.models import AuditEvent
+from ema_server.messages import services as messages
 from ema_server.participants import person_data
 from ema_server.participants import services as participants
 from ema_server.participants.models import Device, Participant
@@ -92,6 +94,7 @@ NOT_AUDITED = {
         "import_report": "writes nothing",
         "import_finished_study": "audits in _keep_report, as part of the one transaction",
     },
+    "messages": {},
     "erasure": {
         "carry_out": "audits through erase",
         "replay_register": "audits through erase, for each person",
@@ -212,6 +215,13 @@ EXERCISES: dict[str, Exercise] = {
     "consent_text.published": lambda s, u, p: studies.publish_consent_text(
         study=s, texts={"en": "I agree."}, actor=u.audit_name
     ),
+    "crisis_card.published": lambda s, u, p: studies.publish_crisis_card(
+        study=s, card={"en": {"title": "Help", "text": "Call 113."}}, actor=u.audit_name
+    ),
+    "message.sent": lambda s, u, p: _written(s, u, p),
+    "message.withdrawn": lambda s, u, p: messages.withdraw_message(
+        study=s, message=_written(s, u, p), actor=u.audit_name, now=NOW
+    ),
     "participant.consented": lambda s, u, p: participants.give_consent(
         device=Device.objects.get(participant=p), version="2", consented_at=NOW, now=NOW
     ),
@@ -278,6 +288,11 @@ def _exported(study: Study, owner: User) -> Delivery:
     return Delivery(
         study=study, shape="prompts", format="csv", state=state, with_text=False, by=owner, actor=owner.audit_name
     )
+
+
+def _written(study: Study, author: User, to: Participant) -> UUID:
+    (message,) = messages.send_message(study=study, to=[to], text="Hello", author=author.audit_name, now=NOW)
+    return message.pk
 
 
 def _invited(study: Study, owner: User) -> Invitation:
