@@ -220,9 +220,10 @@ def see_identity(*, participant: Participant, actor: str) -> Identity | None:
 
 @transaction.atomic
 def revoke_device(*, device: Device, actor: str, reason: str, now: datetime) -> None:
-    """Close a phone's credential: its next call is refused."""
-    device.revoked_at = device.revoked_at or now
-    device.save(update_fields=["revoked_at"])
+    """Close a phone's credential, the one before its last rotation included: its next call is refused."""
+    open_still = Device.objects.filter(pk=device.pk, revoked_at__isnull=True)  # as it is, not as it was read
+    open_still.update(revoked_at=now, closed_because=Device.Closed.REVOKED)
+    device.refresh_from_db(fields=["revoked_at", "closed_because"])
     audit.record(
         action="device.revoked",
         actor=actor,
