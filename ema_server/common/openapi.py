@@ -27,6 +27,9 @@ ALWAYS: Final = (
 WITH_CREDENTIAL: Final = ("not_authenticated", "malformed_credential", "unknown_credential", "revoked", "replaced")
 WITH_BODY: Final = ("malformed", "too_large", "unsupported_media_type")
 
+MOMENTS: Final = re.compile(r"(.+_)?at|server_time")
+"""The names of fields that are times with their offset."""
+
 _parts: dict[str, dict[str, Any]] = {}
 """The schema of each struct that was described, by its name."""
 
@@ -38,19 +41,42 @@ def schema_of(shape: Any) -> dict[str, Any]:
         part.pop("title", None)  # the name again
         if "description" in part:
             part["description"] = inspect.cleandoc(part["description"]).replace("\n", " ")
+        for field, described in part.get("properties", {}).items():
+            if MOMENTS.fullmatch(field):
+                _as_moments(described)
+        _plain_pairs(part)
         if _parts.setdefault(name, part) != part:
             raise ValueError(f"Two shapes are called {name}; a generated client can have one class of a name.")
     result: dict[str, Any] = schema
     return result
 
 
+def _as_moments(node: dict[str, Any]) -> None:
+    """Texts, those in a list and those that may be null, as times: they stay text in our hands and are dates in clients'."""
+    if node.get("type") == "string":
+        node["format"] = "date-time"
+    for part in [*node.get("anyOf", ()), node.get("items")]:
+        if isinstance(part, dict):
+            _as_moments(part)
+
+
+def _plain_pairs(node: Any) -> None:
+    """Tuples of one kind as lists of a fixed length, which every generator of clients knows."""
+    if isinstance(node, dict):
+        kinds = node.get("prefixItems")
+        if kinds and all(kind == kinds[0] for kind in kinds):
+            del node["prefixItems"]
+            node["items"] = kinds[0]
+        for part in node.values():
+            _plain_pairs(part)
+    elif isinstance(node, list):
+        for part in node:
+            _plain_pairs(part)
+
+
 def said(words: str, **more: Any) -> msgspec.Meta:
     """What a field means, for the API's document; `more` are further words of JSON schema, such as format="date-time"."""
     return msgspec.Meta(description=words, extra_json_schema=more or None)
-
-
-MOMENT = msgspec.Meta(extra_json_schema={"format": "date-time"})
-"""A time with its offset that stays text in our hands: `Annotated[str, MOMENT]`."""
 
 
 def one_of(*words: str) -> msgspec.Meta:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -16,6 +16,7 @@ from django.db import DataError, connection, transaction
 
 from ema_server.common.canonical import canonical_json
 from ema_server.common.nesting import deeper_than
+from ema_server.common.openapi import RECEIPT_CODE, one_of
 from ema_server.common.phone_time import believable, offset_minutes, parse_phone_time
 from ema_server.participants.models import Device, Participant
 from ema_server.participants.services import hold
@@ -57,8 +58,8 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     """What became of one item. `stored` and `duplicate` are durable: the phone may delete its copy."""
 
     client_id: str
-    status: str  # stored | duplicate | conflict | rejected
-    code: str = ""
+    status: Annotated[str, one_of("stored", "duplicate", "conflict", "rejected")]
+    code: Annotated[str, RECEIPT_CODE] = ""
     detail: str = ""
 
 

@@ -14,7 +14,7 @@ from django_scopes import scope
 
 from ema_server.common import clock
 from ema_server.common.errors import DomainError
-from ema_server.common.openapi import said
+from ema_server.common.openapi import RECEIPT_CODE, one_of, said
 from ema_server.common.phone_time import believable, parse_phone_time
 from ema_server.ledger import audit
 from ema_server.ledger.models import Job
@@ -67,8 +67,8 @@ class EventIn(msgspec.Struct, frozen=True):
 
 class EventReceipt(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str
-    status: str  # stored | duplicate | rejected
-    code: str = ""
+    status: Annotated[str, one_of("stored", "duplicate", "rejected")]
+    code: Annotated[str, RECEIPT_CODE] = ""
     detail: str = ""
 
 
