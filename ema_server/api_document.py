@@ -17,11 +17,11 @@ from drf_spectacular.renderers import (
     OpenApiYamlRenderer,
     OpenApiYamlRenderer2,
 )
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from ema_server.common.openapi import ALWAYS, WITH_BODY, WITH_CREDENTIAL, declared_codes
+from ema_server.common.openapi import ALWAYS, WITH_BODY, WITH_CREDENTIAL, any_object, declared_codes
 from ema_server.common.problem_codes import PROBLEM_CODES, RECEIPT_CODES
 
 EXAMPLES: Final = Path(__file__).with_name("api_examples.json")
@@ -59,12 +59,15 @@ class SchemaView(APIView):
             OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER, description="The ETag of what is held."),
             OpenApiParameter("ETag", str, OpenApiParameter.HEADER, response=[200, 304], required=True),
         ],
-        responses={200: {"type": "object", "additionalProperties": {}}, 304: None},
+        responses={
+            200: OpenApiResponse(any_object("ApiDocument", "An OpenAPI 3.1 document."), description="The document."),
+            304: OpenApiResponse(description="It has not changed since that ETag."),
+        },
         auth=[],
     )
     def get(self, request: Request) -> HttpResponse:
         renderer = request.accepted_renderer
-        content, etag = written("yaml" if "yaml" in renderer.media_type or renderer.format == "openapi" else "json")
+        content, etag = written("yaml" if isinstance(renderer, OpenApiYamlRenderer) else "json")
         headers = {"ETag": etag, "Cache-Control": "public, max-age=300", "Vary": "Accept"}
         if request.headers.get("If-None-Match") == etag:
             return HttpResponse(status=304, headers=headers)

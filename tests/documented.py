@@ -34,14 +34,14 @@ def check(method: str, path: str, response: Any) -> None:
     seen.add((route, method, response.status_code, code))
     operation = methods.get({"HEAD": "get"}.get(method, method.lower()))
     if operation is None:
-        allowed = {each for other in methods.values() for each in _codes(other)} | ANYWHERE
+        allowed = {each for other in methods.values() for each in codes_of(other)} | ANYWHERE
         assert code in allowed, f"{said}: the document knows no such call; {response.content[:300]!r}"
         _check_problem(response, code, said)
         return
     documented = _response(operation, response.status_code)
     assert documented is not None, f"{said} {code}: the document has no such status for this call."
     for name, header in documented.get("headers", {}).items():
-        assert name in response.headers or not _part(header).get("required"), f"{said}: the header {name} is missing."
+        assert name in response.headers or not part(header).get("required"), f"{said}: the header {name} is missing."
     content = documented.get("content", {})
     if method == "HEAD" or (not content and not response.content):
         return
@@ -59,6 +59,7 @@ def check(method: str, path: str, response: Any) -> None:
 
 
 def _check_problem(response: Any, code: str, said: str) -> None:
+    assert code in PROBLEM_CODES, f"{said}: problem_codes lacks {code}."
     assert PROBLEM_CODES[code].status == response.status_code == json.loads(response.content)["status"], f"{said}: {code}"
 
 
@@ -70,7 +71,7 @@ def _route(path: str) -> str:
     return "/" + re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", found.route)
 
 
-def _part(node: Any) -> Any:
+def part(node: Any) -> Any:
     """What a reference of the document refers to."""
     while "$ref" in node:
         found: Any = document()
@@ -82,11 +83,11 @@ def _part(node: Any) -> Any:
 
 def _response(operation: dict[str, Any], status: int) -> dict[str, Any] | None:
     answer = operation["responses"].get(str(status))
-    return None if answer is None else _part(answer)
+    return None if answer is None else part(answer)
 
 
-def _codes(operation: dict[str, Any]) -> list[str]:
-    return [code for answer in operation["responses"].values() for code in declared_codes(_part(answer))]
+def codes_of(operation: dict[str, Any]) -> list[str]:
+    return [code for answer in operation["responses"].values() for code in declared_codes(part(answer))]
 
 
 @cache

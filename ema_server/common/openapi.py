@@ -60,6 +60,12 @@ def _as_moments(node: dict[str, Any]) -> None:
             _as_moments(part)
 
 
+def any_object(name: str, description: str) -> dict[str, Any]:
+    """An object whose members are described elsewhere, under a name of its own."""
+    _parts[name] = {"type": "object", "description": description, "additionalProperties": {}}
+    return {"$ref": f"{COMPONENTS}{name}"}
+
+
 def _plain_pairs(node: Any) -> None:
     """Tuples of one kind as lists of a fixed length, which every generator of clients knows."""
     if isinstance(node, dict):
@@ -170,6 +176,7 @@ class AutoSchema(SpectacularSchema):
         for status, answer in responses.items():
             if "$ref" not in answer:
                 answer.setdefault("headers", {}).update(_headers(status))
+                answer["description"] = answer["description"] or "Done."
         operation["responses"] = dict(sorted(responses.items()))
         return operation
 
@@ -266,8 +273,8 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "X-Request-ID": {
         "name": "X-Request-ID",
         "in": "header",
-        "description": "A UUID in lower case under which the server's log notes this call. One that is no UUID is replaced.",
-        "schema": {"type": "string", "format": "uuid"},
+        "description": "A UUID in lower case, under which the server's log notes this call. Another text is replaced.",
+        "schema": {"type": "string", "pattern": "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"},
     },
 }
 

@@ -37,7 +37,7 @@ class DecisionOut(msgspec.Struct, frozen=True):
 class PromptOut(msgspec.Struct, frozen=True):
     """What to ask and when. A prompt of an earlier sync that is not here any more was called off or has its outcome."""
 
-    id: Annotated[str, said("stays when the prompt moves")]
+    id: Annotated[str, said("stays when the prompt moves", format="uuid")]
     questionnaire: str
     survey_version: int
     day: Annotated[int, said("1 is the person's first day")]
