@@ -45,7 +45,9 @@ def check(method: str, path: str, response: Any) -> None:
     content = documented.get("content", {})
     if method == "HEAD" or (not content and not response.content):
         return
-    assert kind in content, f"{said}: the document knows {sorted(content)}, this is {kind!r}; {response.content[:300]!r}"
+    assert kind in content, (
+        f"{said}: the document knows {sorted(content)}, this is {kind!r}; {response.content[:300]!r}"
+    )
     if kind == PROBLEM_TYPE:
         assert code in declared_codes(documented), f"{said}: the code {code} is not documented for this call."
         _check_problem(response, code, said)
@@ -60,7 +62,9 @@ def check(method: str, path: str, response: Any) -> None:
 
 def _check_problem(response: Any, code: str, said: str) -> None:
     assert code in PROBLEM_CODES, f"{said}: problem_codes lacks {code}."
-    assert PROBLEM_CODES[code].status == response.status_code == json.loads(response.content)["status"], f"{said}: {code}"
+    assert PROBLEM_CODES[code].status == response.status_code == json.loads(response.content)["status"], (
+        f"{said}: {code}"
+    )
 
 
 def _route(path: str) -> str:
@@ -113,6 +117,6 @@ def is_moment(text: str) -> bool:
 
 def is_uuid(text: str) -> bool:
     """With or without its hyphens, which the decoder takes."""
-    return re.fullmatch(r"[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", text) is not None and bool(
-        UUID(text)
-    )
+    return re.fullmatch(
+        r"[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", text
+    ) is not None and bool(UUID(text))

@@ -117,7 +117,9 @@ class Problem(msgspec.Struct, frozen=True):
     errors: Annotated[dict[str, Any] | UnsetType, said("with `invalid_body`: by field")] = UNSET
     limit_bytes: Annotated[int | UnsetType, said("with `too_large`")] = UNSET
     limit_items: Annotated[int | UnsetType, said("with `batch_size`")] = UNSET
-    consent: Annotated[ConsentText | UnsetType, said("with `consent_outdated`: the text that holds")] = UNSET
+    consent: Annotated[
+        ConsentText | UnsetType | None, said("with `consent_outdated`: the text that holds; null where none does")
+    ] = UNSET
 
 
 def problems_of(*codes: str) -> dict[tuple[int, str], OpenApiResponse]:

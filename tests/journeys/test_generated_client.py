@@ -53,7 +53,9 @@ def test_each_call_is_a_function_and_no_class_has_a_made_up_name(generated: Path
     asked = {operation["operationId"] for path in document()["paths"].values() for operation in path.values()}
     assert calls == asked
     models = {path.stem for path in (generated / "models").glob("*.py")}
-    assert not {name for name in models if "response_2" in name or "_body" in name or "_type_" in name or "_item" in name}
+    assert not {
+        name for name in models if "response_2" in name or "_body" in name or "_type_" in name or "_item" in name
+    }
 
 
 @pytest.mark.django_db(transaction=True)

@@ -114,8 +114,8 @@ def test_every_body_is_a_named_shape() -> None:
                 yield from anonymous(value, f"{place}.{key}")
 
     for name, schema in document()["components"]["schemas"].items():
-        for key, part in schema.get("properties", {}).items():
-            assert list(anonymous(part, f"{name}.{key}")) == [], "an object within an object has a struct of its own"
+        for key, value in schema.get("properties", {}).items():
+            assert list(anonymous(value, f"{name}.{key}")) == [], "an object within an object has a struct of its own"
 
 
 def test_every_body_has_an_example_that_fits() -> None:
