@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models import Value
 from django_scopes import ScopedManager
 
+from ema_server.common.phone_time import bounded
 from ema_server.studies.models import Study, known_zone
 from ema_server.vault.fields import Seal, SealedField
 
@@ -113,6 +114,9 @@ class Consent(models.Model):
     received_at = models.DateTimeField()
 
     objects: ClassVar[models.Manager[Consent]] = ScopedManager(study="participant__study")
+
+    class Meta:
+        constraints = [bounded("given_at", name="given_at_can_be_read_back")]
 
     def __str__(self) -> str:
         return f"{self.participant} agreed to {self.version}"
