@@ -263,6 +263,11 @@ class DeviceReport(models.Model):
     def __str__(self) -> str:
         return f"report of {self.device}"
 
+    @property
+    def clock_words(self) -> str:
+        seconds = round((self.clock_ahead_ms or 0) / 1000)
+        return "right to the second" if seconds == 0 else f"{abs(seconds):,} s {'ahead' if seconds > 0 else 'behind'}"
+
 
 class PersonTable(models.Model):
     """Baseline covariates by pseudonym: imported, versioned, hashed; the newest version joins the frame."""
