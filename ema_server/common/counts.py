@@ -14,7 +14,7 @@ SECONDS = Histogram(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 INTAKE = Counter("ema_intake_items", "Items that phones sent, by the receipt they got.", ["kind", "receipt"])
-for _kind in ("submission", "event"):
+for _kind in ("submission", "event", "device_report"):
     for _receipt in ("stored", "duplicate", "conflict", "rejected"):
         INTAKE.labels(_kind, _receipt)  # there from the start, so that a rate can be taken
 

@@ -12,13 +12,9 @@ from rest_framework.request import Request
 
 from ema_server.common import clock
 from ema_server.participants.models import Device
-from ema_server.participants.services import digest_of_secret
+from ema_server.participants.services import CLOSED, digest_of_secret
 
 OVERLAP: Final = timedelta(hours=24)  # how long the old credential is good after the first use of the new one
-CLOSED: Final = {  # what a phone whose credential is closed is told
-    Device.Closed.REVOKED: "This phone's credential was revoked. Enrol again.",
-    Device.Closed.REPLACED: "The person enrolled with a newer phone, which closed this one's credential.",
-}
 
 
 def device_of(request: Request) -> Device:

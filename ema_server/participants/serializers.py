@@ -39,11 +39,30 @@ class DeviceFactsIn(serializers.Serializer[dict[str, str]]):
 
 class ConsentIn(serializers.Serializer[dict[str, object]]):
     version = serializers.CharField(max_length=40)
+    digest = serializers.CharField(
+        max_length=64,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="Of the text that was shown; checked if sent.",
+    )
     given_at = AwareDateTimeField()
 
 
+CODE_HELP = "In capitals or not, with or without blanks and hyphens."
+
+
+class PreviewIn(serializers.Serializer[dict[str, object]]):
+    code = serializers.CharField(max_length=40, help_text=CODE_HELP)
+
+
 class EnrolmentIn(serializers.Serializer[dict[str, object]]):
-    code = serializers.CharField(max_length=40)
+    code = serializers.CharField(max_length=40, help_text=CODE_HELP)
+    request_id = serializers.UUIDField(
+        required=False,
+        help_text="The phone's own, made for this enrolment. Sent again with it within 24 hours, since the answer was "
+        "lost, the enrolment spends nothing and gets the same phone a fresh token.",
+    )
     zone = ZoneField(max_length=64)
     consent = ConsentIn()
     device = DeviceFactsIn(required=False)
