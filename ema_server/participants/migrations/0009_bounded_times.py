@@ -5,7 +5,7 @@ from ema_server.common.phone_time import bounded
 
 
 class Migration(migrations.Migration):
-    dependencies = [("participants", "0007_credentials_and_pauses")]
+    dependencies = [("participants", "0008_enrolment_and_device_reports")]
 
     operations = [
         AddConstraintNotValid("consent", bounded("given_at", name="given_at_can_be_read_back")),
