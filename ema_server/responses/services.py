@@ -218,7 +218,7 @@ def _judged(
 ) -> list[Accepted | Refused]:
     """Each item accepted or refused. Facts change (somebody is moved to another arm): what was stored by the old ones
     stays a duplicate when it comes again."""
-    judged = [_judge(each, facts) if isinstance(each, Accepted) else each for each in read]
+    judged = [judge(each, facts) if isinstance(each, Accepted) else each for each in read]
     pairs = list(zip(read, judged, strict=True))
     doubtful = [each for each, verdict in pairs if isinstance(each, Accepted) and isinstance(verdict, Refused)]
     if not facts or not doubtful:
@@ -228,7 +228,7 @@ def _judged(
     return [each if each in known else verdict for each, verdict in pairs]
 
 
-def _judge(each: Accepted, facts: Mapping[UUID | None, Facts]) -> Accepted | Refused:
+def judge(each: Accepted, facts: Mapping[UUID | None, Facts]) -> Accepted | Refused:
     """Whether the answers fit the version that the person was shown."""
     item, survey = each.item, each.survey.survey
     known = _known(item, facts)

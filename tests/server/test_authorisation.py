@@ -77,7 +77,7 @@ STUDY_PAGES = {
     "team": page("owner"),
 }
 PHONE = {  # need a phone's credential, and know no other study by it
-    "sync", "submissions", "prompt-events", "device", "consents", "device-credential", "successor-code", "device-reports",
+    "sync", "submissions", "prompt-events", "device", "consents", "device-credential", "successor-code", "device-reports", "manifest",
 }  # fmt: skip
 OPEN = {  # need none, or check their own
     "enrolments", "enrolment-preview", "schema", "survey-schema", "live", "ready", "metrics", "invitation", "join",
