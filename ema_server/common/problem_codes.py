@@ -15,7 +15,6 @@ PROBLEM_CODES: Final[dict[str, ProblemCode]] = {
     "bad_request": ProblemCode(400, "The request cannot be read, or its host is not served here."),
     "malformed": ProblemCode(400, "The body is no JSON of the shape that this call takes."),
     "invalid_body": ProblemCode(400, "A field of the body cannot be accepted; `errors` names each."),
-    "empty_batch": ProblemCode(400, "The batch holds no item; send 1 to `limit_items`."),
     "malformed_credential": ProblemCode(401, "The Authorization header is not `Bearer TOKEN`."),
     "not_authenticated": ProblemCode(401, "The call needs a phone's credential."),
     "unknown_credential": ProblemCode(401, "No phone has this credential."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
+from django.http import HttpRequest
 from django_scopes import scopes_disabled
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
@@ -23,6 +24,16 @@ def device_of(request: Request) -> Device:
     if not isinstance(device, Device):
         raise NotAuthenticated("Write Authorization: Bearer TOKEN.")
     return device
+
+
+def token_of(request: Request | HttpRequest) -> str | None:
+    """The credential that a call shows; None where it shows none."""
+    header = get_authorization_header(request).split()  # type: ignore[arg-type]
+    if not header or header[0].lower() != b"bearer":
+        return None
+    if len(header) != 2:
+        raise AuthenticationFailed("Write Authorization: Bearer TOKEN.", code="malformed_credential")
+    return header[1].decode("ascii", "replace")
 
 
 def device_with(token: str) -> Device | None:
@@ -55,12 +66,9 @@ class DeviceAuthentication(BaseAuthentication):
     the digest of the credential that was shown."""
 
     def authenticate(self, request: Request) -> tuple[Device, str] | None:
-        header = get_authorization_header(request).split()
-        if not header or header[0].lower() != b"bearer":
+        token = token_of(request)
+        if token is None:
             return None
-        if len(header) != 2:
-            raise AuthenticationFailed("Write Authorization: Bearer TOKEN.", code="malformed_credential")
-        token = header[1].decode("ascii", "replace")
         device = device_with(token)
         if device is None:
             raise AuthenticationFailed("This credential is unknown.", code="unknown_credential")

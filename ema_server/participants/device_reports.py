@@ -9,13 +9,13 @@ from uuid import UUID
 
 import msgspec
 from django.db import transaction
-from django.db.models.functions import Least
 
 from ema_server.common.canonical import digest
 from ema_server.common.openapi import said
 from ema_server.common.phone_time import believable, parse_phone_time
 from ema_server.common.zones import is_zone
 from ema_server.participants.models import Device, DeviceReport
+from ema_server.participants.queries import newest_report
 from ema_server.participants.services import hold
 from ema_server.studies import states
 from ema_server.studies.models import Study
@@ -156,11 +156,6 @@ def _row(report: ReportIn, *, device: Device, content: str, study: Study, now: d
         queue=report.queue,
         clock_ahead_ms=report.clock_ahead_ms,
     )
-
-
-def newest_report(device: Device) -> DeviceReport | None:
-    """By the phone's clock, but never later than it arrived: a clock that is ahead does not stay the newest."""
-    return device.reports.order_by(Least("phone_at", "received_at").desc(), "-pk").first()
 
 
 def _keep_facts(device: Device) -> None:

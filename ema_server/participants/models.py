@@ -12,6 +12,7 @@ from django.db import models
 from django.db.models import Value
 from django_scopes import ScopedManager
 
+from ema_server.common.phone_time import bounded
 from ema_server.studies.models import Study, known_zone
 from ema_server.vault.fields import Seal, SealedField
 
@@ -130,6 +131,9 @@ class Consent(models.Model):
     received_at = models.DateTimeField()
 
     objects: ClassVar[models.Manager[Consent]] = ScopedManager(study="participant__study")
+
+    class Meta:
+        constraints = [bounded("given_at", name="given_at_can_be_read_back")]
 
     def __str__(self) -> str:
         return f"{self.participant} agreed to {self.version}"
@@ -262,6 +266,11 @@ class DeviceReport(models.Model):
 
     def __str__(self) -> str:
         return f"report of {self.device}"
+
+    @property
+    def clock_words(self) -> str:
+        seconds = round((self.clock_ahead_ms or 0) / 1000)
+        return "right to the second" if seconds == 0 else f"{abs(seconds):,} s {'ahead' if seconds > 0 else 'behind'}"
 
 
 class PersonTable(models.Model):

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from rest_framework import serializers
 
-from ema_server.common.phone_time import parse_phone_time
+from ema_server.common.phone_time import EARLIEST, LATEST, parse_phone_time
 from ema_server.common.zones import is_zone
 
 
@@ -24,9 +24,10 @@ class AwareDateTimeField(serializers.DateTimeField):
     """A time with its offset. A time without one would be a guess."""
 
     def to_internal_value(self, value: str | datetime) -> datetime:
-        if parse_phone_time(str(value)) is None:
+        moment = parse_phone_time(str(value))
+        if moment is None or not EARLIEST <= moment <= LATEST:
             raise serializers.ValidationError(
-                f"{value!r} is no time with an offset; send one like 2026-03-02T09:30:00+01:00."
+                f"{value!r} is no time of our days with an offset; send one like 2026-03-02T09:30:00+01:00."
             )
         return super().to_internal_value(value)
 

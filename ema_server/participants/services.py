@@ -334,11 +334,13 @@ def maker_is_open(code: EnrolmentCode) -> bool:
 
 
 def _enrolled_before(repeat: str, now: datetime) -> Device | None:
-    """The open phone that this very request let in; the person behind it proved both the code and their own UUID."""
+    """The open phone that this very request let in: who sends it has both the code and the phone's own UUID. For a phone
+    that is closed, or after a day, it is spent."""
     found = Device.objects.select_for_update(of=("self",)).select_related("participant__study")
-    return found.filter(
-        enrolment_digest=digest_of_secret(repeat), revoked_at__isnull=True, created_at__gt=now - REPEATED_WITHIN
-    ).first()
+    device = found.filter(enrolment_digest=digest_of_secret(repeat)).first()
+    if device and (device.revoked_at is not None or device.created_at <= now - REPEATED_WITHIN):
+        raise CodeNotValid(NOT_VALID)
+    return device
 
 
 def _answered_again(device: Device) -> Enrolment:

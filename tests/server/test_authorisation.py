@@ -55,6 +55,8 @@ STUDY_PAGES = {
     "report-run": page("owner", "analyst", "coordinator", "viewer", about="run"),
     "participants": page("owner", "coordinator", "site"),
     "participant": page("owner", "coordinator", "site", about="person"),
+    "invite": page("owner", "coordinator", "site"),
+    "codes": page("owner", "coordinator", "site"),
     "identity": page("owner", "coordinator", "site", about="person"),
     "people-data": page("owner", "coordinator"),
     "erase": page("owner", about="person"),
@@ -75,10 +77,10 @@ STUDY_PAGES = {
     "team": page("owner"),
 }
 PHONE = {  # need a phone's credential, and know no other study by it
-    "sync", "submissions", "prompt-events", "device", "consents", "device-credential", "successor-code", "device-reports",
+    "sync", "submissions", "prompt-events", "device", "consents", "device-credential", "successor-code", "device-reports", "manifest",
 }  # fmt: skip
 OPEN = {  # need none, or check their own
-    "enrolments", "enrolment-preview", "schema", "survey-schema", "live", "ready", "metrics", "invitation",
+    "enrolments", "enrolment-preview", "schema", "survey-schema", "live", "ready", "metrics", "invitation", "join",
 }  # fmt: skip
 DOORS = {  # how somebody gets in, or back in
     "login", "account_login", "logout", "account_logout", "account_inactive", "account_reset_password",

@@ -41,7 +41,7 @@ def routes() -> dict[str, Any]:
             if isinstance(pattern, URLResolver):
                 walk(pattern.url_patterns, path)
             elif path.startswith("api/"):
-                found["/" + path] = pattern.callback.view_class  # type: ignore[attr-defined]
+                found["/" + path] = pattern.callback.cls  # type: ignore[attr-defined]
 
     walk(get_resolver().url_patterns, "")
     return found

@@ -70,7 +70,6 @@ NOT_AUDITED = {
         "maker_is_open": "writes nothing",
         "successor_code": "ten minutes long; the enrolment that uses it is audited with the phone that it replaces",
         "record_device_reports": "append-only, what phones say of themselves",
-        "newest_report": "writes nothing",
     },
     "sampling": {
         **dict.fromkeys(("publish_plan", "change_schedule"), "audits through edits.write_change"),
