@@ -13,6 +13,8 @@ class ProblemCode(NamedTuple):
 PROBLEM_CODES: Final[dict[str, ProblemCode]] = {
     "malformed": ProblemCode(400, "The body is no JSON of the shape that this call takes."),
     "invalid_body": ProblemCode(400, "A field of the body cannot be accepted; `errors` names each."),
+    "invalid_until": ProblemCode(400, "`until` is not ahead, or more than a year."),
+    "unknown_form": ProblemCode(400, "`form` names no form in which data are given."),
     "malformed_credential": ProblemCode(401, "The Authorization header is not `Bearer TOKEN`."),
     "not_authenticated": ProblemCode(401, "The call needs a phone's credential."),
     "unknown_credential": ProblemCode(401, "No phone has this credential."),
@@ -24,6 +26,7 @@ PROBLEM_CODES: Final[dict[str, ProblemCode]] = {
     "code_not_valid": ProblemCode(409, "The enrolment code is unknown, used up or expired."),
     "consent_outdated": ProblemCode(409, "Another consent text holds; `consent` carries it, to be shown."),
     "study_closed": ProblemCode(409, "The study's state does not allow this."),
+    "withdrawn": ProblemCode(409, "The person has withdrawn, and is asked nothing any more."),
     "erased": ProblemCode(410, "The person was erased; nothing more can be stored about them."),
     "too_large": ProblemCode(413, "The body holds more bytes than `limit_bytes`."),
     "batch_size": ProblemCode(413, "The batch holds more items than `limit_items`."),

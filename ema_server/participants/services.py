@@ -263,7 +263,8 @@ def _enrol(
     participant.zone = participant.zone or zone  # a second phone keeps the ledger; its zone comes by PUT device
     participant.first_day = participant.first_day or min(max(today, study.starts_on), study.ends_on)
     participant.last_day = participant.last_day or study.ends_on
-    participant.state = Participant.State.ACTIVE
+    if participant.state != Participant.State.PAUSED:  # another phone ends nobody's pause
+        participant.state = Participant.State.ACTIVE
     participant.enrolled_at = participant.enrolled_at or now
     participant.save()
     Consent.objects.create(

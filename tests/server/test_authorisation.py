@@ -60,6 +60,7 @@ STUDY_PAGES = {
     "erase": page("owner", about="person"),
     "certificate": page("owner", about="erased"),
     "withdraw": page("owner", "coordinator", "site", about="person"),
+    "pause-person": page("owner", "coordinator", "site", about="person"),
     "person-schedule": page("owner", "coordinator", "site", about="person"),
     "schedule": page("owner", "coordinator"),
     "dry-run": page("owner", "coordinator"),
@@ -75,7 +76,7 @@ STUDY_PAGES = {
     "team": page("owner"),
 }
 PHONE = {  # need a phone's credential, and know no other study by it
-    "sync", "submissions", "prompt-events", "device", "consents",
+    "sync", "submissions", "prompt-events", "device", "consents", "pause", "resume", "leave", "own-data",
 }  # fmt: skip
 OPEN = {  # need none, or check their own
     "enrolments", "schema", "survey-schema", "live", "ready", "metrics", "invitation",
@@ -236,13 +237,14 @@ def test_the_home_page_shows_ones_own_studies_alone() -> None:
 @pytest.mark.parametrize("name", sorted(PHONE))
 def test_a_phone_without_its_credential_gets_nothing(name: str) -> None:
     world = build("mine")
-    methods = {"sync": "GET", "device": "PUT"}
+    methods = {"sync": "GET", "device": "PUT", "own-data": "GET"}
+    path = ROUTES[name].removeprefix("api/v1/")
     for token in ("", "wrong", "null"):
         phone = FakePhone(world.study, token=token)
-        assert phone.call(methods.get(name, "POST"), name, {}).status_code == 401
+        assert phone.call(methods.get(name, "POST"), path, {}).status_code == 401
     client = Client()
     client.force_login(world.people["owner"])  # a researcher's session is no phone
-    assert client.generic(methods.get(name, "POST"), f"/api/v1/{name}", "{}", "application/json").status_code == 401
+    assert client.generic(methods.get(name, "POST"), f"/api/v1/{path}", "{}", "application/json").status_code == 401
 
 
 def test_a_phone_can_neither_read_nor_touch_another_study() -> None:
