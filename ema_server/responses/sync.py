@@ -17,7 +17,13 @@ from ema_server.participants.queries import ConsentAsked, consent_asked_of
 from ema_server.sampling.decisions import probability
 from ema_server.sampling.follow_ups import follow_ups_of
 from ema_server.sampling.models import Decision, Prompt
-from ema_server.sampling.queries import event_buttons, rules_asked_on_withdrawal, rules_of_prompts, with_an_outcome
+from ema_server.sampling.queries import (
+    event_buttons,
+    outside_the_pause,
+    rules_asked_on_withdrawal,
+    rules_of_prompts,
+    with_an_outcome,
+)
 from ema_server.studies import states
 from ema_server.studies.queries import current_sampling_plan, current_surveys
 from ema_server.studies.sampling_rules import TRAVEL
@@ -136,7 +142,9 @@ def sync_content(device: Device, *, now: datetime) -> SyncContent:
     told = Q(scheduled_at__lte=now + HORIZON)
     if not asks:
         told &= Q(scheduled_at__lt=study.quiet_since or now) | Q(rule__in=rules_asked_on_withdrawal(study))
-    waiting = person.prompts.filter(told, ~with_an_outcome(), submission__isnull=True)
+    waiting = person.prompts.filter(
+        told, outside_the_pause(person, now=now), ~with_an_outcome(), submission__isnull=True
+    )
     prompts = [
         prompt
         for prompt in waiting.select_related("decision").order_by("scheduled_at")

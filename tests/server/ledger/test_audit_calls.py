@@ -32,6 +32,8 @@ from ema_server.participants.models import Device, Participant
 from ema_server.participants.series import SeriesReading, read_series
 from ema_server.reports.services import lock_plan, publish_plan
 from ema_server.sampling import person_edits, plan_edits
+from ema_server.rights.services import begin_own_export
+from ema_server.sampling.pausing import pause_participant, resume_participant
 from ema_server.sampling.services import withdraw_participant
 from ema_server.studies import drafts, team
 from ema_server.studies import services as studies
@@ -50,6 +52,7 @@ WRITING = (
     "codes.py",
     "credentials.py",
     "device_reports.py",
+    "pausing.py",
 )
 ROOT = Path(__file__).resolve().parents[3] / "ema_server"
 
@@ -82,6 +85,8 @@ NOT_AUDITED = {
         "start_participation": "audits through participants.enrol_participant and plan_prompts",
         "change_device": "each moved prompt has an event of its own in the ledger of prompts",
         "record_events": "append-only, the ledger of prompts itself",
+        "end_pause": "audits through _resume and _note",
+        "close_pause": "as part of withdraw_participant, which is audited; each prompt called off has an event of its own",
         "call_off_silence": "each prompt that is called off has an event of its own in the ledger of prompts",
     },
     "responses": {"record_submissions": "append-only, the answers themselves: a row for each item and each batch"},
@@ -100,6 +105,7 @@ NOT_AUDITED = {
         "import_report": "writes nothing",
         "import_finished_study": "audits in _keep_report, as part of the one transaction",
     },
+    "rights": {"leave_study": "audits through withdraw_participant and ask_for_erasure"},
     "erasure": {
         "carry_out": "audits through erase",
         "replay_register": "audits through erase, for each person",
@@ -242,6 +248,16 @@ EXERCISES: dict[str, Exercise] = {
     "participant.withdrawn": lambda s, u, p: withdraw_participant(
         participant=p, now=NOW, actor=u.audit_name, reason="moved away"
     ),
+    "participant.paused": lambda s, u, p: pause_participant(participant=p, now=NOW, actor=u.audit_name),
+    "participant.pause_changed": lambda s, u, p: [
+        pause_participant(participant=p, now=NOW, actor=u.audit_name, until=until)
+        for until in (None, NOW + timedelta(days=2))
+    ],
+    "participant.resumed": lambda s, u, p: (
+        pause_participant(participant=p, now=NOW, actor=u.audit_name),
+        resume_participant(participant=p, now=NOW, actor=u.audit_name),
+    ),
+    "participant.exported": lambda s, u, p: begin_own_export(device=Device.objects.get(participant=p), form="json"),
     "analysis_plan.published": lambda s, u, p: publish_plan(study=s, document={**PLAN, "notes": ["new"]}),
     "data.export_started": lambda s, u, p: _exported(s, u),
     "data.exported": lambda s, u, p: list(_exported(s, u)),
