@@ -81,7 +81,7 @@ def with_examples(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         for operation in path.values():
             mine = examples.get(operation["operationId"], {})
             _show(operation.get("requestBody"), mine.get("request"))
-            for status in ("200", "201"):
+            for status in ("200", "201", "202"):
                 _show(operation["responses"].get(status), mine.get("response"))
     return result
 

@@ -27,7 +27,7 @@ ALWAYS: Final = (
 WITH_CREDENTIAL: Final = ("not_authenticated", "malformed_credential", "unknown_credential", "revoked", "replaced")
 WITH_BODY: Final = ("malformed", "too_large", "unsupported_media_type")
 
-MOMENTS: Final = re.compile(r"(.+_)?at|server_time")
+MOMENTS: Final = re.compile(r"(.+_)?at|since|until|server_time")
 """The names of fields that are times with their offset."""
 
 _parts: dict[str, dict[str, Any]] = {}
@@ -42,6 +42,7 @@ def schema_of(shape: Any) -> dict[str, Any]:
         if "description" in part:
             part["description"] = inspect.cleandoc(part["description"]).replace("\n", " ")
         for field, described in part.get("properties", {}).items():
+            _name_parts(f"{name}{field.title().replace('_', '')}", described)
             if MOMENTS.fullmatch(field):
                 _as_moments(described)
         _plain_pairs(part)
@@ -49,6 +50,13 @@ def schema_of(shape: Any) -> dict[str, Any]:
             raise ValueError(f"Two shapes are called {name}; a generated client can have one class of a name.")
     result: dict[str, Any] = schema
     return result
+
+
+def _name_parts(name: str, described: dict[str, Any]) -> None:
+    """A mapping that may be null gets a name; generators would make one up."""
+    for place, part in enumerate(described.get("anyOf", ())):
+        if part.get("type") == "object":
+            described["anyOf"][place] = named(name, part)
 
 
 def _as_moments(node: dict[str, Any]) -> None:
@@ -60,10 +68,15 @@ def _as_moments(node: dict[str, Any]) -> None:
             _as_moments(part)
 
 
-def any_object(name: str, description: str) -> dict[str, Any]:
-    """An object whose members are described elsewhere, under a name of its own."""
-    _parts[name] = {"type": "object", "description": description, "additionalProperties": {}}
+def named(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """A shape that no struct has, under a name of its own."""
+    _parts[name] = schema
     return {"$ref": f"{COMPONENTS}{name}"}
+
+
+def any_object(name: str, description: str) -> dict[str, Any]:
+    """An object whose members are described elsewhere."""
+    return named(name, {"type": "object", "description": description, "additionalProperties": {}})
 
 
 def _plain_pairs(node: Any) -> None:

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from ema_server.common import clock
 from ema_server.common.errors import DomainError
-from ema_server.common.openapi import problems_of, said, schema_of
+from ema_server.common.openapi import any_object, named, problems_of, said, schema_of
 from ema_server.participants.models import Pause
 from ema_server.participants.phone import PhoneView
 from ema_server.rights import files, own_data, services
@@ -147,6 +147,28 @@ class UnknownForm(DomainError):
     status = 400
 
 
+def own_data_schema() -> dict[str, Any]:
+    """The document's shape: a list for each kind of thing, its rows with their columns."""
+
+    def rows(section: own_data.Section) -> dict[str, Any]:
+        name = f"OwnData{section.name.title().replace('_', '')}Row"
+        row = {"type": "object", "properties": {each: {} for each in section.columns}, "required": list(section.columns)}
+        return {"type": "array", "description": section.about, "items": named(name, row)}
+
+    properties = {
+        "schema": {"type": "string", "const": files.SCHEMA},
+        "made_at": {"type": "string", "format": "date-time"},
+        "study": any_object("OwnDataStudy", "The study, and when it is."),
+        "participant": any_object("OwnDataParticipant", "What the study knows the person by."),
+        "identity": {
+            "anyOf": [any_object("OwnDataIdentity", "Name and contacts."), {"type": "null"}],
+            "description": "Null where the study keeps none.",
+        },
+        **{each.name: rows(each) for each in own_data.SECTIONS},
+    }
+    return named("OwnData", {"type": "object", "properties": properties, "required": list(properties)})
+
+
 class OwnDataView(PhoneView):
     """All that the server holds of the person: one JSON document, or by `?form=csv` (or `Accept: application/zip`) a ZIP of CSV
     files. It stays open to whoever has withdrawn."""
@@ -160,28 +182,7 @@ class OwnDataView(PhoneView):
         ],
         responses={
             (200, "application/json"): OpenApiResponse(
-                response={
-                    "type": "object",
-                    "properties": {
-                        "schema": {"type": "string", "const": files.SCHEMA},
-                        "made_at": {"type": "string", "format": "date-time"},
-                        "study": {"type": "object"},
-                        "participant": {"type": "object"},
-                        "identity": {"type": ["object", "null"]},
-                        **{
-                            each.name: {
-                                "type": "array",
-                                "description": each.about,
-                                "items": {
-                                    "type": "object",
-                                    "properties": {name: {} for name in each.columns},
-                                    "required": list(each.columns),
-                                },
-                            }
-                            for each in own_data.SECTIONS
-                        },
-                    },
-                },
+                response=own_data_schema(),
                 description="Streamed: a document that does not end was cut off, and is to be asked for again.",
             ),
             (200, "application/zip"): OpenApiResponse(response=OpenApiTypes.BINARY, description="A ZIP of CSV files."),

@@ -132,7 +132,7 @@ def test_each_call_has_the_codes_that_all_share() -> None:
         codes = set(codes_of(operation))
         assert codes >= set(ALWAYS), call
         assert (codes >= set(WITH_CREDENTIAL)) == bool(operation.get("security")), call
-        assert (codes >= set(WITH_BODY)) == ("requestBody" in operation), call
+        assert codes >= set(WITH_BODY) or "requestBody" not in operation, call
         for status, answer in operation["responses"].items():
             for code in declared_codes(part(answer)):
                 assert PROBLEM_CODES[code].status == int(status), (call, code)
