@@ -14,7 +14,7 @@ import msgspec
 
 from conformance.answers import numeric_item
 from conformance.running import Kit, check, expect, skip
-from conformance.wire import Phone, moment, shown
+from conformance.wire import Phone, moment
 
 AT_ONCE = 16
 
@@ -245,23 +245,34 @@ def _(kit: Kit) -> str:
     return "10 %, 50 % and 99 % of two items"
 
 
-@check("manifest.truthful", "The manifest names what is held and nothing else, without telling what others have.")
+@check("manifest.truthful", "The manifest tells of each id whether it is stored, a conflict, in quarantine or unknown.")
 def _(kit: Kit) -> str:
     phone = kit.phone()
-    item, refused, never = phone.item(), phone.item(0, answers={"no_such_item_here": 1}), str(uuid4())
-    expect(phone.statuses(item, refused) == ["stored", "rejected"], "the items to ask for were not taken as due")
-    held = phone.held([item["client_id"], refused["client_id"], never])
-    expect(held == {item["client_id"]}, f"held: {held}; one stored, one rejected and one never sent were asked for")
-    missing = [each for each in phone.sent if each not in held_of(phone, list(phone.sent))]
-    expect(not missing, f"{len(missing)} of {len(phone.sent)} acknowledged answers are not held, such as {missing[:1]}")
-    return f"{len(phone.sent)} acknowledged answers are all held"
-
-
-def held_of(phone: Phone, ids: list[str]) -> set[str]:
-    found: set[str] = set()
-    for start in range(0, len(ids), 500):
-        found |= phone.held(ids[start : start + 500])
-    return found
+    item, twice, refused, never = (
+        phone.item(),
+        phone.item(1),
+        phone.item(0, answers={"no_such_item_here": 1}),
+        str(uuid4()),
+    )
+    expect(phone.statuses(item, twice, refused) == ["stored", "stored", "rejected"], "the items were not taken as due")
+    expect(phone.statuses({**twice, "answered_at": moment(hours=-4)}) == ["conflict"], "no conflict")
+    due = {
+        item["client_id"]: "stored",
+        twice["client_id"]: "conflict",
+        refused["client_id"]: "quarantined",
+        never: "unknown",
+    }
+    said = phone.manifest(list(due))
+    expect(said == due, f"{[said.get(each) for each in due]}; {list(due.values())} was due")
+    acknowledged = list(phone.sent)
+    states: dict[str, str] = {}
+    for start in range(0, len(acknowledged), 500):
+        states |= phone.manifest(acknowledged[start : start + 500])
+    missing = [each for each in acknowledged if states.get(each) not in ("stored", "conflict")]
+    expect(
+        not missing, f"{len(missing)} of {len(acknowledged)} acknowledged answers are not held, such as {missing[:1]}"
+    )
+    return f"{len(acknowledged)} acknowledged answers are all held"
 
 
 @check("people.ids", "An id of somebody else is refused like an unusable one, and tells nothing of them.")
@@ -269,17 +280,16 @@ def _(kit: Kit) -> str:
     phone, other = kit.phone(1), kit.phone(2)
     if phone.pseudonym == other.pseudonym:
         skip("both codes are of one person")
-    item = phone.item()
-    once_more(phone, item, "stored", "the first person's")
+    item, fresh = phone.item(), phone.item(1)
+    expect(phone.statuses(item, fresh) == ["stored", "stored"], "the first person's answers were not stored")
     survey, _ = other.filled()
     theirs = {**item, "questionnaire": survey["questionnaire"], "survey_version": survey["version"]}
     (receipt,) = other.submit(theirs)
     expect(receipt["status"] == "rejected", f"another person's id: {receipt['status']}; rejected was due")
     expect(phone.pseudonym not in json.dumps(receipt), f"the receipt names the other person: {receipt}")
     once_more(phone, item, "duplicate", "the first person's again")
-    answer = other.call("POST", "manifest", {"client_ids": [item["client_id"]]})
-    if answer.status_code == 200:
-        expect(answer.json()["held"] == [], f"the manifest tells of another person's answer: {shown(answer)}")
+    said = other.manifest([fresh["client_id"]])
+    expect(said == {fresh["client_id"]: "unknown"}, f"the manifest tells of another person's answer: {said}")
     return f"rejected: {receipt.get('code')}"
 
 

@@ -161,20 +161,21 @@ class Phone:
     def statuses(self, *items: Any) -> list[str]:
         return [receipt["status"] for receipt in self.submit(*items)]
 
-    def held(self, ids: Sequence[str]) -> set[str]:
-        """Which of these the server says it holds."""
-        answer = self.call("POST", "manifest", {"client_ids": list(ids)})
+    def manifest(self, ids: Sequence[str], member: str = "submissions") -> dict[str, str]:
+        """What the server says of these ids: stored, conflict, quarantined or unknown."""
+        answer = self.call("POST", "manifest", {member: list(ids)})
         if answer.status_code != 200:
             raise Problematic(f"POST manifest: {shown(answer)}")
-        return {each.lower() for each in answer.json()["held"]}
+        said: dict[str, str] = answer.json()[member]
+        return said
 
 
-def enrolment(code: str, consent: Mapping[str, Any] | None, **more: Any) -> dict[str, Any]:
+def enrolment(code: str, shown_text: Mapping[str, Any] | None, **more: Any) -> dict[str, Any]:
     given: dict[str, Any] = {"version": "1", "given_at": moment(minutes=-5)}
-    if consent is not None:
-        given |= {name: consent[name] for name in ("version", "digest") if name in consent}
+    if shown_text is not None:
+        given |= {name: shown_text[name] for name in ("version", "digest") if name in shown_text}
     device = {"platform": "conformance", "app_version": "1.0"}
-    return {"code": code, "zone": ZONE, "consent": given, "device": device, "request_id": str(uuid4()), **more}
+    return {"code": code, "zone": ZONE, "consent": given, "device": device, "request_id": str(uuid4())} | more
 
 
 def moment(**ago: float) -> str:

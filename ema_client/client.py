@@ -28,6 +28,7 @@ from ema_client.shapes import (
 from ema_client.store import Kept, Kind, Settled, Store
 
 MANIFEST_ITEMS = 500
+HELD = frozenset({"stored", "conflict", "quarantined"})
 
 
 class _Way(NamedTuple):
@@ -36,18 +37,21 @@ class _Way(NamedTuple):
     kind: Kind
     path: str
     member: str
+    manifest: str
     most: int
 
 
 _WAYS = (
-    _Way("submission", "submissions", "items", 500),
-    _Way("event", "prompt-events", "events", 2000),
-    _Way("report", "device-reports", "reports", 500),
+    _Way("submission", "submissions", "items", "submissions", 500),
+    _Way("event", "prompt-events", "events", "events", 2000),
+    _Way("report", "device-reports", "reports", "reports", 500),
 )
 
 
 class _Manifest(Wire, frozen=True):
-    held: list[str]
+    submissions: dict[str, str] = {}
+    events: dict[str, str] = {}
+    reports: dict[str, str] = {}
 
 
 class _NewToken(Wire, frozen=True):
@@ -193,28 +197,32 @@ class Client:
             told.update(each.state for each in settled)
 
     def verify(self) -> Counter[str]:
-        """Ask which of the acknowledged answers the server holds; only what it does hold is forgotten here. Anything that it does
-        not hold, against its word, waits again. So a phone never has less than what is not proved to have arrived."""
+        """Ask the server which of the acknowledged items it holds; only what it does hold is forgotten here. Anything of which it
+        knows nothing, against its word, waits again. So a phone never gives up what is not proved to have arrived."""
         told: Counter[str] = Counter()
-        after = 0
-        while kept := self.store.acknowledged("submission", after=after, most=MANIFEST_ITEMS):
-            after = kept[-1].position
-            asked = [item for item in kept if item.state != "rejected"]  # those lie in quarantine, by their receipt
-            held: set[str] = set()
-            if asked:
-                answer = self._send("POST", "manifest", _json({"client_ids": [item.id for item in asked]}))
-                held = {each.lower() for each in read(answer, _Manifest).held}
-            missing = [item.position for item in asked if item.id.lower() not in held]
-            proved = [item.position for item in kept if item.position not in set(missing)]
-            self.store.drop(proved, wait_again=missing)
-            told.update(proved=len(proved), missing=len(missing))
-        for kind in ("event", "report", "wish"):
-            self._forget(kind)
+        for way in _WAYS:
+            after = 0
+            while kept := self.store.acknowledged(way.kind, after=after, most=MANIFEST_ITEMS):
+                after = kept[-1].position
+                asked = _json({way.manifest: [item.id for item in kept]})
+                states = getattr(read(self._send("POST", "manifest", asked), _Manifest), way.manifest)
+                unknown = [item for item in kept if states.get(item.id, "unknown") not in HELD]
+                lost = [item.position for item in unknown if item.state != "rejected"]
+                # What was refused and is not in quarantine would be refused again: it stays here, for the app's makers.
+                aside = [
+                    Settled(item.position, "set_aside", item.code, item.detail)
+                    for item in unknown
+                    if item.state == "rejected"
+                ]
+                self.store.settle(aside if way.kind == "submission" else [])
+                gone = (
+                    {item.position for item in kept}
+                    - set(lost)
+                    - {each.position for each in aside if way.kind == "submission"}
+                )
+                self.store.drop(sorted(gone), wait_again=lost)
+                told.update(proved=len(gone), missing=len(lost))
         return told
-
-    def _forget(self, kind: Kind) -> None:
-        while kept := self.store.acknowledged(kind, most=1000):
-            self.store.drop([item.position for item in kept])
 
     # The credential -------------------------------------------------------------------------------------------------------
 

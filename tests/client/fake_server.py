@@ -84,7 +84,7 @@ class FakeServer:
         if path == "device-reports":
             return self._batch(body["reports"], lambda each: _once(self.reports, each))
         if path == "manifest":
-            return httpx.Response(200, json={"held": [each for each in body["client_ids"] if each in self.submissions]})
+            return httpx.Response(200, json=self._manifest(body))
         if path == "device/credential":
             fresh = uuid4().hex
             if self.pending:
@@ -95,6 +95,17 @@ class FakeServer:
             self.wishes.append(path if "data" not in body else f"{path} {body['data']}")
             return httpx.Response(200, json={})
         return problem(404, "not_found")
+
+    def _manifest(self, asked: dict[str, list[str]]) -> dict[str, dict[str, str]]:
+        held = {"submissions": self.submissions, "events": self.events, "reports": self.reports}
+        quarantine = {each["client_id"] for each in self.quarantine}
+        return {
+            kind: {
+                each: "stored" if each in held[kind] else "quarantined" if each in quarantine else "unknown"
+                for each in asked.get(kind, [])
+            }
+            for kind in held
+        }
 
     def _batch(self, items: list[Any], one: Callable[[Any], dict[str, Any]]) -> httpx.Response:
         if not 1 <= len(items) <= self.limit_items:

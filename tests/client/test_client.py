@@ -159,6 +159,18 @@ def test_only_what_a_manifest_proves_is_forgotten() -> None:
     assert phone.store.acknowledged("submission", most=9) == []
 
 
+def test_what_was_refused_stays_where_no_quarantine_has_it() -> None:
+    phone = enrolled(server := FakeServer())
+    phone.keep(answer(1, stress=180))
+    phone.keep(answer(2, stress=180))
+    phone.keep_event(PromptEvent(id="e1", prompt="p", kind="opened", at=NOW.isoformat()))
+    phone.upload()
+    server.quarantine.pop()
+    assert phone.verify() == {"proved": 2, "missing": 0}
+    assert [each.id for each in phone.store.set_aside()] == [answer(2).client_id]
+    assert phone.upload() == {}
+
+
 def test_a_sync_that_has_not_changed_costs_nothing() -> None:
     phone = enrolled(server := FakeServer())
     first, second = phone.sync(), phone.sync()

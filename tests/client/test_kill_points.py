@@ -39,7 +39,9 @@ class MortalStore(Store):
     def __init__(self, path: Path, fate: Fate) -> None:
         self._fate = fate
         super().__init__(path)
-        self._db.execute("PRAGMA synchronous = OFF")  # nobody pulls the plug here, and waiting for the disk is most of the time
+        self._db.execute(
+            "PRAGMA synchronous = OFF"
+        )  # nobody pulls the plug here, and waiting for the disk is most of the time
 
     @contextmanager
     def _transaction(self) -> Iterator[object]:  # type: ignore[override]
