@@ -108,7 +108,7 @@ def _(kit: Kit) -> str:
     kind = answer.headers.get("Content-Type", "")
     expect(answer.status_code == 200, f"GET me/export?form=csv: {shown(answer)}")
     expect("csv" in kind or "zip" in kind, f"type {kind}")
-    return kind
+    return str(kind)
 
 
 @check("rights.others", "Nobody's export holds anything of another person.")
