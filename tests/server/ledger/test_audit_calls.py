@@ -31,8 +31,8 @@ from ema_server.participants import services as participants
 from ema_server.participants.models import Device, Participant
 from ema_server.participants.series import SeriesReading, read_series
 from ema_server.reports.services import lock_plan, publish_plan
-from ema_server.sampling import person_edits, plan_edits
 from ema_server.rights.services import begin_own_export
+from ema_server.sampling import person_edits, plan_edits
 from ema_server.sampling.pausing import pause_participant, resume_participant
 from ema_server.sampling.services import withdraw_participant
 from ema_server.studies import drafts, team
