@@ -23,7 +23,7 @@ stack: $(VENV)/demo  ## a whole server without containers, behind its proxy: POR
 	@$(BIN)/python manage.py stack --port $(PORT)
 
 test: $(VENV)/dev  ## everything that must hold
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 chaos: $(VENV)/dev  ## workers and broker killed at random while they work: KILLS=30; a line for each in var/chaos.jsonl
 	@KILLS=$(or $(KILLS),30) $(BIN)/python -m pytest tests/journeys/test_outbox_chaos.py -q -s
