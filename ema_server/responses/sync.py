@@ -12,6 +12,7 @@ import msgspec
 from django.db.models import Q
 
 from ema_server.common.openapi import said
+from ema_server.messages.queries import messages_for
 from ema_server.participants.models import Device
 from ema_server.participants.queries import ConsentAsked, consent_asked_of
 from ema_server.sampling.decisions import probability
@@ -112,6 +113,14 @@ class SurveyOut(msgspec.Struct, frozen=True):
     document: dict[str, Any]
 
 
+class MessageOut(msgspec.Struct, frozen=True):
+    """What the study team wrote to this person. One that is here no more has run out or was taken back."""
+
+    id: str
+    text: str
+    written_at: str
+
+
 class SyncContent(msgspec.Struct, frozen=True):
     """What the ETag covers: all but the clock. `travel` is when another time zone takes effect: `at_once`, `next_day` or
     `home` (never)."""
@@ -122,7 +131,7 @@ class SyncContent(msgspec.Struct, frozen=True):
     follow_ups: list[FollowUpOut]
     travel: str
     consent: ConsentOut | None
-    messages: list[dict[str, Any]]
+    messages: list[MessageOut]
 
 
 class SyncOut(SyncContent, frozen=True, kw_only=True):
@@ -172,7 +181,9 @@ def sync_content(device: Device, *, now: datetime) -> SyncContent:
         ],
         travel=plan.document.get("travel", TRAVEL[0]) if plan else TRAVEL[0],
         consent=_consent(consent_asked_of(person)),
-        messages=[],
+        messages=[
+            MessageOut(str(each.pk), each.text, each.written_at.isoformat()) for each in messages_for(person, now=now)
+        ],
     )
 
 

@@ -26,6 +26,7 @@ from ema_server.erasure.services import ask_for_erasure, erase
 from ema_server.exports.delivery import Delivery
 from ema_server.exports.queries import State
 from ema_server.ledger.models import AuditEvent
+from ema_server.messages.services import send_message, take_back_message
 from ema_server.participants import codes, credentials, person_data
 from ema_server.participants import services as participants
 from ema_server.participants.models import Device, Participant
@@ -99,6 +100,7 @@ NOT_AUDITED = {
         "compile_note": "writes nothing",
         "warm_up": "writes nothing",
     },
+    "messages": {},
     "exports": {},
     "imports": {
         "dry_run": "writes nothing",
@@ -186,6 +188,12 @@ EXERCISES: dict[str, Exercise] = {
     ),
     "device.revoked": lambda s, u, p: participants.revoke_device(
         device=Device.objects.get(participant=p), actor=u.audit_name, reason="lost", now=NOW
+    ),
+    "message.sent": lambda s, u, p: send_message(study=s, to=[p.pseudonym], text="Hello", now=NOW, actor=u.audit_name),
+    "message.taken_back": lambda s, u, p: take_back_message(
+        message=send_message(study=s, to=[p.pseudonym], text="Hello", now=NOW, actor=u.audit_name)[0],
+        now=NOW,
+        actor=u.audit_name,
     ),
     "device.credential_rotated": lambda s, u, p: credentials.rotate_credential(
         device=(device := Device.objects.get(participant=p)), shown=device.token_digest
