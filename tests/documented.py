@@ -46,9 +46,7 @@ def check(method: str, path: str, response: Any) -> None:
     if method == "HEAD" or (not content and not response.content):
         return
     shown = b"a stream" if response.streaming else response.content[:300]
-    assert kind in content, (
-        f"{said}: the document knows {sorted(content)}, this is {kind!r}; {shown!r}"
-    )
+    assert kind in content, f"{said}: the document knows {sorted(content)}, this is {kind!r}; {shown!r}"
     if kind == PROBLEM_TYPE:
         assert code in declared_codes(documented), f"{said}: the code {code} is not documented for this call."
         _check_problem(response, code, said)

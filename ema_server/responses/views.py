@@ -18,7 +18,7 @@ from ema_server.common.openapi import problems_of, said, schema_of
 from ema_server.common.problems import problem
 from ema_server.common.shapes import fault_of
 from ema_server.participants.authentication import device_with, token_of
-from ema_server.participants.phone import PhoneView, plain_post
+from ema_server.participants.phone import PhoneView, PlainPhoneView, plain_post
 from ema_server.participants.services import digest_of_secret
 from ema_server.responses import fast_intake, manifest, services, sync
 
@@ -33,7 +33,7 @@ class ReceiptsOut(msgspec.Struct, frozen=True):
     receipts: list[services.Receipt]
 
 
-class SyncView(PhoneView):
+class SyncView(PlainPhoneView):
     """All that a phone needs to go offline: questionnaires, prompts without an outcome, our clock."""
 
     @extend_schema(
@@ -47,7 +47,7 @@ class SyncView(PhoneView):
             304: OpenApiResponse(description="Nothing has changed since that ETag."),
         },
     )
-    def get(self, request: Request) -> HttpResponse:
+    def get(self, request: HttpRequest) -> HttpResponse:
         now = clock.now()
         content = sync.sync_content(self.device, now=now)
         etag = sync.etag_of(content)

@@ -152,7 +152,11 @@ def own_data_schema() -> dict[str, Any]:
 
     def rows(section: own_data.Section) -> dict[str, Any]:
         name = f"OwnData{section.name.title().replace('_', '')}Row"
-        row = {"type": "object", "properties": {each: {} for each in section.columns}, "required": list(section.columns)}
+        row = {
+            "type": "object",
+            "properties": {each: {} for each in section.columns},
+            "required": list(section.columns),
+        }
         return {"type": "array", "description": section.about, "items": named(name, row)}
 
     properties = {
