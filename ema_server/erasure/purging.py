@@ -11,6 +11,7 @@ from ema_server.messages.models import Message
 from ema_server.participants.models import (
     Consent,
     Device,
+    DeviceReport,
     EnrolmentCode,
     Identity,
     Participant,
@@ -45,6 +46,7 @@ def purge(participant: Participant) -> dict[str, int]:
         "pauses": Pause.objects.filter(participant=pk),
         "consents": Consent.objects.filter(participant=pk),
         "codes": EnrolmentCode.objects.filter(participant=pk),
+        "reports of phones": DeviceReport.objects.filter(participant=pk),
         "phones": Device.objects.filter(participant=pk),
         "identities": Identity.objects.filter(participant=pk),
         "series of measurements": SeriesValues.objects.filter(participant=pk),

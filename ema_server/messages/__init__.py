@@ -1,1 +1,1 @@
-"""What a study's team writes to people: sealed under each person's key, read by their phone with `GET sync`."""
+"""What a study team says to its participants, as their phones fetch it."""

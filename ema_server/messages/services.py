@@ -1,23 +1,21 @@
-"""Writing to people, and taking it back. The audit trail says who wrote to whom and how much, never what."""
+"""Writing to participants."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection
 from datetime import datetime
-from uuid import UUID
 
 from django.db import transaction
 
 from ema_server.common.errors import DomainError
 from ema_server.ledger import audit
-from ema_server.messages.models import Message, Words
+from ema_server.messages.models import Message
 from ema_server.participants.models import Participant
 from ema_server.studies.models import Study
-from ema_server.studies.services import LANGUAGE, MAX_LANGUAGES
 from ema_server.vault.services import holding_keys
 
-MAX_CHARACTERS = 2_000
+LONGEST = 2000  # characters
+State = Participant.State
 
 
 class InvalidMessage(DomainError):
@@ -25,105 +23,50 @@ class InvalidMessage(DomainError):
     status = 400
 
 
-class NobodyToWriteTo(DomainError):
-    code = "nobody_to_write_to"
-
-
-class NoSuchMessage(DomainError):
-    code = "no_such_message"
-    status = 404
-
-
 @transaction.atomic
 def send_message(
-    *,
-    study: Study,
-    to: Iterable[Participant],
-    text: str | Mapping[str, str],
-    author: str,
-    now: datetime,
-    expires_at: datetime | None = None,
+    *, study: Study, to: Collection[str], text: str, now: datetime, actor: str, expires_at: datetime | None = None
 ) -> list[Message]:
-    """Write the same words to one or several people. Their phones have them at the next sync."""
-    words = _words(text)
+    """Write to people, by pseudonym: all of them or nobody. Their phones show it with their next sync; what was written is
+    in no log and no trail, only that something was."""
+    text = text.strip()
+    people = Participant.objects.select_for_update(no_key=True).filter(study=study, pseudonym__in=to).order_by("pk")
+    there = {person.pseudonym: person for person in people}
+    faults = [f"to: nobody here has the pseudonym {name[:40]!r}." for name in sorted(set(to) - set(there))[:20]]
+    faults += [
+        f"to: {person.pseudonym} is {person.state}; only who is in can be written to."
+        for person in there.values()
+        if person.state not in {State.ACTIVE, State.PAUSED}
+    ]
+    if not to:
+        faults.append("to: name at least one participant.")
+    if not 1 <= len(text) <= LONGEST or "\0" in text:
+        faults.append(f"text: has {len(text)} characters; 1 to {LONGEST} are accepted, none of them NUL.")
     if expires_at is not None and expires_at <= now:
-        raise InvalidMessage(f"expires_at: {expires_at.isoformat()} is not ahead; name a later moment, or none.")
-    people = _people(study, to)
-    body = json.dumps(words, ensure_ascii=False)
-    messages = [
-        Message(
-            study=study, participant=person, body=body, author=author[:60], written_at=now, expires_at=expires_at
-        )
-        for person in people
-    ]  # fmt: skip
+        faults.append(f"expires_at: {expires_at.isoformat()} is over already; give a moment to come.")
+    if faults:
+        raise InvalidMessage(" ".join(faults) + " Nothing was sent.")
     with holding_keys():
-        Message.objects.bulk_create(messages, batch_size=500)
-    for message in messages:
-        audit.record(
-            action="message.sent",
-            actor=author,
-            study_id=study.pk,
-            about=message.participant.audit_name,
-            changes={
-                "message": str(message.pk),
-                "characters": len(words) if isinstance(words, str) else sum(map(len, words.values())),
-                "expires_at": expires_at.isoformat() if expires_at else "",
-            },
-        )
-    return messages
+        written = [
+            Message.objects.create(
+                study=study, participant=person, text=text, written_by=actor, written_at=now, expires_at=expires_at
+            )
+            for person in there.values()
+        ]
+    audit.record(
+        action="message.sent",
+        actor=actor,
+        study_id=study.pk,
+        about=f"study:{study.pk}",
+        changes={"people": len(written)},
+    )
+    return written
 
 
 @transaction.atomic
-def withdraw_message(*, study: Study, message: UUID, actor: str, now: datetime) -> Message:
-    """Take a message back: phones drop it at their next sync. Done twice it is done once."""
-    found = Message.objects.select_for_update(of=("self",)).select_related("participant")
-    held = found.filter(study=study, pk=message).first()
-    if held is None:
-        raise NoSuchMessage(f"message: the study has none with the id {message}.")
-    if held.withdrawn_at is None:
-        held.withdrawn_at = now
-        held.save(update_fields=["withdrawn_at"])
-        audit.record(
-            action="message.withdrawn",
-            actor=actor,
-            study_id=study.pk,
-            about=held.participant.audit_name,
-            changes={"message": str(held.pk)},
-        )
-    return held
-
-
-def _words(text: str | Mapping[str, str]) -> Words:
-    """The text, trimmed, or each language's; a language without words is a fault, not an empty message."""
-    if isinstance(text, str):
-        return _text("text", text)
-    if not text or len(text) > MAX_LANGUAGES:
-        raise InvalidMessage(f"text: write it in 1 to {MAX_LANGUAGES} languages; here are {len(text)}.")
-    for language in text:
-        if not isinstance(language, str) or not LANGUAGE.fullmatch(language):
-            raise InvalidMessage(f"text: {str(language)[:20]!r} is no language; write a code like en, pt-BR or ar.")
-    return {language: _text(f"text.{language}", each) for language, each in text.items()}
-
-
-def _text(place: str, text: object) -> str:
-    trimmed = text.strip() if isinstance(text, str) else ""
-    if not trimmed or len(trimmed) > MAX_CHARACTERS:
-        raise InvalidMessage(f"{place}: {len(trimmed):,} characters; a message has 1 to {MAX_CHARACTERS:,}.")
-    if any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in trimmed):
-        raise InvalidMessage(f"{place}: holds a character (NUL or half a surrogate pair) that no text has.")
-    return trimmed
-
-
-def _people(study: Study, to: Iterable[Participant]) -> list[Participant]:
-    """Whom to write to, each once and held, so that nobody is erased meanwhile."""
-    numbers = {person.pk for person in to}
-    if not numbers:
-        raise NobodyToWriteTo("to: name at least one person.")
-    found = Participant.objects.select_for_update(no_key=True).filter(study=study, pk__in=numbers).order_by("pk")
-    people = list(found)
-    gone = [person.pseudonym for person in people if person.state == Participant.State.ERASED]
-    if gone:
-        raise NobodyToWriteTo(f"to: {', '.join(gone[:20])}: erased; nothing more can be stored about them.")
-    if len(people) < len(numbers):
-        raise NobodyToWriteTo(f"to: {len(numbers) - len(people)} of these people are not in this study.")
-    return people
+def take_back_message(*, message: Message, now: datetime, actor: str) -> None:
+    """Phones are told of it no more. It stays on record, and in the person's own export."""
+    held = Message.objects.select_for_update(no_key=True).get(pk=message.pk)
+    if held.taken_back_at is None:
+        Message.objects.filter(pk=held.pk).update(taken_back_at=now)
+    audit.record(action="message.taken_back", actor=actor, study_id=message.study_id, about=f"message:{message.pk}")
