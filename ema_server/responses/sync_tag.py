@@ -56,7 +56,8 @@ SELECT d.id, md5(concat_ws('|', %(form)s::text,
     (SELECT concat(count(*), '.', bit_xor(hash_record_extended(u, 0)))
         FROM participants_pause u
         WHERE u.participant_id = p.id AND u.since <= %(now)s AND (u.until IS NULL OR u.until > %(now)s)),
-    (SELECT concat(count(*), '.', bit_xor(hash_record_extended(ROW(q, w.option, w.options,
+    (SELECT concat(count(*), '.', bit_xor(hash_record_extended(ROW(q.id, q.plan_id, q.rule, q.questionnaire, q.day, q.slot,
+            q.scheduled_at, q.expires_at, q.grace_minutes, q.local_date, q.local_time, q.zone, q.practice, q.wave, w.option, w.options,
             CASE WHEN s.state = ANY(%(asking)s) THEN NULL ELSE q.scheduled_at < coalesce(s.quiet_since, %(now)s) END), 0)))
         FROM sampling_prompt q LEFT JOIN sampling_decision w ON w.prompt_id = q.id
         WHERE q.participant_id = p.id AND q.scheduled_at <= %(until)s
