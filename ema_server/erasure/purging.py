@@ -7,9 +7,11 @@ from typing import Any
 from django.db.models import QuerySet
 
 from ema_server.common.canonical import digest
+from ema_server.messages.models import Message
 from ema_server.participants.models import (
     Consent,
     Device,
+    DeviceReport,
     EnrolmentCode,
     Identity,
     Participant,
@@ -40,9 +42,11 @@ def purge(participant: Participant) -> dict[str, int]:
         "prompts": Prompt.objects.filter(participant=pk),
         "plannings": Planning.objects.filter(participant=pk),
         "changes of the schedule": ScheduleChange.objects.filter(participant=pk),
+        "messages": Message.objects.filter(participant=pk),
         "pauses": Pause.objects.filter(participant=pk),
         "consents": Consent.objects.filter(participant=pk),
         "codes": EnrolmentCode.objects.filter(participant=pk),
+        "reports of phones": DeviceReport.objects.filter(participant=pk),
         "phones": Device.objects.filter(participant=pk),
         "identities": Identity.objects.filter(participant=pk),
         "series of measurements": SeriesValues.objects.filter(participant=pk),

@@ -12,10 +12,11 @@ from rest_framework.views import APIView
 
 from ema_server.common import clock, counts
 from ema_server.common.batch import raw_parts
-from ema_server.common.openapi import schema_of
+from ema_server.common.openapi import problems_of, schema_of
 from ema_server.common.problems import problem, too_large
 from ema_server.participants.phone import PhoneView
 from ema_server.participants.serializers import DeviceIn, EnrolmentIn, EnrolmentOut
+from ema_server.participants.throttle import counting_wrong_codes
 from ema_server.sampling import services
 
 MAX_EVENTS = 2000
@@ -29,25 +30,46 @@ class EventReceiptsOut(msgspec.Struct, frozen=True):
     receipts: list[services.EventReceipt]
 
 
+class DeviceChanged(msgspec.Struct, frozen=True):
+    """What the phone's new facts changed."""
+
+    prompts_moved: int
+
+
 class EnrolmentsView(APIView):
-    """Enter a study with a code. Needs no credential: it gives one."""
+    """Enter a study with a code. Needs no credential: it gives one. A person who has a phone already keeps all that is
+    theirs, and that phone's credential is closed."""
 
     authentication_classes = ()
     permission_classes = ()
 
-    @extend_schema(operation_id="enrol", request=EnrolmentIn, responses={201: EnrolmentOut}, auth=[])
+    @extend_schema(
+        operation_id="enrol",
+        request=EnrolmentIn,
+        responses={
+            201: EnrolmentOut,
+            **problems_of(
+                "malformed", "invalid_body", "code_not_valid", "consent_outdated", "study_closed", "no_sampling_plan",
+                "too_large", "unsupported_media_type", "throttled", "unavailable",
+            ),
+        },
+        auth=[],
+    )  # fmt: skip
     def post(self, request: Request) -> Response:
         body = EnrolmentIn(data=request.data)
         body.is_valid(raise_exception=True)
         data = body.validated_data
-        enrolment = services.start_participation(
-            code=data["code"],
-            zone=data["zone"],
-            consent_version=data["consent"]["version"],
-            consented_at=data["consent"]["given_at"],
-            device=dict(data.get("device") or {}),
-            now=clock.now(),
-        )
+        with counting_wrong_codes(request._request, data["code"]):
+            enrolment = services.start_participation(
+                code=data["code"],
+                zone=data["zone"],
+                consent_version=data["consent"]["version"],
+                consent_digest=data["consent"]["digest"],
+                consented_at=data["consent"]["given_at"],
+                request_id=data.get("request_id"),
+                device=dict(data.get("device") or {}),
+                now=clock.now(),
+            )
         study = enrolment.participant.study
         return Response(
             {
@@ -65,7 +87,10 @@ class PromptEventsView(PhoneView):
     @extend_schema(
         operation_id="report_prompt_events",
         request={"application/json": schema_of(EventsIn)},
-        responses={200: OpenApiResponse(response=schema_of(EventReceiptsOut))},
+        responses={
+            200: OpenApiResponse(response=schema_of(EventReceiptsOut), description="One receipt for each event."),
+            **problems_of("batch_size", "erased"),
+        },
     )
     def post(self, request: Request) -> HttpResponse:
         try:
@@ -85,7 +110,11 @@ class PromptEventsView(PhoneView):
 class DeviceView(PhoneView):
     """What the phone says about itself. A new zone moves later prompts to the same wall time there."""
 
-    @extend_schema(operation_id="update_device", request=DeviceIn, responses={200: schema_of(dict[str, int])})
+    @extend_schema(
+        operation_id="update_device",
+        request=DeviceIn,
+        responses={200: schema_of(DeviceChanged), **problems_of("invalid_body", "erased")},
+    )
     def put(self, request: Request) -> Response:
         body = DeviceIn(data=request.data)
         body.is_valid(raise_exception=True)
@@ -93,4 +122,4 @@ class DeviceView(PhoneView):
         moved = services.change_device(
             device=self.device, facts=facts, zone_since=body.validated_data.get("zone_since"), now=clock.now()
         )
-        return Response({"prompts_moved": moved})
+        return Response(msgspec.structs.asdict(DeviceChanged(moved)))
