@@ -21,9 +21,9 @@ from ema_server.common.openapi import RECEIPT_CODE, one_of, said
 from ema_server.common.outage import sqlstate_of
 from ema_server.common.phone_time import believable, offset_minutes, parse_phone_time
 from ema_server.common.shapes import fault_of
-from ema_server.participants.authentication import CLOSED, closed_code
+from ema_server.participants.authentication import closed_code
 from ema_server.participants.models import Device, Participant
-from ema_server.participants.services import hold
+from ema_server.participants.services import CLOSED, hold
 from ema_server.responses.content import split
 from ema_server.responses.models import Conflict, Quarantined, Submission, Upload
 from ema_server.sampling.follow_ups import Answered, follow_up_id, plan_follow_ups, rules_after
