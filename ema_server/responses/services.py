@@ -17,7 +17,7 @@ from django.db.models import Count, F, Func, IntegerField, Sum
 
 from ema_server.common.canonical import read_item
 from ema_server.common.errors import DomainError
-from ema_server.common.openapi import said
+from ema_server.common.openapi import RECEIPT_CODE, one_of, said
 from ema_server.common.outage import sqlstate_of
 from ema_server.common.phone_time import believable, offset_minutes, parse_phone_time
 from ema_server.common.shapes import fault_of
@@ -72,8 +72,8 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     """What became of one item. `stored` and `duplicate` are durable: the phone may delete its copy."""
 
     client_id: str
-    status: str  # stored | duplicate | conflict | rejected
-    code: str = ""
+    status: Annotated[str, one_of("stored", "duplicate", "conflict", "rejected")]
+    code: Annotated[str, RECEIPT_CODE] = ""
     detail: str = ""
 
 

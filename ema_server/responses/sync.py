@@ -12,12 +12,19 @@ import msgspec
 from django.db.models import Q
 
 from ema_server.common.openapi import said
+from ema_server.messages.queries import messages_for
 from ema_server.participants.models import Device
 from ema_server.participants.queries import ConsentAsked, consent_asked_of
 from ema_server.sampling.decisions import probability
 from ema_server.sampling.follow_ups import follow_ups_of
 from ema_server.sampling.models import Decision, Prompt
-from ema_server.sampling.queries import event_buttons, rules_asked_on_withdrawal, rules_of_prompts, with_an_outcome
+from ema_server.sampling.queries import (
+    event_buttons,
+    outside_the_pause,
+    rules_asked_on_withdrawal,
+    rules_of_prompts,
+    with_an_outcome,
+)
 from ema_server.studies import states
 from ema_server.studies.queries import current_sampling_plan, current_surveys
 from ema_server.studies.sampling_rules import TRAVEL
@@ -37,7 +44,7 @@ class DecisionOut(msgspec.Struct, frozen=True):
 class PromptOut(msgspec.Struct, frozen=True):
     """What to ask and when. A prompt of an earlier sync that is not here any more was called off or has its outcome."""
 
-    id: Annotated[str, said("stays when the prompt moves")]
+    id: Annotated[str, said("stays when the prompt moves", format="uuid")]
     questionnaire: str
     survey_version: int
     day: Annotated[int, said("1 is the person's first day")]
@@ -106,6 +113,14 @@ class SurveyOut(msgspec.Struct, frozen=True):
     document: dict[str, Any]
 
 
+class MessageOut(msgspec.Struct, frozen=True):
+    """What the study team wrote to this person. One that is here no more has run out or was taken back."""
+
+    id: str
+    text: str
+    written_at: str
+
+
 class SyncContent(msgspec.Struct, frozen=True):
     """What the ETag covers: all but the clock. `travel` is when another time zone takes effect: `at_once`, `next_day` or
     `home` (never)."""
@@ -116,7 +131,7 @@ class SyncContent(msgspec.Struct, frozen=True):
     follow_ups: list[FollowUpOut]
     travel: str
     consent: ConsentOut | None
-    messages: list[dict[str, Any]]
+    messages: list[MessageOut]
 
 
 class SyncOut(SyncContent, frozen=True, kw_only=True):
@@ -136,7 +151,9 @@ def sync_content(device: Device, *, now: datetime) -> SyncContent:
     told = Q(scheduled_at__lte=now + HORIZON)
     if not asks:
         told &= Q(scheduled_at__lt=study.quiet_since or now) | Q(rule__in=rules_asked_on_withdrawal(study))
-    waiting = person.prompts.filter(told, ~with_an_outcome(), submission__isnull=True)
+    waiting = person.prompts.filter(
+        told, outside_the_pause(person, now=now), ~with_an_outcome(), submission__isnull=True
+    )
     prompts = [
         prompt
         for prompt in waiting.select_related("decision").order_by("scheduled_at")
@@ -164,7 +181,9 @@ def sync_content(device: Device, *, now: datetime) -> SyncContent:
         ],
         travel=plan.document.get("travel", TRAVEL[0]) if plan else TRAVEL[0],
         consent=_consent(consent_asked_of(person)),
-        messages=[],
+        messages=[
+            MessageOut(str(each.pk), each.text, each.written_at.isoformat()) for each in messages_for(person, now=now)
+        ],
     )
 
 

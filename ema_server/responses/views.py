@@ -18,13 +18,13 @@ from ema_server.common.openapi import problems_of, said, schema_of
 from ema_server.common.problems import problem
 from ema_server.common.shapes import fault_of
 from ema_server.participants.authentication import device_with, token_of
-from ema_server.participants.phone import PhoneView, plain_post
+from ema_server.participants.phone import PhoneView, PlainPhoneView, plain_post
 from ema_server.participants.services import digest_of_secret
 from ema_server.responses import fast_intake, manifest, services, sync
 
 
 class BatchOfSubmissions(msgspec.Struct, frozen=True):
-    """The same body with its items spelt out: what the API's document shows."""
+    """Filled-in questionnaires, each with a receipt of its own."""
 
     items: Annotated[list[services.SubmissionIn], msgspec.Meta(min_length=1, max_length=services.MAX_ITEMS)]
 
@@ -33,15 +33,21 @@ class ReceiptsOut(msgspec.Struct, frozen=True):
     receipts: list[services.Receipt]
 
 
-class SyncView(PhoneView):
+class SyncView(PlainPhoneView):
     """All that a phone needs to go offline: questionnaires, prompts without an outcome, our clock."""
 
     @extend_schema(
         operation_id="sync",
-        parameters=[OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER, description="The last ETag.")],
-        responses={200: OpenApiResponse(response=schema_of(sync.SyncOut)), 304: None},
+        parameters=[
+            OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER, description="The last ETag."),
+            OpenApiParameter("ETag", str, OpenApiParameter.HEADER, response=[200, 304], required=True),
+        ],
+        responses={
+            200: OpenApiResponse(response=schema_of(sync.SyncOut), description="All of it."),
+            304: OpenApiResponse(description="Nothing has changed since that ETag."),
+        },
     )
-    def get(self, request: Request) -> HttpResponse:
+    def get(self, request: HttpRequest) -> HttpResponse:
         now = clock.now()
         content = sync.sync_content(self.device, now=now)
         etag = sync.etag_of(content)
