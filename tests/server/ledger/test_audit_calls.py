@@ -242,6 +242,9 @@ EXERCISES: dict[str, Exercise] = {
     "consent_text.published": lambda s, u, p: studies.publish_consent_text(
         study=s, texts={"en": "I agree."}, actor=u.audit_name
     ),
+    "crisis_card.published": lambda s, u, p: studies.publish_crisis_card(
+        study=s, card={"en": {"title": "Help", "text": "Call 113."}}, actor=u.audit_name
+    ),
     "participant.consented": lambda s, u, p: participants.give_consent(
         device=Device.objects.get(participant=p), version="2", consented_at=NOW, now=NOW
     ),
