@@ -19,7 +19,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 LOG = ROOT / "docs" / "chaos.jsonl"
 PAGE = ROOT / "docs" / "chaos.md"
-FOUND = ("acknowledged", "lost", "doubled", "partial")
+FOUND = ("acknowledged", "lost", "doubled", "partial", "unheard")
 PROOFS = {
     "intake": "phones upload answers; what is acknowledged is compared with the database at the end",
     "outbox": "workers do what the outbox holds; effects are counted at the end",
@@ -88,7 +88,8 @@ def totals(lines: Iterable[Mapping[str, Any]]) -> dict[str, Totals]:
                 continue
             of.kills[line["kind"]] += 1
             of.hit += line["hit"]
-            of.healthy_after = max(of.healthy_after, line.get("healthy_after", 0.0))
+            if line["kind"] in ("backend", "postmaster"):
+                of.healthy_after = max(of.healthy_after, line["healthy_after"])
         of.found.update({name: ends[0]["end"].get(name, 0) for name in FOUND})
         of.answers.update(ends[0]["end"].get("answers", {}))
     return found
@@ -122,8 +123,10 @@ def page(lines: Sequence[Mapping[str, Any]]) -> str:
         if of.answers:
             answers = ", ".join(f"{kind} {count:,}" for kind, count in sorted(of.answers.items()))
             text.append(f"Answers to all requests: {answers}.")
+        if found["unheard"]:
+            text.append(f"{found['unheard']:,} items were stored and their answer was lost: sent again, they were `duplicate`.")
         if of.healthy_after:
-            text.append(f"The longest from a killed postmaster to the next stored answer: {of.healthy_after:.1f} s.")
+            text.append(f"The longest from a kill in PostgreSQL until answers sent after it were stored: {of.healthy_after:.1f} s.")
     return "\n".join(text) + "\n"
 
 

@@ -216,7 +216,8 @@ class Phone(threading.Thread):
         self.answers: Counter[str] = Counter()
         self.faults: list[str] = []
         self.flight: Request | None = None
-        self.last_ok = 0.0
+        self.served = 0.0  # when the last request was sent that was answered with receipts
+        self.unheard = 0  # items whose first receipt says duplicate: stored, and the answer was lost
         self.requests = 0
         self.stopping = threading.Event()  # no new answers; the outbox is emptied
         self.token = ""
@@ -260,6 +261,7 @@ class Phone(threading.Thread):
             return
         before = self.tried | self.acknowledged
         self.tried.update(ids)
+        sent_at = time.monotonic()
         try:
             status, headers, text = self._ask("submissions", {"items": [self.made[each] for each in ids]}, len(ids))
         except TimeoutError:
@@ -287,13 +289,14 @@ class Phone(threading.Thread):
             name, status = receipt["client_id"], receipt["status"]
             if status not in ("stored", "duplicate") or (status == "duplicate" and name not in before):
                 self.faults.append(f"{name}: {receipt}")
+            self.unheard += status == "duplicate" and name not in self.acknowledged
             line = {"id": name, "status": status, "sha": sha(self.made[name])}
             ledger.write(json.dumps(line) + "\n")
         ledger.flush()
         os.fsync(ledger.fileno())
         self.acknowledged.update(ids)
         self.outbox = [each for each in self.outbox if each not in self.acknowledged]
-        self.last_ok = time.monotonic()
+        self.served = sent_at
 
     def _ask(self, path: str, body: Any, items: int) -> tuple[int, dict[str, str], str]:
         """A connection for each request, as a proxy in front would: an open one is a request under way."""
@@ -354,16 +357,11 @@ class Kill:
             "kind": self.kind,
             "pid": self.pid,
             "in_flight": [
-                {
-                    "phone": each.phone,
-                    "request": each.number,
-                    "items": each.items,
-                    "ms": round(1000 * (self.moment - each.sent_at), 1),
-                    "ended": each.outcome,
-                }
+                f"{each.phone} request {each.number}: {each.items} items, {1000 * (self.moment - each.sent_at):.0f} ms, "
+                f"then {each.outcome}"
                 for each in self.flight
             ],
-            **({"transactions": self.backends} if self.backends else {}),
+            **({"transactions": [" ".join(map(str, each.values())) for each in self.backends]} if self.backends else {}),
             "hit": len(self.hit()),
             "acknowledged": self.acknowledged,
             "healthy_after": round(self.healthy_after, 2),
@@ -381,6 +379,7 @@ class Found:
     partial: int
     stored: int
     made: int
+    unheard: int
     answers: dict[str, int]
     faults: list[str]
     seconds: float
@@ -539,13 +538,13 @@ class Chaos:
                     os.kill(pid, signal.SIGCONT)
 
     def _until_healthy(self, kill: Kill) -> None:
-        """Until somebody's answers are stored again."""
+        """Until the answers that somebody sends after the kill are stored."""
         limit = HEALTHY_WITHIN if kill.kind in ("postmaster", "backend") else 30.0
         kill.hit()  # those that waited have heard
-        while (last := max(phone.last_ok for phone in self.phones)) <= kill.moment:
+        while max(phone.served for phone in self.phones) <= kill.moment:
             assert time.monotonic() - kill.moment < limit, f"not healthy {limit} s after the {kill.kind} was killed"
             time.sleep(0.01)
-        kill.healthy_after = last - kill.moment
+        kill.healthy_after = time.monotonic() - kill.moment
 
     def _found(self, kills: int, seconds: float) -> Found:
         path = self.home / "rows.jsonl"
@@ -581,6 +580,7 @@ class Chaos:
             partial=partial,
             stored=len(rows),
             made=len(made),
+            unheard=sum(phone.unheard for phone in self.phones),
             answers=dict(sum((phone.answers for phone in self.phones), Counter[str]())),
             faults=faults,
             seconds=seconds,
