@@ -23,7 +23,8 @@ SEEDS = (1, 2)
 
 def prove(workers: int) -> bool:
     """Each seed draws other examples, in a process of its own after another; a line in the log. True where all held."""
-    start, steps, held = perf_counter(), {}, True
+    start, held = perf_counter(), True
+    steps: dict[str, int] = {}
     examples = int(os.environ.get("EXAMPLES", EXAMPLES))
     with tempfile.TemporaryDirectory() as folder:
         for seed in SEEDS:
