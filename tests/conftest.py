@@ -54,7 +54,7 @@ def _without_scope(self: ClientHandler, environ: dict[str, Any]) -> Any:
 ClientHandler.__call__ = _without_scope  # type: ignore[method-assign]
 
 
-NEVER_EMPTIED = ("ledger_auditevent", "sampling_promptevent", "sampling_decision")
+NEVER_EMPTIED = ("ledger_auditevent", "sampling_promptevent", "sampling_decision", "participants_devicereport")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ class DomainError(Exception):
 
     code = "forbidden_by_rule"
     status = 409
+    retry_after: int | None = None  # seconds, where waiting helps
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
+from django.db import models
+
 YEAR = timedelta(days=366)
+EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)  # what a column may hold
 LONGEST = len("2026-03-02T09:30:00.123456789+01:00:00")
 
 
@@ -33,8 +36,13 @@ def believable(moment: datetime, *, study_start: date, now: datetime) -> bool:
     """From a year before the study to a year from now. A time outside (a phone back in 1970) would break every
     later reading of the column, so it is kept as text alone."""
     first, last = believable_span(study_start=study_start, now=now)
-    return first <= moment <= last
+    return max(first, EARLIEST) <= moment <= min(last, LATEST)
 
 
 def believable_span(*, study_start: date, now: datetime) -> tuple[datetime, datetime]:
     return datetime(study_start.year, study_start.month, study_start.day, tzinfo=UTC) - YEAR, now + YEAR
+
+
+def bounded(column: str, *, name: str) -> models.CheckConstraint:
+    """The database's own word that a time which some phone wrote can be read back: one in the year 1 would break every export."""
+    return models.CheckConstraint(condition=models.Q(**{f"{column}__range": (EARLIEST, LATEST)}), name=name)

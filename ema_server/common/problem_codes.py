@@ -23,6 +23,7 @@ PROBLEM_CODES: Final[dict[str, ProblemCode]] = {
     "not_acceptable": ProblemCode(406, "The answer cannot have the form that was asked for."),
     "code_not_valid": ProblemCode(409, "The enrolment code is unknown, used up or expired."),
     "consent_outdated": ProblemCode(409, "Another consent text holds; `consent` carries it, to be shown."),
+    "no_sampling_plan": ProblemCode(409, "The study has no sampling plan yet, so nobody can be asked anything."),
     "study_closed": ProblemCode(409, "The study's state does not allow this."),
     "erased": ProblemCode(410, "The person was erased; nothing more can be stored about them."),
     "too_large": ProblemCode(413, "The body holds more bytes than `limit_bytes`."),

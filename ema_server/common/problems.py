@@ -48,7 +48,12 @@ def problem_response(error: Exception, context: dict[str, Any]) -> HttpResponse 
 
 def _problem_of(error: Exception) -> HttpResponse | None:
     if isinstance(error, DomainError):
-        return _with_patience(problem(error.status, error.code, "Not possible now", error.detail, **error.more))
+        response = _with_patience(problem(error.status, error.code, "Not possible now", error.detail, **error.more))
+        if error.status == 401:
+            response["WWW-Authenticate"] = 'Bearer realm="phone"'
+        if error.retry_after is not None:
+            response["Retry-After"] = str(error.retry_after)
+        return response
     if isinstance(error, RequestDataTooBig):
         return too_large()
     if isinstance(error, RecursionError):

@@ -75,5 +75,5 @@ def _who(request: HttpRequest) -> dict[str, int]:
         return {}
     meta, number = getattr(known, "_meta", None), getattr(known, "pk", None)
     if meta is None or not isinstance(number, int):
-        return {}
+        return {"device": request.device_id} if hasattr(request, "device_id") else {}
     return {"device" if meta.model_name == "device" else "user": number}

@@ -10,6 +10,7 @@ from ema_server.common.canonical import digest
 from ema_server.participants.models import (
     Consent,
     Device,
+    DeviceReport,
     EnrolmentCode,
     Identity,
     Participant,
@@ -43,6 +44,7 @@ def purge(participant: Participant) -> dict[str, int]:
         "pauses": Pause.objects.filter(participant=pk),
         "consents": Consent.objects.filter(participant=pk),
         "codes": EnrolmentCode.objects.filter(participant=pk),
+        "reports of phones": DeviceReport.objects.filter(participant=pk),
         "phones": Device.objects.filter(participant=pk),
         "identities": Identity.objects.filter(participant=pk),
         "series of measurements": SeriesValues.objects.filter(participant=pk),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime
 from typing import ClassVar
 
 from django.contrib.postgres.fields import ArrayField
@@ -11,6 +12,7 @@ from django.db import models
 from django.db.models import Value
 from django_scopes import ScopedManager
 
+from ema_server.common.phone_time import bounded
 from ema_server.studies.models import Study, known_zone
 from ema_server.vault.fields import Seal, SealedField
 
@@ -86,7 +88,7 @@ class Identity(models.Model):
 
 
 class EnrolmentCode(models.Model):
-    """Lets a phone in: for one invited person, or for anybody up to a number of uses. Only its digest is kept."""
+    """Lets a phone in: for one person, or for anybody up to a number of uses. Only its digest is kept."""
 
     study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="enrolment_codes")
     participant = models.ForeignKey(Participant, on_delete=models.CASCADE, null=True, blank=True, related_name="codes")
@@ -94,11 +96,27 @@ class EnrolmentCode(models.Model):
     max_uses = models.PositiveIntegerField(default=1)
     uses = models.PositiveIntegerField(default=0)
     expires_at = models.DateTimeField()
+    site = models.CharField(
+        max_length=40, blank=True, default="", db_default="", help_text="Of whoever comes in by a code for anybody."
+    )
+    new_phone = models.BooleanField(
+        default=False, db_default=False, help_text="Brings somebody who is in to another phone; invites nobody."
+    )
+    made_at = models.DateTimeField(null=True, blank=True)
+    made_by = models.CharField(max_length=60, blank=True, default="", db_default="")
+    closed_at = models.DateTimeField(null=True, blank=True, help_text="Before it was used up or had expired.")
 
     objects: ClassVar[models.Manager[EnrolmentCode]] = ScopedManager(study="study")
 
     def __str__(self) -> str:
         return f"code for {self.participant or self.study}"
+
+    def open_at(self, now: datetime) -> bool:
+        return self.closed_at is None and self.uses < self.max_uses and self.expires_at > now
+
+    @property
+    def audit_name(self) -> str:
+        return f"code:{self.pk}"
 
 
 class Consent(models.Model):
@@ -113,6 +131,9 @@ class Consent(models.Model):
     received_at = models.DateTimeField()
 
     objects: ClassVar[models.Manager[Consent]] = ScopedManager(study="participant__study")
+
+    class Meta:
+        constraints = [bounded("given_at", name="given_at_can_be_read_back")]
 
     def __str__(self) -> str:
         return f"{self.participant} agreed to {self.version}"
@@ -162,6 +183,13 @@ class Device(models.Model):
     old_token_until = models.DateTimeField(null=True, blank=True, help_text="Until then the old one is good as well.")
     revoked_at = models.DateTimeField(null=True, blank=True)  # since when its credential is closed
     closed_because = models.CharField(max_length=10, choices=Closed, blank=True, default="", db_default="")
+    enrolment_digest = models.CharField(
+        max_length=64,
+        unique=True,
+        null=True,
+        blank=True,
+        help_text="Of its code and the phone's own UUID: the same enrolment sent again is known by it.",
+    )
 
     objects: ClassVar[models.Manager[Device]] = ScopedManager(study="participant__study")
 
@@ -177,6 +205,72 @@ class Device(models.Model):
     @property
     def audit_name(self) -> str:
         return f"device:{self.pk}"
+
+
+class DeviceReport(models.Model):
+    """What a phone said of itself at one moment: battery, versions, permissions, what waits in it. Written once, never
+    changed; it goes with its person."""
+
+    LARGEST_QUEUE = 1_000_000
+    FARTHEST_CLOCK_MS = 10 * 366 * 24 * 3600 * 1000
+
+    participant = models.ForeignKey(
+        Participant, on_delete=models.CASCADE, related_name="device_reports", db_index=False
+    )
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="reports", db_index=False)
+    client_id = models.UUIDField()
+    digest = models.CharField(max_length=64, help_text="Of the whole report: tells a repeat from another one.")
+    phone_at = models.DateTimeField(
+        null=True, blank=True, help_text="Empty where the phone's clock cannot be believed."
+    )
+    phone_text = models.CharField(max_length=40, help_text="The phone's time as it was sent.")
+    received_at = models.DateTimeField()
+    battery = models.FloatField(null=True, blank=True, help_text="0 to 1")
+    charging = models.BooleanField(null=True, blank=True)
+    platform = models.CharField(max_length=40, blank=True, default="")
+    os_version = models.CharField(max_length=40, blank=True, default="")
+    app_version = models.CharField(max_length=40, blank=True, default="")
+    zone = models.CharField(max_length=64, blank=True, default="")
+    permissions = models.JSONField(default=dict, help_text='{"notifications": true}')
+    queue = models.PositiveIntegerField(null=True, blank=True, help_text="Answers that it has not uploaded.")
+    clock_ahead_ms = models.BigIntegerField(
+        null=True, blank=True, help_text="Of the server's, as the phone worked it out; negative where it is behind."
+    )
+
+    objects: ClassVar[models.Manager[DeviceReport]] = ScopedManager(study="participant__study")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["participant", "client_id"], name="one_report_per_person_and_client_id"),
+            models.CheckConstraint(
+                condition=models.Q(battery__isnull=True) | models.Q(battery__gte=0, battery__lte=1),
+                name="a_battery_is_a_share",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(queue__isnull=True) | models.Q(queue__lte=1_000_000), name="a_queue_has_an_end"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(clock_ahead_ms__isnull=True)
+                | models.Q(clock_ahead_ms__gte=-316_224_000_000, clock_ahead_ms__lte=316_224_000_000),
+                name="a_clock_is_years_off_at_most",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(phone_at__isnull=True)
+                | models.Q(
+                    phone_at__gte=datetime(1900, 1, 1, tzinfo=UTC), phone_at__lt=datetime(2200, 1, 1, tzinfo=UTC)
+                ),
+                name="a_report_is_of_our_time",
+            ),
+        ]
+        indexes = [models.Index(fields=["device", "received_at"], name="newest_report_of_a_phone")]
+
+    def __str__(self) -> str:
+        return f"report of {self.device}"
+
+    @property
+    def clock_words(self) -> str:
+        seconds = round((self.clock_ahead_ms or 0) / 1000)
+        return "right to the second" if seconds == 0 else f"{abs(seconds):,} s {'ahead' if seconds > 0 else 'behind'}"
 
 
 class PersonTable(models.Model):

@@ -10,17 +10,28 @@ from typing import Any
 
 import numpy as np
 from django.db import connection
-from django.db.models import Count, Max, QuerySet
+from django.db.models import Count, Max, Q, QuerySet
+from django.db.models.functions import Least
 
 from ema_server.accounts.models import User
 from ema_server.common.errors import DomainError
 from ema_server.participants import person_table
-from ema_server.participants.models import PLACE, Consent, Participant, PersonTable, Series
+from ema_server.participants.models import (
+    PLACE,
+    Consent,
+    Device,
+    DeviceReport,
+    EnrolmentCode,
+    Participant,
+    PersonTable,
+    Series,
+)
 from ema_server.participants.person_table import Changes, Match, ReadTable, Rows
 from ema_server.studies.models import ConsentText, Membership, Study
 from ema_server.studies.queries import consent_texts
 from ema_server.surveys import columns as survey_columns
 
+SHOWN_CODES = 50  # of those that are over
 _POSTGRES_EPOCH = 946_684_800_000_000  # 2000-01-01 in microseconds since 1970
 _TIMES, _NUMBERS = np.dtype([("size", ">i4"), ("of", ">i8")]), np.dtype([("size", ">i4"), ("of", ">f8")])
 _ARRAY_HEAD = 20  # bytes before the elements of a one-dimensional array as PostgreSQL sends it
@@ -41,6 +52,26 @@ def participants_for(member: Membership) -> QuerySet[Participant]:
 def participant_for(member: Membership, pk: int) -> Participant | None:
     """One of them; None for anybody else, of another site or of nowhere."""
     return participants_for(member).filter(pk=pk).first()
+
+
+def codes_for(member: Membership) -> QuerySet[EnrolmentCode]:
+    """The codes that researchers made, newest first: of one site's people and for that site, where the member has one."""
+    found = EnrolmentCode.objects.filter(study=member.study_id).exclude(made_by__startswith="device:")
+    if member.site:
+        found = found.filter(Q(participant__site=member.site) | Q(participant__isnull=True, site=member.site))
+    return found.select_related("participant").order_by("-pk")
+
+
+def phones_of(participant: Participant) -> list[tuple[Device, DeviceReport | None]]:
+    """Their phones, newest first, each with the newest that it said of itself."""
+    phones = Device.objects.filter(participant=participant).order_by("-created_at", "-pk")
+    return [(phone, newest_report(phone)) for phone in phones]
+
+
+def newest_report(device: Device) -> DeviceReport | None:
+    """By the phone's clock, but never later than it arrived: a clock that is ahead does not stay the newest."""
+    reports = DeviceReport.objects.filter(device=device)
+    return reports.order_by(Least("phone_at", "received_at").desc(), "-pk").first()
 
 
 def current_person_table(study: Study, cutoff: datetime | None = None) -> PersonTable | None:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from rest_framework import serializers
 
-from ema_server.common.phone_time import parse_phone_time
+from ema_server.common.phone_time import EARLIEST, LATEST, parse_phone_time
 from ema_server.common.zones import is_zone
 
 
@@ -24,9 +24,10 @@ class AwareDateTimeField(serializers.DateTimeField):
     """A time with its offset. A time without one would be a guess."""
 
     def to_internal_value(self, value: str | datetime) -> datetime:
-        if parse_phone_time(str(value)) is None:
+        moment = parse_phone_time(str(value))
+        if moment is None or not EARLIEST <= moment <= LATEST:
             raise serializers.ValidationError(
-                f"{value!r} is no time with an offset; send one like 2026-03-02T09:30:00+01:00."
+                f"{value!r} is no time of our days with an offset; send one like 2026-03-02T09:30:00+01:00."
             )
         return super().to_internal_value(value)
 
@@ -39,11 +40,30 @@ class DeviceFactsIn(serializers.Serializer[dict[str, str]]):
 
 class ConsentIn(serializers.Serializer[dict[str, object]]):
     version = serializers.CharField(max_length=40)
+    digest = serializers.CharField(
+        max_length=64,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="Of the text that was shown; checked if sent.",
+    )
     given_at = AwareDateTimeField()
 
 
+CODE_HELP = "In capitals or not, with or without blanks and hyphens."
+
+
+class PreviewIn(serializers.Serializer[dict[str, object]]):
+    code = serializers.CharField(max_length=40, help_text=CODE_HELP)
+
+
 class EnrolmentIn(serializers.Serializer[dict[str, object]]):
-    code = serializers.CharField(max_length=40)
+    code = serializers.CharField(max_length=40, help_text=CODE_HELP)
+    request_id = serializers.UUIDField(
+        required=False,
+        help_text="The phone's own, made for this enrolment. Sent again with it within 24 hours, since the answer was "
+        "lost, the enrolment spends nothing and gets the same phone a fresh token.",
+    )
     zone = ZoneField(max_length=64)
     consent = ConsentIn()
     device = DeviceFactsIn(required=False)

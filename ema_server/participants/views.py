@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -14,7 +16,8 @@ from ema_server.common import clock
 from ema_server.common.canonical import digest
 from ema_server.common.csv_rows import open_csv
 from ema_server.common.errors import DomainError
-from ema_server.participants import person_data, person_table, queries, redcap, services
+from ema_server.participants import codes, person_data, person_table, queries, redcap, services
+from ema_server.participants.code_views import LONGEST_DAYS, SHEET, Sheet, last_day_said, until_in_words
 from ema_server.participants.models import Identity, Participant
 from ema_server.participants.person_columns import KINDS
 from ema_server.participants.person_table import Reading, ReadTable
@@ -157,15 +160,53 @@ class PersonPage(StudyPage):
 
 
 class ParticipantView(PersonPage):
-    """One participant. Who they are is shown when it is asked for, and that is written down."""
+    """One participant and their phones. Who they are is shown when it is asked for, and that is written down."""
 
     permission = "studies.view_participants"
     template_name = "participants/participant.html"
 
     def get_context_data(self, **more: Any) -> dict[str, Any]:
-        participant = self.participant
+        participant, study = self.participant, self.study
         asked = queries.consent_asked_of(participant)
-        return super().get_context_data(participant=participant, consent=asked, **more)
+        today = clock.now().astimezone(ZoneInfo(study.zone)).date()
+        return super().get_context_data(
+            participant=participant,
+            consent=asked,
+            phones=queries.phones_of(participant),
+            usual_day=today + services.CODE_LIFETIME,
+            today=today,
+            latest_day=today + timedelta(days=LONGEST_DAYS),
+            no_code=states.refusal(study.state, "invite"),
+            **more,
+        )
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        participant = self.participant
+        if not self.researcher.has_perm("studies.add_participants", participant):
+            raise PermissionDenied
+        try:
+            if request.POST.get("do") == "revoke":
+                return self._revoke(participant)
+            until = last_day_said(request.POST.get("until", ""), self.study)
+            code = codes.code_for_new_phone(
+                participant=participant, actor=self.researcher.audit_name, expires_at=until, now=clock.now()
+            )
+        except DomainError as error:
+            return self.render_to_response(self.get_context_data(fault=error.detail), status=error.status)
+        self.template_name = SHEET
+        sheet = Sheet(code, until_in_words(until, self.study), participant)
+        return self.render_to_response(self.get_context_data(sheet=sheet))
+
+    def _revoke(self, participant: Participant) -> HttpResponseBase:
+        number, reason = self.request.POST.get("phone", ""), self.request.POST.get("reason", "").strip()[:2000]
+        phones = {str(phone.pk): phone for phone in participant.devices.filter(revoked_at__isnull=True)}
+        if number not in phones:
+            raise Http404
+        if not reason:
+            raise services.ReasonNeeded("reason: say why this phone is closed; it is kept in the audit trail.")
+        services.revoke_device(device=phones[number], actor=self.researcher.audit_name, reason=reason, now=clock.now())
+        messages.success(self.request, "The phone is closed: its next call is refused.")
+        return redirect("participant", slug=self.study.slug, pk=participant.pk)
 
 
 class IdentityView(PersonPage):

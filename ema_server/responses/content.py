@@ -14,7 +14,9 @@ from zoneinfo import ZoneInfo
 
 from ema_server.surveys.document import Survey
 
-OPEN = ("client_id", "prompt", "questionnaire", "survey_version", "answered_at", "started_at", "complete", "shown")
+OPEN = (
+    "client_id", "prompt", "questionnaire", "survey_version", "answered_at", "started_at", "complete", "shown", "response_ms",
+)  # fmt: skip
 
 
 def split(payload: Mapping[str, Any], survey: Survey) -> tuple[dict[str, Any], str | None]:

@@ -11,6 +11,7 @@ from typing import ClassVar
 from django.db import models
 from django_scopes import ScopedManager
 
+from ema_server.common.phone_time import bounded
 from ema_server.participants.models import Device, Participant
 from ema_server.sampling.models import Prompt
 from ema_server.studies.models import Study, SurveyVersion
@@ -41,7 +42,10 @@ class Submission(models.Model):
     objects: ClassVar[models.Manager[Submission]] = ScopedManager(study="study")
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["study", "client_id"], name="one_submission_per_client_id")]
+        constraints = [
+            models.UniqueConstraint(fields=["study", "client_id"], name="one_submission_per_client_id"),
+            bounded("answered_at", name="answered_at_can_be_read_back"),
+        ]
         indexes = [
             models.Index(fields=["study", "received_at"]),
             models.Index(

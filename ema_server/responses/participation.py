@@ -134,7 +134,7 @@ def _acceptance(people: Sequence[Participant], cutoff: datetime) -> Acceptance:
 
 
 def _own_code() -> QuerySet[EnrolmentCode]:
-    return EnrolmentCode.objects.filter(participant=OuterRef("pk"))
+    return EnrolmentCode.objects.filter(participant=OuterRef("pk"), new_phone=False)
 
 
 def _is_in(person: Participant, cutoff: datetime) -> bool:

@@ -1,8 +1,9 @@
 from django.urls import path
 
-from ema_server.responses.views import SubmissionsView, SyncView
+from ema_server.responses.views import ManifestView, SyncView, submissions
 
 urlpatterns = [
     path("sync", SyncView.as_view(), name="sync"),
-    path("submissions", SubmissionsView.as_view(), name="submissions"),
+    path("submissions", submissions, name="submissions"),
+    path("manifest", ManifestView.as_view(), name="manifest"),
 ]

@@ -8,6 +8,7 @@ from typing import ClassVar
 from django.db import models
 from django_scopes import ScopedManager
 
+from ema_server.common.phone_time import bounded
 from ema_server.participants.models import Device, Participant
 from ema_server.studies.models import SamplingPlan, Study
 from ema_server.vault.fields import Seal, SealedField
@@ -188,7 +189,10 @@ class PromptEvent(models.Model):
     objects: ClassVar[models.Manager[PromptEvent]] = ScopedManager(study="study")
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["study", "client_id"], name="one_prompt_event_per_client_id")]
+        constraints = [
+            models.UniqueConstraint(fields=["study", "client_id"], name="one_prompt_event_per_client_id"),
+            bounded("phone_at", name="phone_at_can_be_read_back"),
+        ]
         indexes = [
             models.Index(fields=["prompt", "kind"], include=["received_at", "device"], name="events_of_prompts"),
             models.Index(

@@ -74,14 +74,29 @@ class EventReceipt(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @transaction.atomic
 def start_participation(
-    *, code: str, zone: str, consent_version: str, consented_at: datetime, device: dict[str, str], now: datetime
+    *,
+    code: str,
+    zone: str,
+    consent_version: str,
+    consented_at: datetime,
+    device: dict[str, str],
+    now: datetime,
+    consent_digest: str = "",
+    request_id: UUID | None = None,
 ) -> Enrolment:
     """Let a phone in, put its person into an arm where the plan allocates, and plan their prompts: all or nothing."""
     enrolment = enrol_participant(
-        code=code, zone=zone, consent_version=consent_version, consented_at=consented_at, device=device, now=now
+        code=code,
+        zone=zone,
+        consent_version=consent_version,
+        consented_at=consented_at,
+        device=device,
+        now=now,
+        consent_digest=consent_digest,
+        request_id=request_id,
     )
     with scope(study=enrolment.participant.study):
-        if not enrolment.participant.prompts.exists():  # a second phone of the same person keeps the ledger
+        if not enrolment.participant.prompts.exists():  # a new phone of the same person keeps the ledger
             plan_prompts(participant=enrolment.participant, now=now)
     return enrolment
 

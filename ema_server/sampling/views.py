@@ -12,10 +12,11 @@ from rest_framework.views import APIView
 
 from ema_server.common import clock, counts
 from ema_server.common.batch import raw_parts
-from ema_server.common.openapi import schema_of
+from ema_server.common.openapi import problems_of, schema_of
 from ema_server.common.problems import problem, too_large
 from ema_server.participants.phone import PhoneView
 from ema_server.participants.serializers import DeviceIn, EnrolmentIn, EnrolmentOut
+from ema_server.participants.throttle import counting_wrong_codes
 from ema_server.sampling import services
 
 MAX_EVENTS = 2000
@@ -30,24 +31,39 @@ class EventReceiptsOut(msgspec.Struct, frozen=True):
 
 
 class EnrolmentsView(APIView):
-    """Enter a study with a code. Needs no credential: it gives one."""
+    """Enter a study with a code. Needs no credential: it gives one. A person who has a phone already keeps all that is
+    theirs, and that phone's credential is closed."""
 
     authentication_classes = ()
     permission_classes = ()
 
-    @extend_schema(operation_id="enrol", request=EnrolmentIn, responses={201: EnrolmentOut}, auth=[])
+    @extend_schema(
+        operation_id="enrol",
+        request=EnrolmentIn,
+        responses={
+            201: EnrolmentOut,
+            **problems_of(
+                "malformed", "invalid_body", "code_not_valid", "consent_outdated", "study_closed", "no_sampling_plan",
+                "too_large", "unsupported_media_type", "throttled", "unavailable",
+            ),
+        },
+        auth=[],
+    )  # fmt: skip
     def post(self, request: Request) -> Response:
         body = EnrolmentIn(data=request.data)
         body.is_valid(raise_exception=True)
         data = body.validated_data
-        enrolment = services.start_participation(
-            code=data["code"],
-            zone=data["zone"],
-            consent_version=data["consent"]["version"],
-            consented_at=data["consent"]["given_at"],
-            device=dict(data.get("device") or {}),
-            now=clock.now(),
-        )
+        with counting_wrong_codes(request._request, data["code"]):
+            enrolment = services.start_participation(
+                code=data["code"],
+                zone=data["zone"],
+                consent_version=data["consent"]["version"],
+                consent_digest=data["consent"]["digest"],
+                consented_at=data["consent"]["given_at"],
+                request_id=data.get("request_id"),
+                device=dict(data.get("device") or {}),
+                now=clock.now(),
+            )
         study = enrolment.participant.study
         return Response(
             {

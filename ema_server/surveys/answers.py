@@ -8,9 +8,10 @@ from typing import Any
 from ema_server.surveys import expressions
 from ema_server.surveys.document import Item, Survey
 from ema_server.surveys.expressions import Node
-from ema_server.surveys.kinds import KINDS
+from ema_server.surveys.kinds import KINDS, shown_value
 from ema_server.surveys.texts import Text, in_language, pipe
 
+LONGEST_RESPONSE_MS = 7 * 24 * 60 * 60 * 1000
 NO_FACTS: Mapping[str, Any] = {}
 
 
@@ -82,6 +83,19 @@ def order_faults(survey: Survey, order: Any) -> list[str]:
     if unknown is not None:
         return [f"shown: this version of the questionnaire has no item {str(unknown)[:40]!r}."]
     return ["shown: an item is there twice."] if len(set(order)) < len(order) else []
+
+
+def response_time_faults(survey: Survey, times: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the milliseconds that a phone says each item took, from shown to last answered."""
+    found = []
+    for name, took in times.items():
+        if name not in survey.by_name:
+            found.append(f"response_ms: this version of the questionnaire has no item {name[:40]!r}.")
+        elif not isinstance(took, int) or isinstance(took, bool) or not 0 <= took <= LONGEST_RESPONSE_MS:
+            found.append(
+                f"response_ms.{name}: {shown_value(took)} is none; send whole milliseconds from 0 to {LONGEST_RESPONSE_MS}."
+            )
+    return found
 
 
 def worded(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -23,6 +24,8 @@ SERVER = UUID(int=0)  # the owner of what belongs to no study
 _PROOF = b"the master key that seals this is the right one"
 _held: ContextVar[dict[UUID, bytes] | None] = ContextVar("held_keys", default=None)
 _binds: Callable[[UUID | None], UUID | None] | None = None
+LATELY = 60.0  # seconds
+_lately: dict[UUID, tuple[float, bytes]] = {}  # when each was fetched; at most those of a minute
 _store_was_checked = False  # by this process: another store comes with another KEYS_DATABASE_URL, so with a new start
 
 
@@ -70,13 +73,29 @@ def server_key(purpose: str) -> bytes:
 
 
 @contextmanager
-def holding_keys() -> Iterator[None]:
-    """Inside the block each key is fetched and unwrapped once: for a batch, an export, a night. Never wider."""
-    token = _held.set({})
+def holding_keys(*, lately: UUID | None = None) -> Iterator[None]:
+    """Inside the block each key is fetched and unwrapped once: for a batch, an export, a night. Never wider, but for one.
+
+    The key of `lately` may be one that this process fetched within the last `LATELY` seconds. Its owner may have been
+    erased meanwhile: whoever asks for it makes sure of them in the statement that stores what it sealed.
+    """
+    now = time.monotonic()
+    fetched, key = _lately.get(lately, (0.0, b"")) if lately else (0.0, b"")
+    held = {lately: key} if lately and now - fetched < LATELY else dict[UUID, bytes]()
+    token = _held.set(held)
     try:
         yield
     finally:
         _held.reset(token)
+        if lately and lately in held and not (now - fetched < LATELY):
+            _forget_old(now)
+            _lately[lately] = (now, held[lately])
+
+
+def _forget_old(now: float) -> None:
+    for owner, (fetched, _) in list(_lately.items()):
+        if now - fetched >= LATELY:
+            _lately.pop(owner, None)
 
 
 def make_keys(*, owners: Iterable[UUID]) -> None:
@@ -103,6 +122,7 @@ def destroy_key(*, owner: UUID, now: datetime) -> None:
         owner=owner, defaults={"erased_at": now}
     )  # seen by all before the key goes: see `_made`
     DataKey.objects.filter(owner=owner).delete()
+    _lately.pop(owner, None)
 
 
 def discard_keys(*, owners: Iterable[UUID]) -> None:

@@ -17,7 +17,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from django.apps import apps
-from django.contrib.postgres.operations import AddIndexConcurrently
+from django.contrib.postgres.operations import AddConstraintNotValid, AddIndexConcurrently
 from django.db import migrations, models
 from django.db.migrations.loader import MigrationLoader
 
@@ -134,7 +134,7 @@ def hazards(operation: migrations.operations.base.Operation, made_here: set[str]
         found.append(f"may rewrite the table: {operation.describe()}")
     if isinstance(operation, migrations.AddIndex) and not isinstance(operation, AddIndexConcurrently):
         found.append(f"locks writers out while it builds: {operation.describe()}; use AddIndexConcurrently")
-    if isinstance(operation, migrations.AddConstraint):
+    if isinstance(operation, migrations.AddConstraint) and not isinstance(operation, AddConstraintNotValid):
         found.append(f"reads the whole table under a lock: {operation.describe()}; add it NOT VALID, then validate")
     return found
 

@@ -55,6 +55,8 @@ STUDY_PAGES = {
     "report-run": page("owner", "analyst", "coordinator", "viewer", about="run"),
     "participants": page("owner", "coordinator", "site"),
     "participant": page("owner", "coordinator", "site", about="person"),
+    "invite": page("owner", "coordinator", "site"),
+    "codes": page("owner", "coordinator", "site"),
     "identity": page("owner", "coordinator", "site", about="person"),
     "people-data": page("owner", "coordinator"),
     "erase": page("owner", about="person"),
@@ -75,10 +77,10 @@ STUDY_PAGES = {
     "team": page("owner"),
 }
 PHONE = {  # need a phone's credential, and know no other study by it
-    "sync", "submissions", "prompt-events", "device", "consents",
+    "sync", "submissions", "prompt-events", "device", "consents", "device-credential", "successor-code", "device-reports", "manifest",
 }  # fmt: skip
 OPEN = {  # need none, or check their own
-    "enrolments", "schema", "survey-schema", "live", "ready", "metrics", "invitation",
+    "enrolments", "enrolment-preview", "schema", "survey-schema", "live", "ready", "metrics", "invitation", "join",
 }  # fmt: skip
 DOORS = {  # how somebody gets in, or back in
     "login", "account_login", "logout", "account_logout", "account_inactive", "account_reset_password",
@@ -123,7 +125,7 @@ def test_what_lies_below_a_study_is_in_the_matrix() -> None:
     below = {name for name, path in ROUTES.items() if path.startswith("studies/")}
     assert below == set(STUDY_PAGES)
     calls = {name for name, path in ROUTES.items() if path.startswith("api/")}
-    assert calls == PHONE | {"enrolments", "schema", "survey-schema"}
+    assert calls == PHONE | {"enrolments", "enrolment-preview", "schema", "survey-schema"}
 
 
 @dataclass
@@ -239,10 +241,11 @@ def test_a_phone_without_its_credential_gets_nothing(name: str) -> None:
     methods = {"sync": "GET", "device": "PUT"}
     for token in ("", "wrong", "null"):
         phone = FakePhone(world.study, token=token)
-        assert phone.call(methods.get(name, "POST"), name, {}).status_code == 401
+        path = reverse(name).removeprefix("/api/v1/")
+        assert phone.call(methods.get(name, "POST"), path, {}).status_code == 401
     client = Client()
     client.force_login(world.people["owner"])  # a researcher's session is no phone
-    assert client.generic(methods.get(name, "POST"), f"/api/v1/{name}", "{}", "application/json").status_code == 401
+    assert client.generic(methods.get(name, "POST"), reverse(name), "{}", "application/json").status_code == 401
 
 
 def test_a_phone_can_neither_read_nor_touch_another_study() -> None:

@@ -26,7 +26,7 @@ from ema_server.erasure.services import ask_for_erasure, erase
 from ema_server.exports.delivery import Delivery
 from ema_server.exports.queries import State
 from ema_server.ledger.models import AuditEvent
-from ema_server.participants import person_data
+from ema_server.participants import codes, credentials, person_data
 from ema_server.participants import services as participants
 from ema_server.participants.models import Device, Participant
 from ema_server.participants.series import SeriesReading, read_series
@@ -47,6 +47,9 @@ WRITING = (
     "person_edits.py",
     "undoing.py",
     "placing.py",
+    "codes.py",
+    "credentials.py",
+    "device_reports.py",
 )
 ROOT = Path(__file__).resolve().parents[3] / "ema_server"
 
@@ -62,6 +65,11 @@ NOT_AUDITED = {
         "hold": "locks, writes nothing",
         "add_test_person": "audits through invite",
         "invite_all": "audits through invite",
+        "new_code": "who calls it audits",
+        "renew_credential": "who calls it audits; an enrolment that is sent again is in the trail already",
+        "maker_is_open": "writes nothing",
+        "successor_code": "ten minutes long; the enrolment that uses it is audited with the phone that it replaces",
+        "record_device_reports": "append-only, what phones say of themselves",
     },
     "sampling": {
         **dict.fromkeys(("publish_plan", "change_schedule"), "audits through edits.write_change"),
@@ -172,6 +180,14 @@ EXERCISES: dict[str, Exercise] = {
     ),
     "device.revoked": lambda s, u, p: participants.revoke_device(
         device=Device.objects.get(participant=p), actor=u.audit_name, reason="lost", now=NOW
+    ),
+    "device.credential_rotated": lambda s, u, p: credentials.rotate_credential(
+        device=(device := Device.objects.get(participant=p)), shown=device.token_digest
+    ),
+    "participant.code_issued": lambda s, u, p: codes.code_for_new_phone(participant=p, actor=u.audit_name, now=NOW),
+    "code.closed": lambda s, u, p: (
+        participants.open_study_code(study=s, max_uses=3, now=NOW),
+        codes.close_code(code=s.enrolment_codes.get(participant=None), actor=u.audit_name, now=NOW),
     ),
     "person_table.imported": lambda s, u, p: person_data.import_person_table(study=s, rows={"P1": {"age": 40}}),
     "series.imported": lambda s, u, p: person_data.import_series(

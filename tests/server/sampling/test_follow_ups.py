@@ -265,13 +265,29 @@ def test_batches_in_any_order_make_the_same_follow_ups() -> None:
 
 
 @database
-def test_an_answer_that_comes_before_what_it_follows_is_kept_without_a_prompt() -> None:
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_an_answer_that_comes_before_what_it_follows_is_bound_once_that_has_come(
+    order: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same follow-up of a follow-up, in three batches."""
     phone = enrolled(following())
-    first = stressed(phone, 0, when=NOON - timedelta(minutes=50))
-    second = stressed(phone, 0, prompt=str(uuid5(UUID(first["client_id"]), "follow")), stress=1)
-    assert [phone.submit(each)[0]["status"] for each in (second, first)] == ["stored", "stored"]
-    assert Submission.objects.get(client_id=second["client_id"]).prompt is None
-    assert len(follow_ups()) == 1
+    at(monkeypatch, NOON + timedelta(days=1))
+    first = stressed(phone, 0)
+    second = stressed(
+        phone, 0, prompt=str(uuid5(UUID(first["client_id"]), "follow")), when=NOON + timedelta(minutes=40)
+    )
+    third = stressed(
+        phone, 0, prompt=str(uuid5(UUID(second["client_id"]), "follow")), when=NOON + timedelta(minutes=75), stress=1
+    )
+    items = [first, second, third]
+    if order[0] == 2:
+        phone.submit(third)
+        assert Submission.objects.get().prompt is None
+    for place in order:
+        phone.submit(items[place])
+    bound = {str(each.client_id): str(each.prompt_id) for each in Submission.objects.all()}
+    assert bound == {each["client_id"]: each["prompt"] for each in items}
+    assert len(follow_ups()) == 2
 
 
 @database
@@ -287,11 +303,13 @@ def test_what_follows_practice_is_practice() -> None:
 def test_who_left_or_whose_study_is_silent_is_asked_nothing_more() -> None:
     phone = enrolled(following())
     Participant.objects.update(state=Participant.State.WITHDRAWN)
+    assert phone.submit(stressed(phone, 0))[0]["code"] == "withdrawn"
+    Participant.objects.update(state=Participant.State.PAUSED)
     phone.submit(stressed(phone, 0))
     Participant.objects.update(state=Participant.State.ACTIVE)
     Study.objects.update(state=Study.State.PAUSED, quiet_since=NOON)
     phone.submit(stressed(phone, 1))
-    assert called_off() == ["withdrew", "study_silent"]
+    assert called_off() == ["paused", "study_silent"]
 
 
 @database

@@ -1,0 +1,8 @@
+from django.contrib.postgres.operations import ValidateConstraint
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [("sampling", "0009_bounded_times")]
+
+    operations = [ValidateConstraint("promptevent", "phone_at_can_be_read_back")]
