@@ -47,6 +47,8 @@ def plant_in(study: Study) -> tuple[FakePhone, Planted]:
         "consent": {"version": open_(sealed=False), "given_at": "2026-03-01T09:00:00+01:00"},
     }):  # fmt: skip
         phone.enrolled()
+    report = {**body_device, "id": str(uuid4()), "at": "2026-03-02T11:00:00+01:00", "battery": 0.5}
+    assert phone.call("POST", "device-reports", {"reports": [report]}).json()["receipts"][0]["status"] == "stored"
     person = Participant.objects.get(pseudonym="P77")
     facts = {name: planted.text() for name in ("name", "email", "phone", "note")}
     record_identity(participant=person, facts=facts, actor="user:1")

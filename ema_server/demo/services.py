@@ -38,6 +38,7 @@ _OWNED = (
     "DELETE FROM responses_conflict USING responses_submission s WHERE s.id = submission_id AND s.study_id = %(study)s",
     "DELETE FROM responses_submission WHERE study_id = %(study)s",
     "DELETE FROM sampling_promptevent WHERE study_id = %(study)s",
+    "DELETE FROM participants_devicereport USING participants_participant p WHERE p.id = participant_id AND p.study_id = %(study)s",
     "DELETE FROM participants_seriesvalues USING participants_series s WHERE s.id = series_id AND s.study_id = %(study)s",
     "DELETE FROM participants_series WHERE study_id = %(study)s",
     "DELETE FROM sampling_decision USING sampling_prompt p WHERE p.id = prompt_id AND p.study_id = %(study)s",

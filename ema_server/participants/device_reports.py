@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
@@ -21,6 +22,7 @@ from ema_server.studies import states
 from ema_server.studies.models import Study
 
 MOST_PERMISSIONS = 20
+PERMISSION = re.compile(r"[A-Za-z0-9_.\-]{1,40}")
 YEARS = range(1900, 2200)  # of a time that the database takes
 CODES = ("malformed", "malformed_time", "malformed_text", "unknown_zone", "id_taken", "study_locked")
 
@@ -118,8 +120,11 @@ def _refusal(report: ReportIn, *, taken: bool, study: Study) -> ReportReceipt | 
     for name in ("platform", "os_version", "app_version"):
         if not getattr(report, name).isprintable():
             return refuse("malformed_text", f"{name}: must be printable characters, at most 40.")
-    if not all(name.isprintable() and 1 <= len(name) <= 40 for name in report.permissions):
-        return refuse("malformed_text", "permissions: each name must be 1 to 40 printable characters.")
+    for name in report.permissions:
+        if not PERMISSION.fullmatch(name):
+            return refuse(
+                "malformed_text", f"permissions: {name[:40]!r} must be 1 to 40 of a-z, A-Z, 0-9, '_', '.', '-'."
+            )
     if report.zone and not is_zone(report.zone):
         return refuse(
             "unknown_zone", f"zone: {report.zone!r} is no IANA time zone; send one like Europe/Amsterdam, or none."

@@ -183,13 +183,20 @@ def test_the_page_of_a_person_shows_the_last_report_of_each_phone(owner: Client,
         "battery": 0.43,
         "charging": True,
         "app_version": "1.4.0",
-        "permissions": {"<b>": False},
+        "platform": "<b>",
+        "permissions": {"notifications": False},
         "queue": 3,
         "clock_ahead_ms": 61_000,
     }
     phone.call("POST", "device-reports", {"reports": [report]})
     page = owner.get(address)
-    for words in ("app 1.4.0", "battery 43 %, charging", "3 answers waiting", "<b> not allowed", "clock 61 s ahead"):
+    for words in (
+        "app 1.4.0",
+        "battery 43 %, charging",
+        "3 answers waiting",
+        "notifications not allowed",
+        "clock 61 s ahead",
+    ):
         assert words in text_of(page), words
     assert "<b>" not in page.content.decode()
 

@@ -85,6 +85,7 @@ def test_a_clock_that_is_ahead_or_wild_does_not_stay_the_newest(phone: FakePhone
         ({"permissions": {str(n): True for n in range(21)}}, "malformed"),
         ({"permissions": {"x" * 41: True}}, "malformed_text"),
         ({"permissions": {"": True}}, "malformed_text"),
+        ({"permissions": {"call me at home": True}}, "malformed_text"),
         ({"permissions": {"a": "yes"}}, "malformed"),
         ({"zone": "Europe/Atlantis"}, "unknown_zone"),
         ({"zone": "x" * 65}, "malformed"),
