@@ -1,7 +1,7 @@
 """The crisis card: whom somebody can turn to at once, in each language. Pure rules of what a card holds.
 
-    {"en": {"title": "You are not alone", "text": "…", "contacts": [{"label": "Samaritans", "phone": "116 123"},
-                                                                     {"label": "Chat", "url": "https://…"}]}}
+{"en": {"title": "You are not alone", "text": "…", "contacts": [{"label": "Samaritans", "phone": "116 123"},
+                                                                 {"label": "Chat", "url": "https://…"}]}}
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def _page_faults(page: Mapping[str, Any]) -> list[str]:
             if not isinstance(contact["phone"], str) or not PHONE.fullmatch(contact["phone"]):
                 found.append(f"{at}.phone: {str(contact['phone'])[:40]!r} cannot be dialled; write one like +31 113.")
         elif not isinstance(contact.get("url"), str) or len(contact["url"]) > 500 or not URL.fullmatch(contact["url"]):
-            found.append(f"{at}.url: {str(contact.get('url'))[:40]!r} is no address; write one like https://example.org.")
+            found.append(
+                f"{at}.url: {str(contact.get('url'))[:40]!r} is no address; write one like https://example.org."
+            )
     return found
 
 

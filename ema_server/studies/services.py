@@ -18,7 +18,15 @@ from ema_server.ledger import audit, outbox
 from ema_server.ledger import services as ledger
 from ema_server.studies import states
 from ema_server.studies.crisis import card_faults
-from ema_server.studies.models import ConsentText, CrisisCard, Membership, SamplingPlan, Study, SurveyVersion, known_zone
+from ema_server.studies.models import (
+    ConsentText,
+    CrisisCard,
+    Membership,
+    SamplingPlan,
+    Study,
+    SurveyVersion,
+    known_zone,
+)
 from ema_server.studies.publishing import guard_faults
 from ema_server.studies.sampling_rules import plan_faults, rule_versions
 from ema_server.studies.structure import PARTS, keys, structure_faults

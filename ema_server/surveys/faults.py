@@ -448,7 +448,9 @@ class _Reading:
             if len(self.faults) == before and key not in by_name:
                 self.scale_domains[key] = _scale_domain(scale, by_name[scale["items"][0]])
             elif key not in by_name:
-                self.scale_domains[key] = Domain("number")  # its own faults are told; an alert about it is no further one
+                self.scale_domains[key] = Domain(
+                    "number"
+                )  # its own faults are told; an alert about it is no further one
             self._unknown_keys(scale, SCALE_KEYS, place)
             self._source(scale, place)
             if scale.get("title") is not None:
@@ -540,7 +542,9 @@ class _Reading:
                         else f"{asked!r} is for reading and has no answer.",
                     )
             if sound and (kind := expressions.kind_of(node, kinds)) != "flag":
-                raise ExpressionFault(f"this gives a {kind}, not a condition; compare it with something, like mood < 10")
+                raise ExpressionFault(
+                    f"this gives a {kind}, not a condition; compare it with something, like mood < 10"
+                )
         except ExpressionFault as fault:
             self._add(at, f"{fault.message}.")
             return

@@ -5,24 +5,33 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('studies', '0006_rule_versions'),
+        ("studies", "0006_rule_versions"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='CrisisCard',
+            name="CrisisCard",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('card', models.JSONField(help_text='{"en": {"title": "…", "text": "…", "contacts": [{"label": "…", "phone": "…"}]}}')),
-                ('digest', models.CharField(max_length=64)),
-                ('published_at', models.DateTimeField(auto_now_add=True)),
-                ('study', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='crisis_cards', to='studies.study')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("number", models.PositiveIntegerField()),
+                (
+                    "card",
+                    models.JSONField(
+                        help_text='{"en": {"title": "…", "text": "…", "contacts": [{"label": "…", "phone": "…"}]}}'
+                    ),
+                ),
+                ("digest", models.CharField(max_length=64)),
+                ("published_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "study",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="crisis_cards", to="studies.study"
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('study', 'number'), name='one_crisis_card_version')],
+                "constraints": [models.UniqueConstraint(fields=("study", "number"), name="one_crisis_card_version")],
             },
         ),
     ]
