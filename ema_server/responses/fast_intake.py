@@ -39,7 +39,7 @@ from ema_server.studies.queries import current_sampling_plan
 from ema_server.surveys.document import Survey
 from ema_server.vault.services import holding_keys, owner_key
 
-MOST: Final = 20_000  # phones, and studies, remembered by a process
+MOST: Final = 20_000  # phones that a process remembers
 _STATES: Final = (Participant.State.ACTIVE.value, Participant.State.PAUSED.value)
 _STUDIES: Final = states.ACTIONS["answers"].states
 
@@ -110,16 +110,21 @@ def caller_of(token: str) -> Caller | None:
 
 def remember(device: Device, token: str) -> None:
     """The long way found this phone and its study as they are now."""
-    if device.token_digest != token:
-        return  # the credential before the last rotation: it is good for a while, and looked at each time
-    if max(len(_callers), len(_studies)) >= MOST:
-        _callers.clear()
-        _studies.clear()
+    if device.token_digest != token or device.revoked_at is not None:
+        return  # the credential before the last rotation is good for a while, and looked at each time
+    if len(_callers) >= MOST:
+        forget()
     study = device.study
     if study.pk not in _studies:
         _studies[study.pk] = _as_it_is(study)
     person = device.participant
     _callers[token] = Caller(token, device.pk, person.pk, person.key_id, study.pk)
+
+
+def forget() -> None:
+    """Begin anew: what was remembered is found again when it is asked for."""
+    _callers.clear()
+    _studies.clear()
 
 
 def _as_it_is(study: Study) -> _Study:

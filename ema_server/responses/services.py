@@ -110,7 +110,7 @@ def record_submissions(*, device: Device, raw_items: Sequence[bytes], now: datet
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with transaction.atomic(), holding_keys():
+            with transaction.atomic(), holding_keys(lately=device.participant.key_id):
                 return _record(device=device, raw_items=raw_items, now=now)
         except (IntegrityError, OperationalError) as error:
             raced = isinstance(error, IntegrityError) or sqlstate_of(error) in AT_THE_SAME_TIME

@@ -82,7 +82,6 @@ class SubmissionsView(PlainPhoneView):
         device = device_with(token)
         if device is None:
             raise AuthenticationFailed("This credential is unknown.", code="unknown_credential")
-        fast_intake.remember(device, digest_of_secret(token))
         return device
 
     @extend_schema(
@@ -95,7 +94,9 @@ class SubmissionsView(PlainPhoneView):
     )
     def post(self, request: HttpRequest) -> HttpResponse:
         items = _items_of(request)
-        return _told(services.record_submissions(device=self.device, raw_items=items, now=clock.now()))
+        receipts = services.record_submissions(device=self.device, raw_items=items, now=clock.now())
+        fast_intake.remember(self.device, digest_of_secret(token_of(request) or ""))
+        return _told(receipts)
 
 
 def _items_of(request: HttpRequest) -> list[bytes]:
