@@ -15,11 +15,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-import psycopg
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils.http import parse_etags
 
 import ema_server
+from ema_server.common.statements import prepared_row
 from ema_server.participants.models import Device
 from ema_server.responses import sync
 from ema_server.studies import states
@@ -103,10 +103,7 @@ def tag_of(device: Device, *, now: datetime) -> str:
 
 def _asked(which: str, values: dict[str, Any], now: datetime) -> Known | None:
     values |= {"form": _FORM, "now": now, "until": now + sync.HORIZON, "asking": _ASKING}
-    connection.ensure_connection()
-    with connection.wrap_database_errors:
-        plain = psycopg.Cursor(connection.connection)  # Django's own would send the text, and plan it, anew each time
-        found = plain.execute(_STATEMENT + which, values, prepare=True).fetchone()
+    found = prepared_row(_STATEMENT + which, values)
     return None if found is None else Known(found[0], f'"{found[1]}"')
 
 

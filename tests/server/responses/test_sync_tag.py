@@ -229,6 +229,7 @@ def test_the_tag_stays_while_nothing_happens_to_this_person(phone: FakePhone) ->
 def test_the_statement_covers_every_table_that_the_content_is_made_of(phone: FakePhone) -> None:
     world = World(phone, random.Random(1))
     _message(world)
+    publish_consent_text(study=world.study, texts={"en": "I agree."}, actor="user:1")
     Participant.objects.filter(pk=world.person.pk).update(state="paused")
     device = world.device
     with CaptureQueriesContext(
@@ -320,7 +321,7 @@ def test_alert_rules_and_the_crisis_card_travel_with_sync(phone: FakePhone) -> N
 
 def test_who_left_is_told_what_is_asked_on_leaving_and_of_the_card(phone: FakePhone) -> None:
     assert len(call(phone).json()["prompts"]) > 5
-    answer = phone.call("POST", "withdraw", {"erase": False})
+    answer = phone.call("POST", "withdraw", {"data": "keep"})
     assert answer.status_code == 200, answer.content
     told = call(phone).json()
     assert {prompt["questionnaire"] for prompt in told["prompts"]} == {"evening"}
