@@ -6,13 +6,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 from django_scopes import scope
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from ema_server.common.problems import problem, problem_response
+from ema_server.common.problems import problem_response
 from ema_server.participants.authentication import DeviceAuthentication, device_of
 from ema_server.participants.models import Device
 
@@ -28,31 +28,6 @@ class PhoneView(APIView):
         super().initial(request, *args, **kwargs)
         self.device: Device = device_of(request)
         self._scopes.enter_context(scope(study=self.device.study))
-
-
-def plain_post(
-    answer: Callable[[HttpRequest], HttpResponse], *, described: type[APIView]
-) -> Callable[..., HttpResponse]:
-    """A call that phones make all day, without the framework around it: it authenticates by itself. Its errors are the same
-    problem documents, and the API's document describes it by the `post` of a view that is never called."""
-
-    def view(request: HttpRequest) -> HttpResponse:
-        if request.method != "POST":
-            refused = problem(
-                405, "method_not_allowed", "Method not allowed", f'Method "{request.method}" not allowed.'
-            )
-            refused["Allow"] = "POST"
-            return refused
-        try:
-            return answer(request)
-        except Exception as error:
-            response = problem_response(error, {"request": request})
-            if response is None:
-                raise
-            return response
-
-    view.cls, view.initkwargs, view.csrf_exempt = described, {}, True  # type: ignore[attr-defined]
-    return view
 
 
 class PlainPhoneView(PhoneView):

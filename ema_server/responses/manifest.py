@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Final
 from uuid import UUID
@@ -47,9 +47,8 @@ def manifest_of(
         DeviceReport.objects.filter(participant=person),
     )
     asked = _uuids(submissions)
-    states: dict[UUID | None, str] = dict.fromkeys(
-        quarantine.filter(client_id__in=asked).values_list("client_id", flat=True), "quarantined"
-    )
+    refused = quarantine.filter(client_id__in=asked).values_list("client_id", flat=True)
+    states = {client_id: "quarantined" for client_id in refused if client_id is not None}
     states |= dict.fromkeys(answers.filter(client_id__in=asked).values_list("client_id", flat=True), "stored")
     conflicts = Conflict.objects.filter(submission__participant=person, submission__client_id__in=asked)
     states |= dict.fromkeys(conflicts.values_list("submission__client_id", flat=True), "conflict")
@@ -66,12 +65,12 @@ def manifest_of(
     )
 
 
-def _stored(rows: QuerySet[PromptEvent] | QuerySet[DeviceReport], ids: Sequence[str]) -> dict[UUID | None, str]:
+def _stored(rows: QuerySet[PromptEvent] | QuerySet[DeviceReport], ids: Sequence[str]) -> dict[UUID, str]:
     found: Iterable[UUID] = rows.filter(client_id__in=_uuids(ids)).values_list("client_id", flat=True)
     return dict.fromkeys(found, "stored")
 
 
-def _by_id(ids: Sequence[str], states: Mapping[UUID | None, str]) -> dict[str, str]:
+def _by_id(ids: Sequence[str], states: dict[UUID, str]) -> dict[str, str]:
     """In the phone's own spelling of each id."""
     return {each: states.get(known, "unknown") if (known := _uuid(each)) else "unknown" for each in ids}
 

@@ -90,7 +90,10 @@ NOT_AUDITED = {
         "close_pause": "as part of withdraw_participant, which is audited; each prompt called off has an event of its own",
         "call_off_silence": "each prompt that is called off has an event of its own in the ledger of prompts",
     },
-    "responses": {"record_submissions": "append-only, the answers themselves: a row for each item and each batch"},
+    "responses": {
+        "record_submissions": "append-only, the answers themselves: a row for each item and each batch",
+        **dict.fromkeys(("read_submission", "digest_of", "judge", "row_of"), "writes nothing"),
+    },
     "reports": {
         "ask_for_night": "required work, a row of the outbox",
         "ask_for_due_nights": "required work, rows of the outbox",
