@@ -56,7 +56,8 @@ SELECT d.id, md5(concat_ws('|', %(form)s::text,
     (SELECT concat(count(*), '.', bit_xor(hash_record_extended(u, 0)))
         FROM participants_pause u
         WHERE u.participant_id = p.id AND u.since <= %(now)s AND (u.until IS NULL OR u.until > %(now)s)),
-    (SELECT concat(count(*), '.', bit_xor(hash_record_extended(ROW(q, w.option, w.options,
+    (SELECT concat(count(*), '.', bit_xor(hash_record_extended(ROW(q.id, q.plan_id, q.rule, q.questionnaire, q.day, q.slot,
+            q.scheduled_at, q.expires_at, q.grace_minutes, q.local_date, q.local_time, q.zone, q.practice, q.wave, w.option, w.options,
             CASE WHEN s.state = ANY(%(asking)s) THEN NULL ELSE q.scheduled_at < coalesce(s.quiet_since, %(now)s) END), 0)))
         FROM sampling_prompt q LEFT JOIN sampling_decision w ON w.prompt_id = q.id
         WHERE q.participant_id = p.id AND q.scheduled_at <= %(until)s
@@ -91,14 +92,12 @@ def known_phone(token_digest: str, *, now: datetime) -> Known | None:
         return None
 
 
-def tag_of(device: Device, *, now: datetime) -> str:
+def tag_of(device: Device, *, now: datetime) -> str | None:
     """The tag of what this phone is told, asked before the content is read: what changes in between has another tag, and is
-    fetched the next time."""
+    fetched the next time. None where its person was erased while it called."""
     connection.close_if_health_check_failed()
     known = _asked(_BY_DEVICE, {"device": device.pk}, now)
-    if known is None:
-        raise Device.DoesNotExist("the phone was erased while it called")
-    return known.tag
+    return known.tag if known else None
 
 
 def _asked(which: str, values: dict[str, Any], now: datetime) -> Known | None:

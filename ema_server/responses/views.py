@@ -49,6 +49,8 @@ class SyncView(PlainPhoneView):
     def get(self, request: HttpRequest) -> HttpResponse:
         now = clock.now()
         etag = sync_tag.tag_of(self.device, now=now)
+        if etag is None:
+            raise AuthenticationFailed("This credential is unknown.", code="unknown_credential")
         if sync_tag.is_among(etag, request.META.get("HTTP_IF_NONE_MATCH", "")):
             return HttpResponse(status=304, headers={"ETag": etag})
         content = sync.sync_content(self.device, now=now)

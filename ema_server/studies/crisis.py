@@ -35,6 +35,19 @@ def card_faults(card: Any) -> list[str]:
     return found
 
 
+def contacts_of(lines: str) -> list[dict[str, str]]:
+    """Contacts as people type them, one a line: `Samaritans: 116 123` or `Chat: https://example.org`."""
+    found = []
+    for line in filter(str.strip, lines.splitlines()):
+        label, _, to = (part.strip() for part in line.partition(":"))
+        found.append({"label": label, "url" if to.startswith("http") else "phone": to})
+    return found
+
+
+def as_lines(contacts: list[dict[str, str]]) -> str:
+    return "\n".join(f"{each['label']}: {each.get('phone') or each.get('url')}" for each in contacts)
+
+
 def _page_faults(page: Mapping[str, Any]) -> list[str]:
     found = [f"{str(key)[:40]}: unknown here; there are title, text and contacts." for key in page if key not in PARTS]
     found += _text_faults("title", page.get("title"), MAX_TITLE)

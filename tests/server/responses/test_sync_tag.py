@@ -84,6 +84,7 @@ class World:
     def look(self) -> None:
         """Tag and content now, held against all that were seen before."""
         tag = sync_tag.tag_of(self.device, now=self.now)
+        assert tag is not None
         content = msgspec.json.encode(sync.sync_content(self.device, now=self.now))
         assert self.seen.setdefault(tag, content) == content, "other content under a tag that was seen"
         self.needless += tag != self.last[0] and content == self.last[1]
@@ -293,6 +294,14 @@ def test_a_tag_opens_no_door(phone: FakePhone, tag: str | None) -> None:
     answer = call(phone, tag)
     assert (answer.status_code, answer.json()["code"]) == (401, "revoked")
     assert answer["WWW-Authenticate"] == 'Bearer realm="phone"'
+
+
+def test_a_phone_whose_person_is_erased_while_it_calls_is_unknown(
+    phone: FakePhone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync_tag, "prepared_row", lambda statement, values: None)
+    answer = call(phone)
+    assert (answer.status_code, answer.json()["code"]) == (401, "unknown_credential")
 
 
 def test_the_first_use_of_a_new_credential_is_seen_although_nothing_is_new(phone: FakePhone) -> None:
