@@ -193,7 +193,8 @@ def _written(values: dict[str, object]) -> bool:
         with inside:
             connection.ensure_connection()
             with connection.wrap_database_errors:
-                plain = psycopg.Cursor(connection.connection)  # Django's own would send the text anew each time
+                connection.connection.prepare_threshold = 0  # Django's own cursors prepare nothing, whatever it says
+                plain = psycopg.Cursor(connection.connection)
                 found = plain.execute(_STATEMENT, values, prepare=True).fetchone()
     except (DatabaseError, InterfaceError):
         return False

@@ -92,7 +92,7 @@ NOT_AUDITED = {
     },
     "responses": {
         "record_submissions": "append-only, the answers themselves: a row for each item and each batch",
-        **dict.fromkeys(("read_submission", "digest_of", "judge", "row_of"), "writes nothing"),
+        **dict.fromkeys(("read_submission", "judge", "row_of"), "writes nothing"),
     },
     "reports": {
         "ask_for_night": "required work, a row of the outbox",

@@ -352,7 +352,7 @@ class IntakeMachine(RuleBasedStateMachine):
             return
         STEPS["manifest"] += 1
         phone = self._pick(self.model.phones, which)
-        answer = phone.calls.call("POST", "manifest", {"client_ids": [str(each) for each in ids]})
+        answer = phone.calls.call("POST", "manifest", {"submissions": [str(each) for each in ids]})
         if self._is_closed(phone, answer):
             return
         assert answer.status_code == 200, answer.content
@@ -361,7 +361,10 @@ class IntakeMachine(RuleBasedStateMachine):
             for (study, name), (person, *_) in self.model.held.items()
             if study == phone.person.study.pk and person is phone.person
         }
-        assert set(answer.json()["held"]) == mine & {str(each) for each in ids}
+        told = answer.json()["submissions"]
+        assert {each for each, state in told.items() if state in {"stored", "conflict"}} == mine & {
+            str(each) for each in ids
+        }
 
     # What must hold after each step
 
