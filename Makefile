@@ -25,8 +25,9 @@ stack: $(VENV)/demo  ## a whole server without containers, behind its proxy: POR
 test: $(VENV)/dev  ## everything that must hold
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-chaos: $(VENV)/dev  ## workers and broker killed at random while they work: KILLS=30; a line for each in var/chaos.jsonl
-	@KILLS=$(or $(KILLS),30) $(BIN)/python -m pytest tests/journeys/test_outbox_chaos.py -q -s
+chaos: $(VENV)/dev  ## killed at random while they work: web, PostgreSQL, workers, broker: KILLS=30, ONLY=intake or outbox; a line for each in var/chaos.jsonl, or LOG=docs/chaos.jsonl
+	@KILLS=$(or $(KILLS),30) LOG="$(LOG)" $(BIN)/python -m pytest $(patsubst %,tests/journeys/test_%_chaos.py,$(or $(ONLY),intake outbox)) -q -s
+	@[ -z "$(LOG)" ] || $(BIN)/python -m proofs.chaos
 
 bench: $(VENV)/dev $(PEERS)/made  ## the engine beside its peers, ten minutes: QUICK=1 is shorter, ONLY="a-1m refit" picks; into bench/results/
 	@QUICK="$(QUICK)" ONLY="$(ONLY)" $(BIN)/python -m bench
@@ -41,7 +42,7 @@ bench-sampling: $(VENV)/dev  ## prompts by the million: a plan that reaches ever
 bench-ingest: $(VENV)/dev  ## uploads beside the floors of this machine: ratios, processor time, p95: ROUNDS=2 is shorter
 	@$(BIN)/python -m bench.ingest --rounds $(or $(ROUNDS),5)
 
-prove: $(VENV)/dev  ## the long proofs, half an hour: ONLY=coverage, ONLY=convergence, ONLY=zones (every clock change 2020–2030) or ONLY=api (2,000 calls by its document); a line for each in docs/proofs.jsonl
+prove: $(VENV)/dev  ## the long proofs: ONLY=coverage, convergence, zones (every clock change 2020–2030), api (2,000 calls by its document) or intake; a line for each in docs/proofs.jsonl
 	@$(BIN)/python -m proofs $(ONLY)
 
 api-document: $(VENV)/dev  ## write docs/openapi.json and docs/problem-codes.md from the code
@@ -81,6 +82,7 @@ $(VENV)/made:
 	@if [ -z "$(PYTHON)" ]; then \
 		echo "EMA server needs Python 3.11 or newer; none was found. Install it, or name it: make demo PYTHON=/path/to/python3.11" >&2; exit 1; fi
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(f"EMA server needs Python 3.11 or newer; $(PYTHON) is {v}.") if sys.version_info < (3, 11) else None'
+	@if [ -L $(VENV) ]; then echo "$(VENV) is a link: making it anew would empty the folder that it leads to. Remove the link first." >&2; exit 1; fi
 	@$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); \
 		echo "$(PYTHON) could not make a virtual environment here (above: why). On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@touch $@

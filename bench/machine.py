@@ -32,7 +32,15 @@ def facts() -> dict[str, str | int | float]:
 
 def commit() -> str:
     """The commit that was measured, with a + where the code differs from it."""
-    code = ["analysis", "bench/*.py", "proofs", "ema_server/sampling", "ema_server/studies"]
+    code = [
+        "analysis",
+        "bench/*.py",
+        "proofs",
+        "ema_server/sampling",
+        "ema_server/studies",
+        "ema_server/participants",
+        "ema_server/responses",
+    ]
     try:
         done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
         changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", *code])

@@ -179,7 +179,7 @@ _body("empty", "An empty body is a 400.", b"", status=400)
 _body("array", "A body that is no object is a 400.", b"[]", status=400)
 _body("no-items", "An object without items is a 400.", b"{}", status=400)
 _body("no-list", "Items that are no list are a 400.", b'{"items": {"a": 1}}', status=400)
-_body("empty-batch", "An empty batch is a 400 with batch_size.", b'{"items": []}', status=400, code="batch_size")
+_body("empty-batch", "An empty batch is a 400.", b'{"items": []}', status=400)
 
 
 @check("body.501-items", "501 items are 413 with batch_size and limit_items, and nothing of them is stored.")

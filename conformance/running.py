@@ -31,6 +31,7 @@ class Kit:
     codes: list[str]
     study_code: bool = False
     phones: dict[int, Phone] = field(default_factory=dict)
+    borrowed: set[str] = field(default_factory=set)  # ids of the first person that the second one sent as well
 
     def code(self, number: int) -> str:
         if self.study_code:

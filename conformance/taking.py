@@ -284,6 +284,7 @@ def _(kit: Kit) -> str:
     expect(phone.statuses(item, fresh) == ["stored", "stored"], "the first person's answers were not stored")
     survey, _ = other.filled()
     theirs = {**item, "questionnaire": survey["questionnaire"], "survey_version": survey["version"]}
+    kit.borrowed.add(item["client_id"])
     (receipt,) = other.submit(theirs)
     expect(receipt["status"] == "rejected", f"another person's id: {receipt['status']}; rejected was due")
     expect(phone.pseudonym not in json.dumps(receipt), f"the receipt names the other person: {receipt}")

@@ -16,7 +16,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 import httpx
 
-from ema_client import Client, Prompt, PromptEvent, Refused, Store, Submission, Sync
+from ema_client import Client, Prompt, PromptEvent, Store, Submission, Sync
 
 BATCH = 40
 LOST = 0.15  # of the answers to an upload never reach the phone, which therefore sends the batch again
@@ -91,12 +91,7 @@ class Phone:
         )
 
     def enrol(self) -> None:
-        try:
-            consent = self._client.preview(self.code).consent
-        except Refused as no:
-            if no.status != 404:
-                raise
-            consent = None
+        consent = self._client.preview(self.code).consent
         self.pseudonym = self._client.enrol(
             self.code,
             zone=self.zone,

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.simulate import SupportStress, answer_prompts, draw_people
+from ema_client import Prompt
 from ema_server.demo.phone import Answer, Event, Happening
 from ema_server.demo.script import DemoStudy, Person, Prompts
 
@@ -152,6 +153,6 @@ def _happenings(
     return found
 
 
-def _after(prompt: Mapping[str, Any], minutes: float) -> str:
+def _after(prompt: Prompt, minutes: float) -> str:
     moment = datetime.fromisoformat(prompt.scheduled_at) + timedelta(seconds=int(minutes * 60))
     return moment.astimezone(ZoneInfo(prompt.zone)).isoformat()

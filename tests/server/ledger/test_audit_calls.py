@@ -90,7 +90,10 @@ NOT_AUDITED = {
         "close_pause": "as part of withdraw_participant, which is audited; each prompt called off has an event of its own",
         "call_off_silence": "each prompt that is called off has an event of its own in the ledger of prompts",
     },
-    "responses": {"record_submissions": "append-only, the answers themselves: a row for each item and each batch"},
+    "responses": {
+        "record_submissions": "append-only, the answers themselves: a row for each item and each batch",
+        **dict.fromkeys(("read_submission", "judge", "row_of"), "writes nothing"),
+    },
     "reports": {
         "ask_for_night": "required work, a row of the outbox",
         "ask_for_due_nights": "required work, rows of the outbox",
@@ -241,6 +244,9 @@ EXERCISES: dict[str, Exercise] = {
     ),
     "consent_text.published": lambda s, u, p: studies.publish_consent_text(
         study=s, texts={"en": "I agree."}, actor=u.audit_name
+    ),
+    "crisis_card.published": lambda s, u, p: studies.publish_crisis_card(
+        study=s, card={"en": {"title": "Help", "text": "Call 113."}}, actor=u.audit_name
     ),
     "participant.consented": lambda s, u, p: participants.give_consent(
         device=Device.objects.get(participant=p), version="2", consented_at=NOW, now=NOW

@@ -124,6 +124,7 @@ def test_the_document_has_every_field_of_the_decoder_and_its_limits() -> None:
 def test_an_empty_batch_and_one_too_many_are_refused_whole() -> None:
     phone = FakePhone(live_study()).enrolled()
     empty = phone.call("POST", "submissions", {"items": []})
-    assert (empty.status_code, empty.json()["limit_items"]) == (400, MAX_ITEMS)
+    assert (empty.status_code, empty.json()["code"]) == (400, "malformed")
+    assert f"1 to {MAX_ITEMS}" in empty.json()["detail"]
     full = phone.call("POST", "submissions", {"items": [{}] * (MAX_ITEMS + 1)})
-    assert (full.status_code, full.json()["code"]) == (413, "batch_size")
+    assert (full.status_code, full.json()["code"], full.json()["limit_items"]) == (413, "batch_size", MAX_ITEMS)
