@@ -10,7 +10,7 @@ PEERS := .venv-bench
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo stack test chaos bench bench-import bench-sampling prove check lint types contracts clean
+.PHONY: help demo stack test chaos bench bench-import bench-sampling bench-ingest prove api-document check lint types contracts clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -39,8 +39,14 @@ bench-sampling: $(VENV)/dev  ## prompts by the million: a plan that reaches ever
 	@$(BIN)/python -m bench.sampling --people $(or $(PEOPLE),10000)
 	@[ ! -f bench/ledger.py ] || $(BIN)/python -m bench.ledger
 
-prove: $(VENV)/dev  ## the long proofs, half an hour: ONLY=coverage, ONLY=convergence, ONLY=zones (every clock change 2020–2030) or ONLY=intake; a line for each in docs/proofs.jsonl
+bench-ingest: $(VENV)/dev  ## uploads beside the floors of this machine: ratios, processor time, p95: ROUNDS=2 is shorter
+	@$(BIN)/python -m bench.ingest --rounds $(or $(ROUNDS),5)
+
+prove: $(VENV)/dev  ## the long proofs: ONLY=coverage, convergence, zones (every clock change 2020–2030), api (2,000 calls by its document) or intake; a line for each in docs/proofs.jsonl
 	@$(BIN)/python -m proofs $(ONLY)
+
+api-document: $(VENV)/dev  ## write docs/openapi.json and docs/problem-codes.md from the code
+	@$(BIN)/python manage.py api_document
 
 check: lint types contracts test  ## ruff, mypy, import contracts, then the tests
 

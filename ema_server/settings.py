@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from celery.schedules import schedule
 from csp.constants import NONE, SELF
 
+from ema_server.api_words import SPECTACULAR_SETTINGS as SPECTACULAR_SETTINGS
 from ema_server.common import single_sign_on
 from ema_server.common.addresses import BROKER_ACCEPTED, DATABASE_ACCEPTED, broker_from_url, database_from_url
 from ema_server.common.env import (
@@ -178,16 +179,10 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_METADATA_CLASS": None,  # OPTIONS is no call of this API: 405
+    "DEFAULT_SCHEMA_CLASS": "ema_server.common.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "ema_server.common.problems.problem_response",
     "UNAUTHENTICATED_USER": None,
-}
-SPECTACULAR_SETTINGS = {
-    "TITLE": "EMA server: phone API",
-    "DESCRIPTION": "What a phone app sends and reads. Errors are RFC 9457 problem documents with a stable `code`.",
-    "VERSION": "1",
-    "OAS_VERSION": "3.1.0",
-    "SERVE_INCLUDE_SCHEMA": False,
 }
 
 CELERY_BROKER_URL = env_address(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, include, path
 from django.utils.module_loading import autodiscover_modules
-from drf_spectacular.views import SpectacularAPIView
 
 from ema_server.accounts import operators
+from ema_server.api_document import SchemaView
 from ema_server.studies.questionnaire_views import SurveySchemaView
 
 autodiscover_modules("admin")
@@ -17,7 +17,7 @@ api: list[URLPattern | URLResolver] = [
     path("", include("ema_server.responses.urls")),
     path("", include("ema_server.rights.urls")),
     path("survey-schema", SurveySchemaView.as_view(), name="survey-schema"),
-    path("schema", SpectacularAPIView.as_view(authentication_classes=(), permission_classes=()), name="schema"),
+    path("schema", SchemaView.as_view(), name="schema"),
 ]
 
 urlpatterns = [

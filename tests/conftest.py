@@ -15,6 +15,8 @@ from django.test.client import ClientHandler
 from django_scopes import scopes_disabled
 from django_scopes.state import state
 
+from tests import documented
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whoever uses the database uses the key store too."""
@@ -46,7 +48,10 @@ _answer = ClientHandler.__call__
 def _without_scope(self: ClientHandler, environ: dict[str, Any]) -> Any:
     token = state.set(None)
     try:
-        return _answer(self, environ)
+        response = _answer(self, environ)
+        if environ["PATH_INFO"].startswith("/api/"):
+            documented.check(environ["REQUEST_METHOD"], environ["PATH_INFO"], response)
+        return response
     finally:
         state.reset(token)
 

@@ -36,8 +36,8 @@ def raw_parts(body: bytes, name: str) -> list[bytes]:
 def _look_at_the_rest(outside: bytes) -> None:
     """The body without its members: an object, no key of which is there twice."""
     try:
-        twice = key_twice(outside)
-        whole = json.loads(outside)
+        text = outside.decode()  # from bytes, a byte order mark would pass
+        twice, whole = key_twice(text), json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(str(error)[:200]) from error
     if twice is not None:

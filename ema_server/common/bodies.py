@@ -24,6 +24,15 @@ class BrokenBody(DomainError):
     status = 400
 
 
+class BatchTooLarge(DomainError):
+    code = "batch_size"
+    status = 413
+
+    def __init__(self, detail: str, *, limit: int) -> None:
+        super().__init__(detail)
+        self.more = {"limit_items": limit}
+
+
 def body_of(request: HttpRequest) -> bytes:
     """What was sent. Raises RequestDataTooBig for more than a body may hold, packed or unpacked: of a bomb no more than that
     is ever unpacked."""

@@ -16,6 +16,7 @@ from rest_framework.views import set_rollback
 
 from ema_server.common.errors import DomainError
 from ema_server.common.outage import is_outage
+from ema_server.common.problem_codes import title_of
 
 logger = logging.getLogger(__name__)
 
@@ -60,12 +61,14 @@ def _problem_of(error: Exception) -> HttpResponse | None:
         return problem(400, "malformed", "The body is not what this call takes", "It is nested too deep.")
     if isinstance(error, Http404):
         return problem(404, "not_found", "Not found", "There is nothing at this address for this credential.")
+    if isinstance(error, exceptions.ParseError):
+        return problem(400, "malformed", "The body is not what this call takes", str(error.detail))
     if isinstance(error, exceptions.ValidationError):
         return problem(
             400, "invalid_body", "The body is not what this call takes", _first_fault(error.detail), errors=error.detail
         )
     if isinstance(error, exceptions.APIException):
-        response = problem(error.status_code, str(error.get_codes()), _title_of(error), str(error.detail))
+        response = problem(error.status_code, str(error.get_codes()), title_of(error.status_code), str(error.detail))
         if error.status_code == 401:
             response["WWW-Authenticate"] = 'Bearer realm="phone"'
         if wait := getattr(error, "wait", None):
@@ -166,18 +169,6 @@ def _answer(
 
 def _for_a_program(request: HttpRequest) -> bool:
     return request.path_info.startswith("/api/")
-
-
-def _title_of(error: exceptions.APIException) -> str:
-    return {
-        401: "No valid credential",
-        403: "Not allowed",
-        404: "Not found",
-        405: "Method not allowed",
-        406: "No such form of answer",
-        415: "Unsupported media type",
-        429: "Too many requests",
-    }.get(error.status_code, "The request cannot be served")
 
 
 def _first_fault(detail: Any, path: str = "") -> str:

@@ -141,10 +141,10 @@ def _happenings(diary: pd.DataFrame, first_day: date, prompts: Prompts) -> list[
     for on, headache, air in zip(diary["date"], diary["headache"], diary["airq"], strict=True):
         entries.setdefault((on - first_day).days + 1, []).append({"headache": headache == "yes", "airq": float(air)})
     for prompt in prompts:
-        day = prompt["day"]
+        day = prompt.day
         if day not in entries:
-            found.append(Event(day, 1, "expired", prompt["expires_at"]))
+            found.append(Event(day, 1, "expired", prompt.expires_at))
         for copy, answers in enumerate(entries.get(day, ())):
-            at = datetime.fromisoformat(prompt["scheduled_at"]).astimezone(ZoneInfo(ZONE)).isoformat()
+            at = datetime.fromisoformat(prompt.scheduled_at).astimezone(ZoneInfo(ZONE)).isoformat()
             found.append(Answer(day, 1, answers, at, name=str(copy or "")))
     return found

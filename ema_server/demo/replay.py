@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime, time
 from random import Random
+from time import sleep
 
 import httpx
 
@@ -21,11 +22,8 @@ def replay(
 ) -> Counter[str]:
     """Let every invited person's phone enrol, sync and upload; returns how many receipts of each kind came back."""
     receipts: Counter[str] = Counter()
-    with (
-        httpx.Client(base_url=address, timeout=30.0, trust_env=False) as http,
-        ThreadPoolExecutor(PHONES_AT_ONCE) as pool,
-    ):
-        running = [pool.submit(_one_phone, study, each_invited, http) for each_invited in invited]
+    with httpx.HTTPTransport(trust_env=False) as http, ThreadPoolExecutor(PHONES_AT_ONCE) as pool:
+        running = [pool.submit(_one_phone, study, each_invited, http, address) for each_invited in invited]
         try:
             for done in as_completed(running):
                 receipts.update(done.result())
@@ -36,17 +34,19 @@ def replay(
     return receipts
 
 
-def _one_phone(study: str, invited: Invited, http: httpx.Client) -> Counter[str]:
+def _one_phone(study: str, invited: Invited, http: httpx.BaseTransport, address: str) -> Counter[str]:
     person = invited.person
     phone = Phone(
         http=http,
+        address=address,
         study=study,
         code=invited.code,
         zone=person.zone,
         consented_at=datetime.combine(person.first_day, time(8), UTC).isoformat(),
         rng=Random(f"{study}|{person.pseudonym}"),
+        wait=sleep,
     )
     phone.enrol()
-    prompts = phone.sync()
-    phone.upload(person.happenings(prompts), prompts)
+    sync = phone.sync()
+    phone.upload(person.happenings(sync.prompts), sync)
     return phone.receipts

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from ema_client import Prompt
 from ema_server.demo.phone import Happening
 
-Prompts = Sequence[dict[str, Any]]
+Prompts = Sequence[Prompt]
 
 
 @dataclass(frozen=True)

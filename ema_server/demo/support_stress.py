@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.simulate import SupportStress, answer_prompts, draw_people
+from ema_client import Prompt
 from ema_server.demo.phone import Answer, Event, Happening
 from ema_server.demo.script import DemoStudy, Person, Prompts
 
@@ -124,11 +125,11 @@ def _happenings(
     pseudonym: str, traits: Mapping[Any, Any], prompts: Prompts, rng: np.random.Generator
 ) -> list[Happening]:
     """What the person does at each prompt, and what their app does with it."""
-    local = pd.to_datetime([prompt["local"] for prompt in prompts])
+    local = pd.to_datetime([prompt.local for prompt in prompts])
     schedule = pd.DataFrame(
         {
-            "day": [prompt["day"] for prompt in prompts],
-            "slot": [prompt["slot"] for prompt in prompts],
+            "day": [prompt.day for prompt in prompts],
+            "slot": [prompt.slot for prompt in prompts],
             "hour": local.hour + local.minute / 60 + local.second / 3600,
             "weekend": (local.day_of_week >= 5).astype(int),
         }
@@ -136,11 +137,11 @@ def _happenings(
     said = answer_prompts(TRUTH, traits, schedule, rng)
     found: list[Happening] = []
     for prompt, answer in zip(prompts, said.to_dict("records"), strict=True):
-        day, slot = prompt["day"], prompt["slot"]
+        day, slot = prompt.day, prompt.slot
         if pseudonym == LOST_PHONE and day > LOST_AFTER_DAY:
             continue
         if not answer["answered"]:
-            found.append(Event(day, slot, "expired", prompt["expires_at"]))
+            found.append(Event(day, slot, "expired", prompt.expires_at))
             continue
         at = _after(prompt, answer["latency_minutes"])
         values = {"support": int(answer["support"]), "stress": int(answer["stress"])}
@@ -152,6 +153,6 @@ def _happenings(
     return found
 
 
-def _after(prompt: Mapping[str, Any], minutes: float) -> str:
-    moment = datetime.fromisoformat(prompt["scheduled_at"]) + timedelta(seconds=int(minutes * 60))
-    return moment.astimezone(ZoneInfo(prompt["zone"])).isoformat()
+def _after(prompt: Prompt, minutes: float) -> str:
+    moment = datetime.fromisoformat(prompt.scheduled_at) + timedelta(seconds=int(minutes * 60))
+    return moment.astimezone(ZoneInfo(prompt.zone)).isoformat()

@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from ema_server.common.canonical import digest
+from ema_server.messages.models import Message
 from ema_server.participants.models import (
     Consent,
     Device,
@@ -41,6 +42,7 @@ def purge(participant: Participant) -> dict[str, int]:
         "prompts": Prompt.objects.filter(participant=pk),
         "plannings": Planning.objects.filter(participant=pk),
         "changes of the schedule": ScheduleChange.objects.filter(participant=pk),
+        "messages": Message.objects.filter(participant=pk),
         "pauses": Pause.objects.filter(participant=pk),
         "consents": Consent.objects.filter(participant=pk),
         "codes": EnrolmentCode.objects.filter(participant=pk),

@@ -11,10 +11,10 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 import pandas as pd
 import pyarrow.parquet as pq
 
+from ema_server.common.sink import Sink
 from ema_server.exports import codebook, openesm, parquet, r_script, spss
 from ema_server.exports.contents import Contents
 from ema_server.exports.models import Export
-from ema_server.exports.parquet import Sink
 from ema_server.exports.readme import readme
 from ema_server.exports.tabulation import Tallies
 from ema_server.reports.csv_file import as_csv

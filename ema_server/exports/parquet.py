@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ema_server.common.sink import Sink
 from ema_server.reports.variables import Variable
 
 _TYPES: dict[str, pa.DataType] = {
@@ -27,36 +27,6 @@ _TYPES: dict[str, pa.DataType] = {
 
 COMPRESSION = "zstd"
 PIECE = 10_000  # rows read back at once
-
-
-class Sink:
-    """A file that can only be written to: what was written is taken out and handed on."""
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self.closed = False
-
-    def write(self, data: Any) -> int:
-        self._parts.append(bytes(data))
-        return len(self._parts[-1])
-
-    def taken(self) -> bytes:
-        parts, self._parts = self._parts, []
-        return b"".join(parts)
-
-    def writable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return False
-
-    def seekable(self) -> bool:
-        return False
-
-    def flush(self) -> None: ...
-
-    def close(self) -> None:
-        self.closed = True
 
 
 def schema(variables: Sequence[Variable], about: Mapping[str, str]) -> pa.Schema:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ema_server.common.csv_cells import neutral
 from ema_server.exports.contents import Contents
-from ema_server.reports.csv_file import neutral
 from ema_server.reports.variables import Variable
 
 

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 from django_scopes import scope
+from rest_framework.exceptions import NotAuthenticated
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from ema_server.common.problems import problem, problem_response
-from ema_server.participants.authentication import device_of
+from ema_server.common.problems import problem_response
+from ema_server.participants.authentication import DeviceAuthentication, device_of
 from ema_server.participants.models import Device
 
 
@@ -29,26 +30,48 @@ class PhoneView(APIView):
         self._scopes.enter_context(scope(study=self.device.study))
 
 
-def plain_post(
-    answer: Callable[[HttpRequest], HttpResponse], *, described: type[APIView]
-) -> Callable[..., HttpResponse]:
-    """A call that phones make all day, without the framework around it: it authenticates by itself. Its errors are the same
-    problem documents, and the API's document describes it by the `post` of a view that is never called."""
+class PlainPhoneView(PhoneView):
+    """The same promises without DRF's machinery, for the calls that phones make all day: who calls is known, queries see
+    their study alone, errors are problem documents. Whatever is unusual (another method, a form of answer that we do not
+    have) still goes DRF's way, so that both say the same.
 
-    def view(request: HttpRequest) -> HttpResponse:
-        if request.method != "POST":
-            refused = problem(
-                405, "method_not_allowed", "Method not allowed", f'Method "{request.method}" not allowed.'
-            )
-            refused["Allow"] = "POST"
-            return refused
+    A handler is called with Django's request, or with DRF's round it: it reads `headers`, `body` and `META` alone.
+    """
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        handler = getattr(self, str(request.method).lower(), None) if request.method in _PLAIN_METHODS else None
+        if handler is None or not _takes_json(request):
+            return super().dispatch(request, *args, **kwargs)
         try:
-            return answer(request)
+            response: HttpResponseBase = self.answer(handler, request, *args, **kwargs)
         except Exception as error:
-            response = problem_response(error, {"request": request})
-            if response is None:
+            told = problem_response(error, {"request": request})
+            if told is None:
                 raise
-            return response
+            response = told
+        response["Allow"] = ", ".join(self.allowed_methods)
+        return response
 
-    view.cls, view.initkwargs, view.csrf_exempt = described, {}, True  # type: ignore[attr-defined]
-    return view
+    def answer(
+        self, handler: Callable[..., HttpResponseBase], request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        """Call the handler in the scope of whoever calls; a view that can answer before it knows them well overrides it."""
+        self.device = self.caller(request)
+        request.user = self.device  # type: ignore[assignment]  # the request's line in the log names it
+        with scope(study=self.device.study):
+            return handler(request, *args, **kwargs)
+
+    def caller(self, request: HttpRequest) -> Device:
+        """The phone that calls, or an error of 401."""
+        found = DeviceAuthentication().authenticate(request)  # type: ignore[arg-type]  # it reads META alone
+        if found is None:
+            raise NotAuthenticated
+        return found[0]
+
+
+_PLAIN_METHODS = {"GET", "HEAD", "POST", "PUT"}
+
+
+def _takes_json(request: HttpRequest) -> bool:
+    accepted = request.META.get("HTTP_ACCEPT", "*/*")
+    return "*/*" in accepted or "application/json" in accepted

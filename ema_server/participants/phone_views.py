@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 
 from ema_server.common import clock, counts
 from ema_server.common.batch import raw_parts
-from ema_server.common.openapi import problems_of, said, schema_of
+from ema_server.common.openapi import one_of, problems_of, said, schema_of
 from ema_server.common.problems import problem, too_large
 from ema_server.participants.authentication import OVERLAP
 from ema_server.participants.codes import successor_code
@@ -35,7 +35,7 @@ BODY = ("malformed", "invalid_body", "too_large", "unsupported_media_type")
 class ConsentKept(msgspec.Struct, frozen=True):
     version: str
     digest: str
-    status: str  # stored | duplicate
+    status: Annotated[str, one_of("stored", "duplicate")]
 
 
 class NewCredential(msgspec.Struct, frozen=True):

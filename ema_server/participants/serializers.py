@@ -69,10 +69,15 @@ class EnrolmentIn(serializers.Serializer[dict[str, object]]):
     device = DeviceFactsIn(required=False)
 
 
+class StudyOut(serializers.Serializer[dict[str, object]]):
+    slug = serializers.CharField()
+    title = serializers.CharField()
+
+
 class EnrolmentOut(serializers.Serializer[dict[str, object]]):
     participant = serializers.CharField()
     token = serializers.CharField(help_text="Shown once. Keep it in the phone's key store.")
-    study = serializers.DictField()
+    study = StudyOut()
 
 
 class DeviceIn(serializers.Serializer[dict[str, object]]):

@@ -7,34 +7,21 @@ what stands behind a semicolon or a line's end in it, where a spreadsheet that c
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-_FORMULA = re.compile(r"^(?=[=+\-@\t\r\n＝＋－＠])|(?<=[;|\t\r\n])(?= *[=+\-@＝＋－＠])")
-_NUMBER = re.compile(r"-\d+(\.\d+)?")
-_QUOTED = re.compile(r'[,"\r\n]')
+from ema_server.common.csv_cells import cell
 
 
 def as_csv(frame: pd.DataFrame, *, header: bool = True) -> bytes:
     """The frame's rows. Frames of the same columns, one after another and the first alone with its header, are one file."""
     columns = [_texts(frame[name]) for name in frame.columns]
-    lines = [",".join(_cell(str(name)) for name in frame.columns)] if header else []
+    lines = [",".join(cell(str(name)) for name in frame.columns)] if header else []
     lines.extend(map(",".join, zip(*columns, strict=True)))
     return "".join(f"{line}\n" for line in lines).encode()
-
-
-def neutral(text: str) -> str:
-    """The text as no spreadsheet takes it for a formula. A negative number stays the number that it is."""
-    return text if _NUMBER.fullmatch(text) else _FORMULA.sub("'", text)
-
-
-def _cell(text: str) -> str:
-    text = neutral(text)
-    return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
 
 
 def _texts(column: pd.Series) -> list[str]:
@@ -47,7 +34,7 @@ def _texts(column: pd.Series) -> list[str]:
         return [str(value) for value in column.tolist()]
     if kind == "f":
         return _each_once(column, lambda value: repr(value + 0.0))  # −0.0 is 0.0
-    return _each_once(column, lambda value: _cell(str(value)))
+    return _each_once(column, lambda value: cell(str(value)))
 
 
 def _each_once(column: pd.Series, spelt: Callable[[Any], str]) -> list[str]:

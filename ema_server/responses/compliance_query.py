@@ -66,7 +66,9 @@ QUERY = f"""
 WITH people AS MATERIALIZED (
     SELECT id, pseudonym, date_trunc('second', enrolled_at) AS since,
         (SELECT range_agg(tstzrange(date_trunc('second', created_at), revoked_at)) FROM participants_device
-         WHERE participant_id = person.id AND (revoked_at IS NULL OR revoked_at > created_at)) AS devices
+         WHERE participant_id = person.id AND (revoked_at IS NULL OR revoked_at > created_at)) AS devices,
+        (SELECT coalesce(range_agg(tstzrange(since, until)), '{{}}') FROM participants_pause
+         WHERE participant_id = person.id) AS pauses
     FROM participants_participant person
     WHERE study_id = %(study)s AND NOT test_person AND state <> %(erased)s AND enrolled_at <= %(cutoff)s
         AND %(site)s IN ('', site)
@@ -90,7 +92,7 @@ WITH people AS MATERIALIZED (
     FROM due prompt JOIN people ON people.id = participant_id
     WHERE (scheduled_at >= people.since OR plan_id = ANY (%(imported)s))
         AND (answered OR (
-            (people.devices @> scheduled_at OR plan_id = ANY (%(imported)s))
+            (people.devices @> scheduled_at OR plan_id = ANY (%(imported)s)) AND NOT people.pauses @> scheduled_at
             AND (%(quiet_since)s::timestamptz IS NULL OR scheduled_at < %(quiet_since)s OR rule = ANY (%(asked_all_the_same)s))))
 ), said AS (
     SELECT prompt_id, bit_or(CASE kind {_BITS_OF_EVENT} ELSE 0 END) AS bits

@@ -17,6 +17,7 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
+import psycopg
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from ema_server.participants.models import Device, Participant
@@ -38,9 +39,15 @@ from ema_server.studies.queries import current_sampling_plan
 from ema_server.surveys.document import Survey
 from ema_server.vault.services import holding_keys, owner_key
 
-MOST: Final = 20_000  # phones, and studies, remembered by a process
-_STATES: Final = [Participant.State.ACTIVE.value, Participant.State.PAUSED.value]
-_STUDIES: Final = list(states.ACTIONS["answers"].states)
+MOST: Final = 20_000  # phones that a process remembers
+_STATES: Final = (Participant.State.ACTIVE.value, Participant.State.PAUSED.value)
+_STUDIES: Final = states.ACTIONS["answers"].states
+
+
+def _among(words: Sequence[str]) -> str:
+    return ", ".join(f"'{word}'" for word in words)
+
+
 _STATEMENT: Final = f"""
 WITH caller AS (
     SELECT d.id AS device_id, p.id AS participant_id, p.study_id
@@ -48,8 +55,8 @@ WITH caller AS (
     JOIN participants_participant p ON p.id = d.participant_id
     JOIN studies_study s ON s.id = p.study_id
     WHERE d.id = %(device)s AND d.token_digest = %(token)s AND d.revoked_at IS NULL
-        AND p.id = %(person)s AND p.key_id = %(key)s AND p.state = ANY(%(states)s)
-        AND s.id = %(study)s AND s.state = ANY(%(studies)s) AND s.starts_on = %(starts_on)s
+        AND p.id = %(person)s AND p.key_id = %(key)s AND p.state IN ({_among(_STATES)})
+        AND s.id = %(study)s AND s.state IN ({_among(_STUDIES)}) AND s.starts_on = %(starts_on)s
         AND NOT EXISTS (SELECT FROM studies_samplingplan n WHERE n.study_id = s.id AND n.number > %(plan)s)
         AND NOT EXISTS (SELECT FROM responses_submission h WHERE h.study_id = s.id AND h.client_id = ANY(%(ids)s))
     FOR NO KEY UPDATE OF p
@@ -103,16 +110,21 @@ def caller_of(token: str) -> Caller | None:
 
 def remember(device: Device, token: str) -> None:
     """The long way found this phone and its study as they are now."""
-    if device.token_digest != token:
-        return  # the credential before the last rotation: it is good for a while, and looked at each time
-    if max(len(_callers), len(_studies)) >= MOST:
-        _callers.clear()
-        _studies.clear()
+    if device.token_digest != token or device.revoked_at is not None:
+        return  # the credential before the last rotation is good for a while, and looked at each time
+    if len(_callers) >= MOST:
+        forget()
     study = device.study
     if study.pk not in _studies:
         _studies[study.pk] = _as_it_is(study)
     person = device.participant
     _callers[token] = Caller(token, device.pk, person.pk, person.key_id, study.pk)
+
+
+def forget() -> None:
+    """Begin anew: what was remembered is found again when it is asked for."""
+    _callers.clear()
+    _studies.clear()
 
 
 def _as_it_is(study: Study) -> _Study:
@@ -145,9 +157,7 @@ def record(*, caller: Caller, raw_items: Sequence[bytes], now: datetime) -> list
         "token": caller.token,
         "person": caller.person,
         "key": caller.key_id,
-        "states": _STATES,
         "study": caller.study,
-        "studies": _STUDIES,
         "starts_on": study.starts_on,
         "plan": study.plan,
         "ids": [each.item.client_id for each in accepted],
@@ -183,7 +193,9 @@ def _written(values: dict[str, object]) -> bool:
         with inside:
             connection.ensure_connection()
             with connection.wrap_database_errors:
-                found = connection.connection.execute(_STATEMENT, values, prepare=True).fetchone()
+                connection.connection.prepare_threshold = 0  # Django's own cursors prepare nothing, whatever it says
+                plain = psycopg.Cursor(connection.connection)
+                found = plain.execute(_STATEMENT, values, prepare=True).fetchone()
     except (DatabaseError, InterfaceError):
         return False
     return found is not None

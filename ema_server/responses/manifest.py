@@ -47,7 +47,8 @@ def manifest_of(
         DeviceReport.objects.filter(participant=person),
     )
     asked = _uuids(submissions)
-    states = dict.fromkeys(quarantine.filter(client_id__in=asked).values_list("client_id", flat=True), "quarantined")
+    refused = quarantine.filter(client_id__in=asked).values_list("client_id", flat=True)
+    states = {client_id: "quarantined" for client_id in refused if client_id is not None}
     states |= dict.fromkeys(answers.filter(client_id__in=asked).values_list("client_id", flat=True), "stored")
     conflicts = Conflict.objects.filter(submission__participant=person, submission__client_id__in=asked)
     states |= dict.fromkeys(conflicts.values_list("submission__client_id", flat=True), "conflict")

@@ -16,14 +16,13 @@ from django.db import DataError, IntegrityError, OperationalError, connection, t
 from django.db.models import Count, F, Func, IntegerField, Sum
 
 from ema_server.common.canonical import read_item
-from ema_server.common.errors import DomainError
-from ema_server.common.openapi import said
+from ema_server.common.openapi import RECEIPT_CODE, one_of, said
 from ema_server.common.outage import sqlstate_of
 from ema_server.common.phone_time import believable, offset_minutes, parse_phone_time
 from ema_server.common.shapes import fault_of
-from ema_server.participants.authentication import CLOSED, closed_code
+from ema_server.participants.authentication import closed_code
 from ema_server.participants.models import Device, Participant
-from ema_server.participants.services import hold
+from ema_server.participants.services import CLOSED, DeviceClosed, hold
 from ema_server.responses.content import split
 from ema_server.responses.models import Conflict, Quarantined, Submission, Upload
 from ema_server.sampling.follow_ups import Answered, follow_up_id, plan_follow_ups, rules_after
@@ -72,19 +71,9 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     """What became of one item. `stored` and `duplicate` are durable: the phone may delete its copy."""
 
     client_id: str
-    status: str  # stored | duplicate | conflict | rejected
-    code: str = ""
+    status: Annotated[str, one_of("stored", "duplicate", "conflict", "rejected")]
+    code: Annotated[str, RECEIPT_CODE] = ""
     detail: str = ""
-
-
-class CredentialClosed(DomainError):
-    """A closed credential has sent as much as quarantine takes of one: it is refused as it is everywhere else."""
-
-    status = 401
-
-    def __init__(self, closed: str) -> None:
-        super().__init__(CLOSED[Device.Closed(closed)])
-        self.code = closed
 
 
 class Published(Protocol):
@@ -121,7 +110,7 @@ def record_submissions(*, device: Device, raw_items: Sequence[bytes], now: datet
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with transaction.atomic(), holding_keys():
+            with transaction.atomic(), holding_keys(lately=device.participant.key_id):
                 return _record(device=device, raw_items=raw_items, now=now)
         except (IntegrityError, OperationalError) as error:
             raced = isinstance(error, IntegrityError) or sqlstate_of(error) in AT_THE_SAME_TIME
@@ -467,12 +456,12 @@ def _quarantine(refused: Sequence[Refused], *, device: Device, key: bytes, now: 
         for each in refused
         for each_digest in [keyed_digest(each.raw, key=key)]
     }
-    if closed := closed_code(device):
-        _require_room(rows, device=device, closed=closed)
+    if closed_code(device):
+        _require_room(rows, device=device)
     Quarantined.objects.bulk_create(rows.values(), ignore_conflicts=True)
 
 
-def _require_room(rows: Mapping[str, Quarantined], *, device: Device, closed: str) -> None:
+def _require_room(rows: Mapping[str, Quarantined], *, device: Device) -> None:
     """A closed credential may be in anybody's hands: what it can fill is bounded, and beyond that it is refused."""
     before = Quarantined.objects.filter(device=device)
     known = set(before.filter(digest__in=list(rows)).values_list("digest", flat=True))
@@ -480,7 +469,7 @@ def _require_room(rows: Mapping[str, Quarantined], *, device: Device, closed: st
     size = Func(F("body"), function="octet_length", output_field=IntegerField())
     held = before.filter(code__startswith="device_").aggregate(items=Count("pk"), size=Sum(size, default=0))
     if new and (held["items"] + len(new) > CLOSED_ITEMS or held["size"] + sum(new) > CLOSED_BYTES):
-        raise CredentialClosed(closed)
+        raise DeviceClosed(device)  # as it is refused everywhere else
 
 
 def _surveys_of(study: Study) -> dict[tuple[str, int], SurveyVersion]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -12,14 +11,22 @@ import msgspec
 from django.db.models import Q
 
 from ema_server.common.openapi import said
+from ema_server.messages.queries import messages_for
 from ema_server.participants.models import Device
 from ema_server.participants.queries import ConsentAsked, consent_asked_of
 from ema_server.sampling.decisions import probability
 from ema_server.sampling.follow_ups import follow_ups_of
 from ema_server.sampling.models import Decision, Prompt
-from ema_server.sampling.queries import event_buttons, rules_asked_on_withdrawal, rules_of_prompts, with_an_outcome
+from ema_server.sampling.queries import (
+    event_buttons,
+    outside_the_pause,
+    rules_asked_on_withdrawal,
+    rules_of_prompts,
+    with_an_outcome,
+)
 from ema_server.studies import states
-from ema_server.studies.queries import current_sampling_plan, current_surveys
+from ema_server.studies.models import CrisisCard
+from ema_server.studies.queries import current_crisis_card, current_sampling_plan, current_surveys
 from ema_server.studies.sampling_rules import TRAVEL
 
 HORIZON = timedelta(days=14)
@@ -37,7 +44,7 @@ class DecisionOut(msgspec.Struct, frozen=True):
 class PromptOut(msgspec.Struct, frozen=True):
     """What to ask and when. A prompt of an earlier sync that is not here any more was called off or has its outcome."""
 
-    id: Annotated[str, said("stays when the prompt moves")]
+    id: Annotated[str, said("stays when the prompt moves", format="uuid")]
     questionnaire: str
     survey_version: int
     day: Annotated[int, said("1 is the person's first day")]
@@ -106,6 +113,46 @@ class SurveyOut(msgspec.Struct, frozen=True):
     document: dict[str, Any]
 
 
+class MessageOut(msgspec.Struct, frozen=True):
+    """What the study team wrote to this person. One that is here no more has run out or was taken back."""
+
+    id: str
+    text: str
+    written_at: str
+
+
+class AlertRuleOut(msgspec.Struct, frozen=True):
+    """Answers of which somebody must know at once. The phone asks `when` of a finished answer to this version, as
+    docs/questionnaires.md says under Alerts, and shows the card at once, offline too."""
+
+    questionnaire: str
+    survey_version: int
+    key: str
+    when: Annotated[str, said("an expression over the answers and scores of the questionnaire")]
+    card: Annotated[str | None, said("`crisis`: show the crisis card when it fires; null: show nothing")]
+
+
+class ContactOut(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Somebody to turn to: by phone or at an address."""
+
+    label: str
+    phone: Annotated[str | None, said("to be dialled")] = None
+    url: Annotated[str | None, said("https alone")] = None
+
+
+class CardPageOut(msgspec.Struct, frozen=True):
+    title: str
+    text: Annotated[str, said("plain text, never markup")]
+    contacts: list[ContactOut]
+
+
+class CrisisCardOut(msgspec.Struct, frozen=True):
+    """Whom the person can turn to at once. Keep it on the phone: it is needed when there is no network."""
+
+    version: int
+    pages: Annotated[dict[str, CardPageOut], said("by language; where none is the phone's, `en` or any other")]
+
+
 class SyncContent(msgspec.Struct, frozen=True):
     """What the ETag covers: all but the clock. `travel` is when another time zone takes effect: `at_once`, `next_day` or
     `home` (never)."""
@@ -116,7 +163,9 @@ class SyncContent(msgspec.Struct, frozen=True):
     follow_ups: list[FollowUpOut]
     travel: str
     consent: ConsentOut | None
-    messages: list[dict[str, Any]]
+    messages: Annotated[list[MessageOut], said("the newest 50, the newest first")]
+    alert_rules: Annotated[list[AlertRuleOut], said("of the surveys above, so that nobody need read their documents")]
+    crisis_card: Annotated[CrisisCardOut | None, said("null: the study has none")]
 
 
 class SyncOut(SyncContent, frozen=True, kw_only=True):
@@ -127,19 +176,23 @@ def sync_content(device: Device, *, now: datetime) -> SyncContent:
     """The study's questionnaires, and this person's prompts that have no outcome yet, up to two weeks ahead.
 
     A phone that was away is told of the past too: it may hold answers that nobody has seen. Of a study that is paused or
-    has ended it is told nothing of what lies ahead.
+    has ended it is told nothing of what lies ahead, of a person who left only of what is asked on leaving.
     """
     person, study = device.participant, device.study
     surveys = current_surveys(study)
     versions = {survey.questionnaire: survey.number for survey in surveys}
     asks = states.allows(study.state, "prompt")
     told = Q(scheduled_at__lte=now + HORIZON)
-    if not asks:
-        told &= Q(scheduled_at__lt=study.quiet_since or now) | Q(rule__in=rules_asked_on_withdrawal(study))
-    waiting = person.prompts.filter(told, ~with_an_outcome(), submission__isnull=True)
+    left = person.state == person.State.WITHDRAWN
+    if left or not asks:
+        on_leaving = Q(rule__in=rules_asked_on_withdrawal(study))
+        told &= on_leaving if left else on_leaving | Q(scheduled_at__lt=study.quiet_since or now)
+    waiting = person.prompts.filter(
+        told, outside_the_pause(person, now=now), ~with_an_outcome(), submission__isnull=True
+    )
     prompts = [
         prompt
-        for prompt in waiting.select_related("decision").order_by("scheduled_at")
+        for prompt in waiting.select_related("decision").order_by("scheduled_at", "pk")
         if prompt.questionnaire in versions
     ]
     rules = rules_of_prompts(prompts)
@@ -164,7 +217,15 @@ def sync_content(device: Device, *, now: datetime) -> SyncContent:
         ],
         travel=plan.document.get("travel", TRAVEL[0]) if plan else TRAVEL[0],
         consent=_consent(consent_asked_of(person)),
-        messages=[],
+        messages=[
+            MessageOut(str(each.pk), each.text, each.written_at.isoformat()) for each in messages_for(person, now=now)
+        ],
+        alert_rules=[
+            AlertRuleOut(each.questionnaire, each.number, alert.key, alert.condition, alert.card)
+            for each in surveys
+            for alert in each.survey.alerts
+        ],
+        crisis_card=_crisis_card(current_crisis_card(study)),
     )
 
 
@@ -198,12 +259,20 @@ def _decision(decision: Decision, rule: Mapping[str, Any]) -> DecisionOut:
     )
 
 
+def _crisis_card(current: CrisisCard | None) -> CrisisCardOut | None:
+    if current is None:
+        return None
+    pages = {
+        language: CardPageOut(
+            page["title"], page["text"], [ContactOut(**contact) for contact in page.get("contacts", ())]
+        )
+        for language, page in current.card.items()
+    }
+    return CrisisCardOut(current.number, pages)
+
+
 def _consent(asked: ConsentAsked | None) -> ConsentOut | None:
     if asked is None:
         return None
     text = asked.text
     return ConsentOut(text.version, text.digest, text.texts, asked.given, asked.anew)
-
-
-def etag_of(content: SyncContent) -> str:
-    return f'"{hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:32]}"'

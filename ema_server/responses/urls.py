@@ -1,9 +1,9 @@
 from django.urls import path
 
-from ema_server.responses.views import ManifestView, SyncView, submissions
+from ema_server.responses.views import ManifestView, SubmissionsView, SyncView
 
 urlpatterns = [
     path("sync", SyncView.as_view(), name="sync"),
-    path("submissions", submissions, name="submissions"),
+    path("submissions", SubmissionsView.as_view(), name="submissions"),
     path("manifest", ManifestView.as_view(), name="manifest"),
 ]

@@ -32,11 +32,11 @@ from django.db.models import (
 from django.db.models.functions import Coalesce
 from django_scopes import scope
 
-from ema_server.participants.models import Device, Participant
+from ema_server.participants.models import Device
 from ema_server.sampling.models import Planning, Prompt, PromptEvent
 from ema_server.sampling.plan import Person, seeded
 from ema_server.sampling.planning import Row, person_of
-from ema_server.sampling.queries import no_decision_point, rules_of_prompts, versions_of
+from ema_server.sampling.queries import no_decision_point, rules_of_prompts, versions_of, within_a_pause
 from ema_server.studies import states
 from ema_server.studies.models import Study
 
@@ -163,8 +163,7 @@ def _judge(study: Study, now: datetime) -> int:
     events = []
     for prompt in due:
         standing = Standing(
-            active=prompt.participant.state
-            != Participant.State.PAUSED,  # who left since was in: what came later is off
+            active=not prompt.paused,  # type: ignore[attr-defined]  # who left since was in: what came later is off
             asked=states.allows(study.state, "prompt"),
             device=prompt.reachable,  # type: ignore[attr-defined]
             # Its own answer may be dated before it by a clock that is slow, and comes of the action.
@@ -198,7 +197,7 @@ def _due(study: Study, now: datetime) -> list[Prompt]:
             ~Exists(judged), study=study, decision__isnull=False, scheduled_at__gt=now - LOOK_BACK, scheduled_at__lte=now
         )
         .exclude(no_decision_point(study, now=now))
-        .annotate(reachable=Exists(device))
+        .annotate(reachable=Exists(device), paused=within_a_pause())
         .select_related("participant")
         .order_by("scheduled_at", "pk")
     )  # fmt: skip

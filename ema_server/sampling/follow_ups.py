@@ -41,7 +41,6 @@ REASONS = {
     Code.TOO_LATE: "its time was over when the answer that it follows arrived",
     Code.TOO_CLOSE: "closer than the gap to another prompt",
     Code.WITHDREW: "the person withdrew",
-    Code.PAUSED: "the person paused",
     Code.STUDY_SILENT: "the study asks nothing",
 }
 
@@ -276,8 +275,6 @@ def _why_not(draw: Draw, participant: Participant, *, close: bool, now: datetime
         return Code.TOO_LATE
     if participant.state == Participant.State.WITHDRAWN:
         return Code.WITHDREW
-    if participant.state == Participant.State.PAUSED:
-        return Code.PAUSED
     if not states.allows(participant.study.state, "prompt"):
         return Code.STUDY_SILENT
     return Code.TOO_CLOSE if close else ""

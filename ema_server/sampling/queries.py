@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db.models import DateTimeField, Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Trunc
 
-from ema_server.participants.models import Device, Participant
+from ema_server.participants.models import Device, Participant, Pause
 from ema_server.sampling.models import Planning, Prompt, PromptEvent
 from ema_server.sampling.pictures import Asked
 from ema_server.sampling.planning import calendar_of, facts_for_drawing
@@ -49,12 +49,37 @@ def facts_of_person(participant: Participant) -> Facts:
 
 
 def not_asked(study: Study, *, cutoff: datetime) -> Q:
-    """Whether nobody was asked, as was known by then: the server had taken the prompt back (a pause that is over, somebody
-    withdrew), or the study asks nothing since before it. For prompts without an answer: nobody missed these."""
+    """Whether nobody was asked, as was known by then: the server had taken the prompt back (somebody withdrew, a pause of the
+    study that is over), it fell into a pause of its person, or the study asks nothing since before it. For prompts without an
+    answer: nobody missed these. A decision point in a pause stays one, at which its person was not available."""
     called_off = called_off_by(cutoff) & ~_left_after_a_decision(cutoff)
+    called_off |= within_a_pause() & Q(decision__isnull=True)
     if study.quiet_since is None:
         return called_off
     return called_off | Q(scheduled_at__gte=study.quiet_since) & ~Q(rule__in=rules_asked_on_withdrawal(study))
+
+
+def within_a_pause() -> Q:
+    """Whether a prompt fell into a pause of its person. When somebody pauses or goes on is never dated back, so of a prompt whose
+    time has come this stays as it is."""
+    pauses = Pause.objects.filter(participant=OuterRef("participant"), since__lte=OuterRef("scheduled_at"))
+    return Q(Exists(pauses.filter(Q(until=None) | Q(until__gt=OuterRef("scheduled_at")))))
+
+
+def open_pause_of(person: Participant, *, now: datetime) -> Pause | None:
+    """The pause in which somebody is now; None where they are in none, or said that it ends before now."""
+    pauses = Pause.objects.filter(Q(until=None) | Q(until__gt=now), participant=person, since__lte=now)
+    return pauses.order_by("-since", "-pk").first()
+
+
+def outside_the_pause(person: Participant, *, now: datetime) -> Q:
+    """Which of somebody's prompts their phone may ask. What lies behind the end of a pause, if it has one, is among them: the
+    phone may be offline by then."""
+    paused = open_pause_of(person, now=now) if person.state == Participant.State.PAUSED else None
+    if paused is None:
+        return Q()
+    before = Q(scheduled_at__lt=paused.since)
+    return before if paused.until is None else before | Q(scheduled_at__gte=paused.until)
 
 
 def before_enrolment(study: Study) -> Q:
@@ -92,7 +117,9 @@ def no_decision_point(study: Study, *, now: datetime) -> Q:
 def asked_of(participant: Participant, *, now: datetime) -> list[Asked]:
     """Every prompt of one person with what has become of it, for a picture."""
     rows = participant.prompts.annotate(
-        answered=Exists(participant.submissions.filter(prompt=OuterRef("pk"), complete=True)), called=last_call("kind")
+        answered=Exists(participant.submissions.filter(prompt=OuterRef("pk"), complete=True)),
+        called=last_call("kind"),
+        paused=within_a_pause(),
     ).order_by("scheduled_at")
     return [
         Asked(
@@ -103,7 +130,7 @@ def asked_of(participant: Participant, *, now: datetime) -> list[Asked]:
             "answered"
             if row.answered
             else "called off"
-            if row.called == PromptEvent.Kind.CANCELLED
+            if row.called == PromptEvent.Kind.CANCELLED or row.paused
             else "ahead"
             if row.expires_at > now
             else "unanswered",

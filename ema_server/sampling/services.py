@@ -9,24 +9,25 @@ from uuid import UUID
 
 import msgspec
 from django.db import transaction
-from django.db.models import QuerySet
 from django_scopes import scope
 
 from ema_server.common import clock
 from ema_server.common.errors import DomainError
-from ema_server.common.openapi import said
+from ema_server.common.openapi import RECEIPT_CODE, one_of, said
 from ema_server.common.phone_time import believable, parse_phone_time
 from ema_server.ledger import audit
 from ema_server.ledger.models import Job
 from ema_server.participants.models import Device, Participant
 from ema_server.participants.services import Enrolment, enrol_participant, hold, update_device
 from ema_server.sampling.allocation import arm_at
+from ema_server.sampling.calling_off import call_off
 from ema_server.sampling.decisions import write_decisions
 from ema_server.sampling.follow_ups import note_asked
 from ema_server.sampling.models import Planning, Prompt, PromptEvent
+from ema_server.sampling.pausing import close_pause
 from ema_server.sampling.plan import draw_once, draw_prompts
 from ema_server.sampling.planning import copy_prompts, person_of, rows_of, start_planning
-from ema_server.sampling.queries import rules_asked_on_withdrawal, versions_of, with_an_outcome
+from ema_server.sampling.queries import rules_asked_on_withdrawal, versions_of
 from ema_server.sampling.replanning import follow_zone
 from ema_server.studies import states
 from ema_server.studies.models import SamplingPlan, Study
@@ -67,8 +68,8 @@ class EventIn(msgspec.Struct, frozen=True):
 
 class EventReceipt(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str
-    status: str  # stored | duplicate | rejected
-    code: str = ""
+    status: Annotated[str, one_of("stored", "duplicate", "rejected")]
+    code: Annotated[str, RECEIPT_CODE] = ""
     detail: str = ""
 
 
@@ -154,8 +155,9 @@ def withdraw_participant(*, participant: Participant, now: datetime, actor: str,
     person = hold(participant)
     if person.state == Participant.State.WITHDRAWN:
         raise NotToWithdraw(f"{person.pseudonym} has withdrawn already.")
+    close_pause(person, now=now)
     ahead = person.prompts.filter(expires_at__gt=now)
-    called_off = _call_off(ahead, code=PromptEvent.Code.WITHDREW, reason="the person withdrew", now=now)
+    called_off = call_off(ahead, code=PromptEvent.Code.WITHDREW, reason="the person withdrew", now=now)
     plan = current_sampling_plan(person.study)
     if plan is not None and person.first_day is not None and states.allows(person.study.state, "answers"):
         planning = start_planning(person, plan, cause=Planning.Cause.WITHDRAWAL, now=now)
@@ -192,26 +194,9 @@ def call_off_silence(job: Job) -> None:
         if until is not None:
             fell = fell.filter(scheduled_at__lt=datetime.fromisoformat(until))
         asked = fell.exclude(rule__in=rules_asked_on_withdrawal(study))
-        _call_off(
+        call_off(
             asked, code=PromptEvent.Code.STUDY_SILENT, reason=f"the study was {job.payload['why']}", now=clock.now()
         )
-
-
-def _call_off(prompts: QuerySet[Prompt], *, code: str, reason: str, now: datetime) -> int:
-    """Cancel what has neither an answer nor an outcome. Whoever answers it all the same has answered."""
-    ids = prompts.filter(~with_an_outcome(), submission__isnull=True).values_list("pk", "study_id")
-    events = [
-        PromptEvent(
-            study_id=study_id,
-            prompt_id=pk,
-            kind=PromptEvent.Kind.CANCELLED,
-            code=code,
-            reason=reason[:200],
-            received_at=now,
-        )
-        for pk, study_id in ids
-    ]
-    return len(PromptEvent.objects.bulk_create(events, batch_size=2000))
 
 
 @transaction.atomic

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from uuid import UUID
 
 from ema_server.common.phone_time import believable, parse_phone_time
-from ema_server.participants.models import Participant
+from ema_server.participants.models import Participant, Pause
 from ema_server.sampling.deriving import first_planning
 from ema_server.sampling.models import Planning, Prompt, PromptEvent
-from ema_server.sampling.prompt_state import PLANNED, RECEIVED, Asked, Happening, PromptState, prompt_state
+from ema_server.sampling.prompt_state import PLANNED, RECEIVED, Asked, Happening, PromptState, called_off, prompt_state
 
 Moves = PromptEvent.Kind.RESCHEDULED, PromptEvent.Kind.RESTORED
 
@@ -47,7 +47,7 @@ def state_of(prompt: Prompt, happenings: Sequence[Happening], *, now: datetime) 
 
 
 def timelines(prompts: Sequence[Prompt]) -> dict[UUID, list[Happening]]:
-    """The stories of some prompts, in two queries; three where some have moved."""
+    """The stories of some prompts, in three queries; four where some have moved."""
     found: dict[UUID, list[Happening]] = {prompt.pk: [] for prompt in prompts}
     moved: dict[UUID, PromptEvent] = {}
     for event in PromptEvent.objects.filter(prompt__in=found).defer("note").order_by("pk"):
@@ -58,6 +58,8 @@ def timelines(prompts: Sequence[Prompt]) -> dict[UUID, list[Happening]]:
         found[pk].append(answer)
     for prompt, planning in _plannings(prompts, moved):
         found[prompt.pk].append(_of_planning(planning))
+    for pk, off in _within_open_pauses(prompts, found):
+        found[pk].append(off)
     for several in found.values():
         several.sort(key=lambda each: each.order)
     return found
@@ -109,6 +111,25 @@ def _answers(prompts: Sequence[Prompt]) -> Iterable[tuple[UUID, Happening]]:
                 started_at=started,
             ),
         )
+
+
+def _within_open_pauses(
+    prompts: Sequence[Prompt], known: Mapping[UUID, Sequence[Happening]]
+) -> Iterable[tuple[UUID, Happening]]:
+    """Of a pause that is not over the ledger has no events yet: as things stand, what lies in it is called off."""
+    people = {each.participant_id for each in prompts}
+    paused = Pause.objects.filter(participant__in=people, participant__state=Participant.State.PAUSED)
+    newest = {
+        person: span for person, *span in paused.order_by("since", "pk").values_list("participant", "since", "until")
+    }
+    for prompt in prompts:
+        since, until = newest.get(prompt.participant_id, (None, None))
+        if since is None or prompt.scheduled_at < since or (until is not None and prompt.scheduled_at >= until):
+            continue
+        story = known[prompt.pk]
+        if not any(each.kind in (RECEIVED, "completed", "expired") for each in story) and not called_off(story):
+            words = "the person has paused" + ("" if until is None else f" until {_clock(until)}")
+            yield prompt.pk, Happening("cancelled", since, code=PromptEvent.Code.PAUSED, words=words)
 
 
 def _plannings(prompts: Sequence[Prompt], moved: dict[UUID, PromptEvent]) -> Iterable[tuple[Prompt, Planning]]:

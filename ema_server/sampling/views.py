@@ -30,6 +30,12 @@ class EventReceiptsOut(msgspec.Struct, frozen=True):
     receipts: list[services.EventReceipt]
 
 
+class DeviceChanged(msgspec.Struct, frozen=True):
+    """What the phone's new facts changed."""
+
+    prompts_moved: int
+
+
 class EnrolmentsView(APIView):
     """Enter a study with a code. Needs no credential: it gives one. A person who has a phone already keeps all that is
     theirs, and that phone's credential is closed."""
@@ -81,7 +87,10 @@ class PromptEventsView(PhoneView):
     @extend_schema(
         operation_id="report_prompt_events",
         request={"application/json": schema_of(EventsIn)},
-        responses={200: OpenApiResponse(response=schema_of(EventReceiptsOut))},
+        responses={
+            200: OpenApiResponse(response=schema_of(EventReceiptsOut), description="One receipt for each event."),
+            **problems_of("batch_size", "erased"),
+        },
     )
     def post(self, request: Request) -> HttpResponse:
         try:
@@ -101,7 +110,11 @@ class PromptEventsView(PhoneView):
 class DeviceView(PhoneView):
     """What the phone says about itself. A new zone moves later prompts to the same wall time there."""
 
-    @extend_schema(operation_id="update_device", request=DeviceIn, responses={200: schema_of(dict[str, int])})
+    @extend_schema(
+        operation_id="update_device",
+        request=DeviceIn,
+        responses={200: schema_of(DeviceChanged), **problems_of("invalid_body", "erased")},
+    )
     def put(self, request: Request) -> Response:
         body = DeviceIn(data=request.data)
         body.is_valid(raise_exception=True)
@@ -109,4 +122,4 @@ class DeviceView(PhoneView):
         moved = services.change_device(
             device=self.device, facts=facts, zone_since=body.validated_data.get("zone_since"), now=clock.now()
         )
-        return Response({"prompts_moved": moved})
+        return Response(msgspec.structs.asdict(DeviceChanged(moved)))

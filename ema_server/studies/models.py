@@ -245,3 +245,22 @@ class ConsentText(models.Model):
     def version(self) -> str:
         """As phones name it."""
         return str(self.number)
+
+
+class CrisisCard(models.Model):
+    """Whom people can turn to at once: what phones show when an alert's condition holds. Never edited: publishing makes a
+    new version."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="crisis_cards")
+    number = models.PositiveIntegerField()
+    card = models.JSONField(help_text='{"en": {"title": "…", "text": "…", "contacts": [{"label": "…", "phone": "…"}]}}')
+    digest = models.CharField(max_length=64)
+    published_at = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[models.Manager[CrisisCard]] = ScopedManager(study="study")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["study", "number"], name="one_crisis_card_version")]
+
+    def __str__(self) -> str:
+        return f"crisis card v{self.number}"

@@ -15,6 +15,7 @@ from ema_server.accounts.queries import with_second_factor
 from ema_server.ledger.models import AuditEvent
 from ema_server.studies.models import (
     ConsentText,
+    CrisisCard,
     Invitation,
     Membership,
     SamplingPlan,
@@ -200,6 +201,26 @@ def consent_texts(study: Study) -> QuerySet[ConsentText]:
 
 def current_consent_text(study: Study) -> ConsentText | None:
     return consent_texts(study).first()
+
+
+def crisis_cards(study: Study) -> QuerySet[CrisisCard]:
+    """Every version of the card, newest first."""
+    return study.crisis_cards.order_by("-number")
+
+
+def current_crisis_card(study: Study) -> CrisisCard | None:
+    return crisis_cards(study).first()
+
+
+def alerts_without_card(study: Study) -> str:
+    """A sentence where questionnaires have alerts and the study has no card to show; empty where all is well."""
+    found = [each.questionnaire for each in current_surveys(study) if each.survey.alerts]
+    if not found or current_crisis_card(study) is not None:
+        return ""
+    return (
+        f"{', '.join(found)}: alerts can fire, and the study has no crisis card that phones could show. Publish one "
+        "on the page Study, or with manage.py publish_crisis_card."
+    )
 
 
 def studies_kept_too_long(today: date) -> QuerySet[Study]:

@@ -9,8 +9,7 @@ from django.contrib import messages
 from django.core import signing
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -18,6 +17,7 @@ from rest_framework.views import APIView
 from ema_server.accounts.models import User
 from ema_server.common import clock
 from ema_server.common.errors import DomainError
+from ema_server.common.openapi import any_object
 from ema_server.studies import drafts, queries
 from ema_server.studies.drafts import DraftMoved
 from ema_server.studies.models import SurveyDraft, SurveyVersion
@@ -241,7 +241,8 @@ class PublishView(EditorPage):
         draft = drafts.newest_draft(self.study, self.questionnaire)
         if draft is None:
             raise Http404
-        return super().get_context_data(review=drafts.review(draft), **more)
+        no_card = queries.current_crisis_card(self.study) is None
+        return super().get_context_data(review=drafts.review(draft), no_card=no_card, **more)
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         number = _number(request.POST.get("number")) or 0
@@ -284,7 +285,11 @@ class SurveySchemaView(APIView):
     authentication_classes = ()
     permission_classes = ()
 
-    @extend_schema(operation_id="survey_schema", responses={200: OpenApiTypes.OBJECT}, auth=[])
+    @extend_schema(
+        operation_id="survey_schema",
+        responses={200: OpenApiResponse(any_object("SurveySchema", "A JSON schema."), description="The schema.")},
+        auth=[],
+    )
     def get(self, request: Request) -> Response:
         return Response(JSON_SCHEMA)
 

@@ -17,7 +17,16 @@ from ema_server.common.errors import DomainError
 from ema_server.ledger import audit, outbox
 from ema_server.ledger import services as ledger
 from ema_server.studies import states
-from ema_server.studies.models import ConsentText, Membership, SamplingPlan, Study, SurveyVersion, known_zone
+from ema_server.studies.crisis import card_faults
+from ema_server.studies.models import (
+    ConsentText,
+    CrisisCard,
+    Membership,
+    SamplingPlan,
+    Study,
+    SurveyVersion,
+    known_zone,
+)
 from ema_server.studies.publishing import guard_faults
 from ema_server.studies.sampling_rules import plan_faults, rule_versions
 from ema_server.studies.structure import PARTS, keys, structure_faults
@@ -51,6 +60,11 @@ class InvalidStructure(DomainError):
 
 class InvalidConsentText(DomainError):
     code = "invalid_consent_text"
+    status = 400
+
+
+class InvalidCrisisCard(DomainError):
+    code = "invalid_crisis_card"
     status = 400
 
 
@@ -341,6 +355,31 @@ def publish_consent_text(
         study_id=study.pk,
         about=f"consent_text:{version.number}",
         changes={"digest": version.digest, "must_consent_anew": must_consent_anew},
+    )
+    return version
+
+
+@transaction.atomic
+def publish_crisis_card(*, study: Study, card: Mapping[str, Any], actor: str) -> CrisisCard:
+    """Make the next version of the card that phones show when somebody may need help; the same card again is the version
+    that is there."""
+    held = _held(study)
+    states.require(held.state, "crisis_card")
+    found = card_faults(card)
+    if found:
+        raise InvalidCrisisCard(" ".join(found))
+    newest = held.crisis_cards.order_by("-number").first()
+    if newest and newest.digest == digest(card):
+        return newest
+    version = CrisisCard.objects.create(
+        study=study, number=newest.number + 1 if newest else 1, card=dict(card), digest=digest(card)
+    )
+    audit.record(
+        action="crisis_card.published",
+        actor=actor,
+        study_id=study.pk,
+        about=f"crisis_card:{version.number}",
+        changes={"digest": version.digest},
     )
     return version
 

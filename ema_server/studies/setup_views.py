@@ -12,7 +12,8 @@ from django.shortcuts import redirect
 
 from ema_server.common import clock
 from ema_server.common.errors import DomainError
-from ema_server.studies import queries, services, states
+from ema_server.studies import crisis, queries, services, states
+from ema_server.studies.models import Study
 from ema_server.studies.pages import StudyPage
 from ema_server.studies.structure import PARTS
 from ema_server.surveys.texts import direction
@@ -52,6 +53,8 @@ class SetupView(StudyPage):
             may={key: states.allows(study.state, key) for key in states.ACTIONS},
             dates={name: given.get(name, str(getattr(study, name) or "")) for name in DATES},
             parts=[(part, given.get(part, _as_lines(study.structure.get(part, [])))) for part in PARTS],
+            cards=[(card, _pages(card.card)) for card in queries.crisis_cards(study)],
+            card_missing=queries.alerts_without_card(study),
             consents=[(text, _in_directions(text.texts)) for text in texts],
             rows=_language_rows(given, texts[0].texts if texts else {"en": ""}),
             people=queries.people_counts(study),
@@ -96,6 +99,9 @@ class SetupView(StudyPage):
                 study=self.study, texts=_texts(given), actor=actor, must_consent_anew="anew" in given
             )
             return f"Version {text.number} of the consent text holds now."
+        if what == "card":
+            card = services.publish_crisis_card(study=self.study, card=_card(self.study, given), actor=actor)
+            return f"Version {card.number} of the crisis card holds now."
         raise Http404
 
 
@@ -106,6 +112,25 @@ def _day(name: str, text: str) -> date | None:
         return date.fromisoformat(text.strip())
     except ValueError:
         raise services.InvalidDates(f"{name}: {text[:40]!r} is no date; write one like 2026-03-02.") from None
+
+
+def _pages(card: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any], str]]:
+    """Each language of a card: its code, direction, page, and its contacts as lines."""
+    return [(code, direction(code), page, crisis.as_lines(page.get("contacts", []))) for code, page in card.items()]
+
+
+def _card(study: Study, given: Mapping[str, str]) -> dict[str, Any]:
+    """The current card with the language of the form put in, or taken out where the form says nothing in it."""
+    current = queries.current_crisis_card(study)
+    card = dict(current.card) if current else {}
+    language = given.get("card_language", "").strip()
+    title, text = (given.get(name, "").replace("\r\n", "\n").strip() for name in ("card_title", "card_text"))
+    contacts = crisis.contacts_of(given.get("card_contacts", ""))
+    if title or text or contacts:
+        card[language] = {"title": title, "text": text, **({"contacts": contacts} if contacts else {})}
+    else:
+        card.pop(language, None)
+    return card
 
 
 def _as_lines(entries: list[dict[str, str]]) -> str:

@@ -47,6 +47,7 @@ ACTIONS = {
     "questionnaires": Action("Publish questionnaires", UNTIL_LOCKED, "its questionnaires stay as they are."),
     "sampling": Action("Publish a sampling plan", UNTIL_LOCKED, "its sampling plan stays as it is."),
     "consent": Action("Publish a consent text", UNTIL_ENDED, "nobody is asked to agree any more."),
+    "crisis_card": Action("Publish a crisis card", UNTIL_LOCKED, "its crisis card stays as it is."),
     "dates": Action("Change first day and time zone", (DRAFT,), "its prompts are planned by them already."),
     "last_day": Action("Change the last day", UNTIL_ENDED, "its collection is over."),
     "structure": Action("Change arms, sites and roles, and who is in them", UNTIL_LOCKED, "its data are closed."),

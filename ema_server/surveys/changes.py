@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ema_server.surveys.document import Item, Option, Page, Scale, Survey, read
+from ema_server.surveys.document import Alert, Item, Option, Page, Scale, Survey, read
 from ema_server.surveys.texts import Text, in_language
 
 SHORTEST = 60  # characters after which a text is cut in a sentence
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Each change as a sentence, in the order in which people look: the whole, items, order, pages, scales. Both documents
+    """Each change as a sentence, in the order in which people look: the whole, items, order, pages, scales, alerts. Both documents
     are sound ones. Nothing where they ask the same."""
     return _Comparison(before, after).sentences
 
@@ -82,6 +82,7 @@ class _Comparison:
         self._order()
         self._pages()
         self._scales()
+        self._alerts()
         if not self.sentences and dict(before) != dict(after):
             self.sentences.append("Only what nobody sees changed: the spelling of the document, or sources.")
 
@@ -192,6 +193,23 @@ class _Comparison:
                     f"Scale {old.key}: {what} {'are' if what.endswith('s') else 'is'} {_said(after)}, {'they were' if what.endswith('s') else 'it was'} {_said(before)}."
                 )
 
+    def _alerts(self) -> None:
+        before, after = ({alert.key: alert for alert in survey.alerts} for survey in (self.before, self.after))
+        for key, alert in after.items():
+            old = before.get(key)
+            if old is None:
+                self._say(f"Alert {key} is new: it fires if {alert.condition}{_card_words(alert)}.")
+                continue
+            if old.condition != alert.condition:
+                self._say(f"Alert {key} fires if {alert.condition}; it fired if {old.condition}.")
+            if old.card != alert.card:
+                self._say(
+                    f"Alert {key}: the phone shows {f'the {alert.card} card' if alert.card else 'no card'} now when it fires."
+                )
+        for key, alert in before.items():
+            if key not in after:
+                self._say(f"Alert {key} is removed; it fired if {alert.condition}.")
+
     def _condition(self, what: str, key: str) -> None:
         old, new = (conditions.get((what, key)) for conditions in self.conditions)
         name = f"{what} {key}"
@@ -238,6 +256,10 @@ def _differences(old: Any, new: Any, facts: Mapping[str, Callable[[Any], Any]]) 
 
 def _scale(survey: Survey, key: str) -> Scale | None:
     return next((scale for scale in survey.scales if scale.key == key), None)
+
+
+def _card_words(alert: Alert) -> str:
+    return f", and the phone shows the {alert.card} card" if alert.card else ""
 
 
 def _kind(item: Item) -> str:

@@ -12,6 +12,7 @@ from ema_server.surveys.expressions import Node
 from ema_server.surveys.texts import Text, languages_of
 
 SCHEMA = "ema-survey/1"
+CARDS = ("crisis",)  # what a phone can show when an alert fires: the study's crisis card
 KEPT = 256  # questionnaires read in this process
 
 
@@ -78,6 +79,16 @@ class Scale:
     source: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Answers of which somebody must know at once. `condition` is the text of `when`; `card`: what the phone shows then."""
+
+    key: str
+    when: Node
+    condition: str
+    card: str | None = None
+
+
 @dataclass(frozen=True)
 class Survey:
     """A whole questionnaire. `languages` holds the fallback first, and nothing where every text is a plain string."""
@@ -88,6 +99,7 @@ class Survey:
     pages: Mapping[str, Page]
     scales: tuple[Scale, ...]
     source: Mapping[str, str] = field(default_factory=dict)
+    alerts: tuple[Alert, ...] = ()
 
     by_name: Mapping[str, Item] = field(init=False, repr=False, compare=False, default_factory=dict)
     facts: frozenset[str] = field(init=False, repr=False, compare=False, default=frozenset())
@@ -110,6 +122,7 @@ def read(document: Mapping[str, Any]) -> Survey:
         pages={each["key"]: _page(each) for each in document.get("pages", ())},
         scales=tuple(_scale(each) for each in document.get("scales", ())),
         source=document.get("source", {}),
+        alerts=tuple(_alert(each) for each in document.get("alerts", ())),
     )
 
 
@@ -172,6 +185,10 @@ def _scale(given: Mapping[str, Any]) -> Scale:
         minimum_answered=given.get("minimum_answered", len(items)),
         source=given.get("source", {}),
     )
+
+
+def _alert(given: Mapping[str, Any]) -> Alert:
+    return Alert(given["key"], expressions.parse(given["when"]), given["when"], given.get("card"))
 
 
 def _condition(given: Mapping[str, Any]) -> Node | None:

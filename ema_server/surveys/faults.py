@@ -11,7 +11,7 @@ from typing import Any
 
 from ema_server.surveys import expressions
 from ema_server.surveys.columns import RESERVED, columns
-from ema_server.surveys.document import SCHEMA, read
+from ema_server.surveys.document import CARDS, SCHEMA, read
 from ema_server.surveys.expressions import Call, ExpressionFault, Node
 from ema_server.surveys.kinds import COMMON_KEYS, KINDS, kind_in_expressions, shown_value
 from ema_server.surveys.reach import Domain, Effort, can_hold
@@ -22,12 +22,14 @@ NAME_RULE = "lower-case letters, digits and _, at most 40, beginning with a lett
 LONGEST = 5_000  # characters of one text
 MOST_ITEMS = 1_000  # and pages, and scales
 MOST_LANGUAGES = 100
+MOST_ALERTS = 100
 MOST_TOLD = 500  # faults: nobody reads more, and telling each of a million would cost minutes
 DEEPEST = 8  # levels of a document, more than the format has
 SOURCE_KEYS = {"citation", "doi", "url", "licence", "item"}
-DOCUMENT_KEYS = {"schema", "title", "languages", "items", "pages", "scales", "source"}
+DOCUMENT_KEYS = {"schema", "title", "languages", "items", "pages", "scales", "alerts", "source"}
 PAGE_KEYS = {"key", "title", "show_if", "order"}
 SCALE_KEYS = {"key", "title", "items", "reversed", "score", "minimum_answered", "source"}
+ALERT_KEYS = {"key", "when", "card"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class _Reading:
         self._conditions()
         self._texts()
         self._scales()
+        self._alerts()
         if not self.faults:
             self._columns()
 
@@ -420,6 +423,7 @@ class _Reading:
             self._add(place, f"{{{name}}}: only the answer to an earlier item can be piped in.")
 
     def _scales(self) -> None:
+        self.scale_domains: dict[str, Domain] = {}
         given = self.document.get("scales", [])
         if not isinstance(given, list):
             self._add("scales", 'a list of scales is meant, like [{"key": "pa", "items": ["happy", "calm"]}].')
@@ -438,8 +442,15 @@ class _Reading:
             if key in keys or key in by_name:
                 self._add(f"{place}.key", f"{key!r} is the name of another {'scale' if key in keys else 'item'}.")
             keys.add(key)
+            before = len(self.faults)
             for what, message in self._scale(scale, by_name):
                 self._add(f"{place}.{what}", message)
+            if len(self.faults) == before and key not in by_name:
+                self.scale_domains[key] = _scale_domain(scale, by_name[scale["items"][0]])
+            elif key not in by_name:
+                self.scale_domains[key] = Domain(
+                    "number"
+                )  # its own faults are told; an alert about it is no further one
             self._unknown_keys(scale, SCALE_KEYS, place)
             self._source(scale, place)
             if scale.get("title") is not None:
@@ -488,6 +499,58 @@ class _Reading:
         if not isinstance(fewest, int) or isinstance(fewest, bool) or not 1 <= fewest <= len(items):
             yield "minimum_answered", f"{shown_value(fewest)} is no number of its items; write 1 to {len(items)}."
 
+    def _alerts(self) -> None:
+        """Every `when` can be read, asks about items and scales that are there, and can be true."""
+        given = self.document.get("alerts", [])
+        if not isinstance(given, list):
+            self._add("alerts", 'a list of alerts is meant, like [{"key": "low_mood", "when": "mood < 10"}].')
+            return
+        if len(given) > MOST_ALERTS:
+            self._add("alerts", f"{len(given)} alerts; at most {MOST_ALERTS} are possible.")
+            return
+        keys: set[str] = set()
+        for number, alert in enumerate(given):
+            key = alert.get("key") if isinstance(alert, dict) else None
+            place = f"alerts[{number}] ({str(key)[:40] if key else 'no key'})"
+            if not isinstance(alert, dict) or not isinstance(key, str) or not NAME.fullmatch(key):
+                self._add(f"{place}.key", f"an alert needs a key of its own: {NAME_RULE}.")
+                continue
+            if key in keys:
+                self._add(f"{place}.key", f"two alerts have the key {key!r}.")
+            keys.add(key)
+            self._unknown_keys(alert, ALERT_KEYS, place)
+            if "card" in alert and alert["card"] not in CARDS:
+                self._add(f"{place}.card", f"{shown_value(alert['card'])} is no card; there is {', '.join(CARDS)}.")
+            self._alert(alert.get("when"), f"{place}.when")
+
+    def _alert(self, text: Any, at: str) -> None:
+        if not isinstance(text, str):
+            said = "an alert needs an expression" if text is None else f"{shown_value(text)} is no expression"
+            self._add(at, f"{said}; write a text such as mood < 10.")
+            return
+        kinds = {**dict.fromkeys(self.scale_domains, "number"), **self.kinds}
+        try:
+            node = expressions.parse(text)
+            sound = True
+            for asked in sorted(expressions.names(node)):
+                if asked not in kinds or kinds[asked] == "":
+                    sound = False
+                    self._add(
+                        at,
+                        f"there is no item or scale {asked!r}."
+                        if asked not in kinds
+                        else f"{asked!r} is for reading and has no answer.",
+                    )
+            if sound and (kind := expressions.kind_of(node, kinds)) != "flag":
+                raise ExpressionFault(
+                    f"this gives a {kind}, not a condition; compare it with something, like mood < 10"
+                )
+        except ExpressionFault as fault:
+            self._add(at, f"{fault.message}.")
+            return
+        if sound and not can_hold(node, {**self.scale_domains, **self.domains}, self.effort):
+            self._add(at, "can never be true, so this alert would never fire.")
+
     def _columns(self) -> None:
         """No two columns of the data share a name: an option's column may meet an item's."""
         counts = Counter(column.name for column in columns(read(self.document)))
@@ -515,6 +578,13 @@ def _holds_null(value: Any, depth: int = 0) -> bool:
 
 def _is_sealed(item: Mapping[str, Any]) -> bool:
     return item["type"] == "text" or item.get("sensitive") is True
+
+
+def _scale_domain(scale: Mapping[str, Any], item: Mapping[str, Any]) -> Domain:
+    """What a score may be; all of a scale's items have one range."""
+    low, high = item.get("range") or ((0, 1) if item["type"] == "yesno" else (None, None))
+    factor = len(scale["items"]) if scale.get("score") == "sum" else 1
+    return Domain("number", None if low is None else low * factor, None if high is None else high * factor)
 
 
 def _domain(item: Mapping[str, Any]) -> Domain:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ema_server.surveys import answers as rules
+from ema_server.surveys import expressions
+from ema_server.surveys.alerts import fired
 from ema_server.surveys.document import Item, Survey
 from ema_server.surveys.expressions import FACTS
 from ema_server.surveys.faults import LONGEST
@@ -86,6 +88,8 @@ class Screen:
     order: list[str] = field(default_factory=list)
     scores: list[tuple[str, str]] = field(default_factory=list)
     answered: list[tuple[str, str]] = field(default_factory=list)
+    alerts: list[tuple[str, str, str]] = field(default_factory=list)
+    """Those that these answers fire, on whichever screen somebody is: key, condition, the card that the phone shows."""
 
     @property
     def ended(self) -> bool:
@@ -143,12 +147,13 @@ def given_facts(survey: Survey, fields: Fields) -> dict[str, Any]:
 
 
 def asked_facts(survey: Survey) -> list[str]:
-    """The facts in conditions and in texts, in the order of the format's list."""
+    """The facts in conditions, alerts and texts, in the order of the format's list."""
     texts: list[Text | None] = []
     for item in survey.items:
         texts += [item.text, item.hint, *item.labels.values(), *(option.label for option in item.options)]
     piped = {name[1:] for text in texts for each in each_string(text) for name in piped_names(each) if name[0] == "@"}
-    return [name for name in FACTS if name in piped | survey.facts]
+    alerts = {name for alert in survey.alerts for name in expressions.facts(alert.when)}
+    return [name for name in FACTS if name in piped | survey.facts | alerts]
 
 
 class _Walk:
@@ -210,8 +215,17 @@ class _Walk:
                 if item.name not in here
                 for text in self.fields.get(f"a.{item.name}", ())
             ],
+            alerts=self._alerts(),
             **(self._end() if ended else {}),
         )
+
+    def _alerts(self) -> list[tuple[str, str, str]]:
+        """A value that does not fit is no answer yet."""
+        told = rules.faults(self.survey, self.answers, complete=False, facts=self.facts)
+        unfit = {fault.partition(": ")[0] for fault in told}
+        fit = {name: value for name, value in self.answers.items() if name not in unfit}
+        now = set(fired(self.survey, fit, self.facts))
+        return [(each.key, each.condition, each.card or "") for each in self.survey.alerts if each.key in now]
 
     def _end(self) -> dict[str, Any]:
         kept, here = self.kept, {item.name for _, items in self.screens for item in items}

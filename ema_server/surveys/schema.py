@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from ema_server.surveys.columns import RESERVED
-from ema_server.surveys.document import SCHEMA
-from ema_server.surveys.faults import LONGEST, MOST_ITEMS, SOURCE_KEYS
+from ema_server.surveys.document import CARDS, SCHEMA
+from ema_server.surveys.faults import LONGEST, MOST_ALERTS, MOST_ITEMS, SOURCE_KEYS
 from ema_server.surveys.kinds import LARGEST, LONGEST_TEXT, LONGEST_VALUE, MOST_OPTIONS
 
 _NAME = {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,39}$", "not": {"enum": sorted(RESERVED)}}
@@ -150,6 +150,16 @@ JSON_SCHEMA: dict[str, Any] = {
                     "minimum_answered": {"type": "integer", "minimum": 1},
                     "source": {"$ref": "#/$defs/source"},
                 },
+                "additionalProperties": False,
+            },
+        },
+        "alerts": {
+            "type": "array",
+            "maxItems": MOST_ALERTS,
+            "items": {
+                "type": "object",
+                "required": ["key", "when"],
+                "properties": {"key": _KEY, "when": {"$ref": "#/$defs/condition"}, "card": {"enum": list(CARDS)}},
                 "additionalProperties": False,
             },
         },

@@ -62,6 +62,7 @@ STUDY_PAGES = {
     "erase": page("owner", about="person"),
     "certificate": page("owner", about="erased"),
     "withdraw": page("owner", "coordinator", "site", about="person"),
+    "pause-person": page("owner", "coordinator", "site", about="person"),
     "person-schedule": page("owner", "coordinator", "site", about="person"),
     "schedule": page("owner", "coordinator"),
     "dry-run": page("owner", "coordinator"),
@@ -78,6 +79,7 @@ STUDY_PAGES = {
 }
 PHONE = {  # need a phone's credential, and know no other study by it
     "sync", "submissions", "prompt-events", "device", "consents", "device-credential", "successor-code", "device-reports", "manifest",
+    "pause", "resume", "leave", "own-data",
 }  # fmt: skip
 OPEN = {  # need none, or check their own
     "enrolments", "enrolment-preview", "schema", "survey-schema", "live", "ready", "metrics", "invitation", "join",
@@ -238,7 +240,7 @@ def test_the_home_page_shows_ones_own_studies_alone() -> None:
 @pytest.mark.parametrize("name", sorted(PHONE))
 def test_a_phone_without_its_credential_gets_nothing(name: str) -> None:
     world = build("mine")
-    methods = {"sync": "GET", "device": "PUT"}
+    methods = {"sync": "GET", "device": "PUT", "own-data": "GET"}
     for token in ("", "wrong", "null"):
         phone = FakePhone(world.study, token=token)
         path = reverse(name).removeprefix("/api/v1/")

@@ -14,7 +14,7 @@ from ema_server.surveys.faults import faults
 MAX_BYTES = 5_000_000
 MAX_DEPTH = 20
 _ORDER = (
-    "schema", "key", "name", "title", "languages", "pages", "items", "scales", "type", "kind", "page", "show_if", "text",
+    "schema", "key", "name", "title", "languages", "pages", "items", "scales", "alerts", "when", "card", "type", "kind", "page", "show_if", "text",
     "hint", "required", "sensitive", "ambient", "range", "step", "unit", "labels", "options", "value", "label", "exclusive",
     "at_least", "at_most", "max_length", "order", "reversed", "score", "minimum_answered", "source", "citation", "doi",
     "url", "licence", "item",

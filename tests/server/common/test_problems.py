@@ -45,7 +45,7 @@ def test_an_unknown_address_of_the_api_is_a_problem_document(path: str) -> None:
 def test_wrong_methods_types_bodies_and_hosts_are_problem_documents() -> None:
     assert_problem(call("DELETE", "/api/v1/enrolments"), 405, "method_not_allowed")
     assert_problem(call("POST", "/api/v1/enrolments", b"a=1", content_type="text/csv"), 415, "unsupported_media_type")
-    assert_problem(call("POST", "/api/v1/enrolments", b"{"), 400, "parse_error")
+    assert_problem(call("POST", "/api/v1/enrolments", b"{"), 400, "malformed")
     assert_problem(call("POST", "/api/v1/enrolments", b"[" * 100_000), 400, "malformed")
     assert_problem(call("POST", "/api/v1/enrolments", b" " * (5 * 1024 * 1024 + 1)), 413, "too_large")
     assert_problem(call("GET", "/api/v1/sync", Host="evil.example.org"), 400, "bad_request")

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ema_server.reports.csv_file import as_csv, neutral
+from ema_server.common.csv_cells import neutral
+from ema_server.reports.csv_file import as_csv
 
 CORPUS = [
     "=1+1", "=cmd|' /C calc'!A0", "+1+1", "-1+1", "@SUM(A1:A9)", "\t1+1", "\r1", "\n1", "＝1+1", "=HYPERLINK(\"x\")",

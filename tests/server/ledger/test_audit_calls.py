@@ -26,12 +26,15 @@ from ema_server.erasure.services import ask_for_erasure, erase
 from ema_server.exports.delivery import Delivery
 from ema_server.exports.queries import State
 from ema_server.ledger.models import AuditEvent
+from ema_server.messages.services import send_message, take_back_message
 from ema_server.participants import codes, credentials, person_data
 from ema_server.participants import services as participants
 from ema_server.participants.models import Device, Participant
 from ema_server.participants.series import SeriesReading, read_series
 from ema_server.reports.services import lock_plan, publish_plan
+from ema_server.rights.services import begin_own_export
 from ema_server.sampling import person_edits, plan_edits
+from ema_server.sampling.pausing import pause_participant, resume_participant
 from ema_server.sampling.services import withdraw_participant
 from ema_server.studies import drafts, team
 from ema_server.studies import services as studies
@@ -50,6 +53,7 @@ WRITING = (
     "codes.py",
     "credentials.py",
     "device_reports.py",
+    "pausing.py",
 )
 ROOT = Path(__file__).resolve().parents[3] / "ema_server"
 
@@ -82,9 +86,14 @@ NOT_AUDITED = {
         "start_participation": "audits through participants.enrol_participant and plan_prompts",
         "change_device": "each moved prompt has an event of its own in the ledger of prompts",
         "record_events": "append-only, the ledger of prompts itself",
+        "end_pause": "audits through _resume and _note",
+        "close_pause": "as part of withdraw_participant, which is audited; each prompt called off has an event of its own",
         "call_off_silence": "each prompt that is called off has an event of its own in the ledger of prompts",
     },
-    "responses": {"record_submissions": "append-only, the answers themselves: a row for each item and each batch"},
+    "responses": {
+        "record_submissions": "append-only, the answers themselves: a row for each item and each batch",
+        **dict.fromkeys(("read_submission", "judge", "row_of"), "writes nothing"),
+    },
     "reports": {
         "ask_for_night": "required work, a row of the outbox",
         "ask_for_due_nights": "required work, rows of the outbox",
@@ -94,12 +103,14 @@ NOT_AUDITED = {
         "compile_note": "writes nothing",
         "warm_up": "writes nothing",
     },
+    "messages": {},
     "exports": {},
     "imports": {
         "dry_run": "writes nothing",
         "import_report": "writes nothing",
         "import_finished_study": "audits in _keep_report, as part of the one transaction",
     },
+    "rights": {"leave_study": "audits through withdraw_participant and ask_for_erasure"},
     "erasure": {
         "carry_out": "audits through erase",
         "replay_register": "audits through erase, for each person",
@@ -181,6 +192,12 @@ EXERCISES: dict[str, Exercise] = {
     "device.revoked": lambda s, u, p: participants.revoke_device(
         device=Device.objects.get(participant=p), actor=u.audit_name, reason="lost", now=NOW
     ),
+    "message.sent": lambda s, u, p: send_message(study=s, to=[p.pseudonym], text="Hello", now=NOW, actor=u.audit_name),
+    "message.taken_back": lambda s, u, p: take_back_message(
+        message=send_message(study=s, to=[p.pseudonym], text="Hello", now=NOW, actor=u.audit_name)[0],
+        now=NOW,
+        actor=u.audit_name,
+    ),
     "device.credential_rotated": lambda s, u, p: credentials.rotate_credential(
         device=(device := Device.objects.get(participant=p)), shown=device.token_digest
     ),
@@ -228,6 +245,9 @@ EXERCISES: dict[str, Exercise] = {
     "consent_text.published": lambda s, u, p: studies.publish_consent_text(
         study=s, texts={"en": "I agree."}, actor=u.audit_name
     ),
+    "crisis_card.published": lambda s, u, p: studies.publish_crisis_card(
+        study=s, card={"en": {"title": "Help", "text": "Call 113."}}, actor=u.audit_name
+    ),
     "participant.consented": lambda s, u, p: participants.give_consent(
         device=Device.objects.get(participant=p), version="2", consented_at=NOW, now=NOW
     ),
@@ -242,6 +262,16 @@ EXERCISES: dict[str, Exercise] = {
     "participant.withdrawn": lambda s, u, p: withdraw_participant(
         participant=p, now=NOW, actor=u.audit_name, reason="moved away"
     ),
+    "participant.paused": lambda s, u, p: pause_participant(participant=p, now=NOW, actor=u.audit_name),
+    "participant.pause_changed": lambda s, u, p: [
+        pause_participant(participant=p, now=NOW, actor=u.audit_name, until=until)
+        for until in (None, NOW + timedelta(days=2))
+    ],
+    "participant.resumed": lambda s, u, p: (
+        pause_participant(participant=p, now=NOW, actor=u.audit_name),
+        resume_participant(participant=p, now=NOW, actor=u.audit_name),
+    ),
+    "participant.exported": lambda s, u, p: begin_own_export(device=Device.objects.get(participant=p), form="json"),
     "analysis_plan.published": lambda s, u, p: publish_plan(study=s, document={**PLAN, "notes": ["new"]}),
     "data.export_started": lambda s, u, p: _exported(s, u),
     "data.exported": lambda s, u, p: list(_exported(s, u)),

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ema_server.participants.models import Device, Participant
+from ema_server.participants.models import Device, Participant, Pause
 from ema_server.reports import dataset
 from ema_server.responses.models import Submission
 from ema_server.sampling.models import Prompt, PromptEvent
@@ -42,6 +42,14 @@ def odd_study(seed: int) -> Study:
         device = Device.objects.create(
             participant=person, token_digest=f"{seed}-{number}", platform="android", created_at=CUTOFF
         )
+        if number % 3 == 1:
+            Pause.objects.create(
+                participant=person,
+                since=CUTOFF - timedelta(days=number, hours=7),
+                until=CUTOFF - timedelta(days=number - 1),
+            )
+        if number == 8:
+            Pause.objects.create(participant=person, since=CUTOFF - timedelta(days=2))
         zone = ZoneInfo(rng.choice(ZONES))
         for day in range(12):
             for slot, hour in enumerate((0, 9, 14, 20), start=1):
@@ -89,7 +97,11 @@ def told_once_more(study: Study) -> pd.DataFrame:
         by_server = any(each.kind == "cancelled" and each.phone_text == "" for each in events)
         quiet = study.quiet_since is not None and prompt.scheduled_at >= study.quiet_since
         early = prompt.scheduled_at < person.enrolled_at.replace(microsecond=0)
-        if (by_server or quiet or early) and not sent:
+        paused = any(
+            each.since <= prompt.scheduled_at and (each.until is None or prompt.scheduled_at < each.until)
+            for each in Pause.objects.filter(participant=person)
+        )
+        if (by_server or quiet or early or paused) and not sent:
             continue  # nobody was asked
         sent.sort(key=lambda each: (each.answered_at is None, each.answered_at or each.received_at, each.pk))
         finished = [each for each in sent if each.complete]

@@ -264,11 +264,15 @@ class IntakeMachine(RuleBasedStateMachine):
     @rule(which=some)
     def pause_or_resume(self, which: int) -> None:
         """Answers of a pause are stored as ever."""
-        person = self._pick(self.model.people, which)
-        if person.state != "withdrawn":
-            STEPS["pause"] += 1
-            person.state = "active" if person.state == "paused" else "paused"
-            Participant.objects.filter(pk=person.pk).update(state=person.state)
+        phone = self._pick(self.model.phones, which)
+        if phone.person.state == "withdrawn":
+            return
+        STEPS["pause"] += 1
+        path = "resume" if phone.person.state == "paused" else "pause"
+        answer = phone.calls.call("POST", path, {})
+        if not self._is_closed(phone, answer):
+            assert answer.status_code == 200, answer.content
+            phone.person.state = "active" if path == "resume" else "paused"
 
     @precondition(lambda self: min(self.model.versions.values()) < MOST_VERSIONS)
     @rule()

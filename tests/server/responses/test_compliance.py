@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 from django.core.management import CommandError, call_command
 
-from ema_server.participants.models import Device, Participant
+from ema_server.participants.models import Device, Participant, Pause
 from ema_server.responses.compliance import GROUPINGS, Compliance, Counts, Rate, compliance
 from ema_server.responses.models import Submission
 from ema_server.sampling.models import Prompt, PromptEvent
@@ -278,6 +278,12 @@ def odd_study(seed: int) -> Study:
             state="active" if steady else rng.choice(["active"] * 6 + ["withdrawn", "erased", "paused"]),
             site=rng.choice(["north", "south"]) if number else "north",
         )  # fmt: skip
+        for since in rng.sample([-20, 5, 30, 31, 60], 0 if steady else rng.choice([0, 1, 2])):
+            Pause.objects.create(
+                participant=person, since=NINE + since * HOUR, until=NINE + (since + rng.choice([0, 8, 40])) * HOUR
+            )
+        if person.state == "paused":
+            Pause.objects.create(participant=person, since=NINE + 80 * HOUR)
         devices = [phone_of(person, since=NINE - 30 * HOUR)] if steady else []
         for _ in range(rng.choice([0, 1, 1, 1, 2, 3])):
             since = NINE + rng.choice([-30, 0, 20, 50]) * HOUR
@@ -348,7 +354,11 @@ def told_once_more(study: Study, *, site: str) -> Compliance:
         again = max((each.number for each in servers if each.kind == "restored"), default=0)
         called_off = any(each.kind == "cancelled" and each.number > again for each in servers)
         quiet = study.quiet_since is not None and prompt.scheduled_at >= study.quiet_since and prompt.rule != "bye"
-        if not answered and (not has_device or called_off or quiet):
+        paused = any(
+            each.since <= prompt.scheduled_at and (each.until is None or prompt.scheduled_at < each.until)
+            for each in person.pauses.all()
+        )
+        if not answered and (not has_device or called_off or quiet or paused):
             continue
         state = state_of(prompt, story, now=CUTOFF)
         signs = state.delivered == "yes" or any(

@@ -209,7 +209,7 @@ def test_a_persons_days_are_told_in_a_handful_of_queries(phone: FakePhone) -> No
     assert first is not None
     with CaptureQueriesContext(connection) as queries:
         days = timeline_of_person(person, first=first, last=first + timedelta(days=6), now=NOON)
-    assert len(queries) == 4
+    assert len(queries) == 5
     assert len(days) == Prompt.objects.count()
     assert [each.prompt.scheduled_at for each in days] == sorted(each.prompt.scheduled_at for each in days)
     assert all(each.happenings[0].kind == "planned" for each in days if each.prompt.scheduled_at > NOON)

@@ -304,12 +304,10 @@ def test_who_left_or_whose_study_is_silent_is_asked_nothing_more() -> None:
     phone = enrolled(following())
     Participant.objects.update(state=Participant.State.WITHDRAWN)
     assert phone.submit(stressed(phone, 0))[0]["code"] == "withdrawn"
-    Participant.objects.update(state=Participant.State.PAUSED)
-    phone.submit(stressed(phone, 0))
     Participant.objects.update(state=Participant.State.ACTIVE)
     Study.objects.update(state=Study.State.PAUSED, quiet_since=NOON)
     phone.submit(stressed(phone, 1))
-    assert called_off() == ["paused", "study_silent"]
+    assert called_off() == ["study_silent"]
 
 
 @database

@@ -28,10 +28,13 @@ from ema_server.studies.services import (
     create_study,
     lock_data,
     publish_consent_text,
+    publish_crisis_card,
     publish_sampling_plan,
     publish_survey,
 )
 from tests.world import MONDAY, NOW, PLAN, SAMPLING, SURVEY, FakePhone, live_study, researcher
+
+CARD = {"en": {"title": "You are not alone", "text": "Call.", "contacts": [{"label": "Help", "phone": "113"}]}}
 
 pytestmark = pytest.mark.django_db
 LEGAL = {("draft", "live"), ("live", "paused"), ("paused", "live"), ("live", "ended"), ("paused", "ended"),
@@ -93,6 +96,7 @@ def test_every_service_asks_the_table() -> None:
         "questionnaires": lambda s: publish_survey(study=s, questionnaire="other", document=SURVEY),
         "sampling": lambda s: publish_sampling_plan(study=s, document=SAMPLING),
         "consent": lambda s: publish_consent_text(study=s, texts={"en": "I agree."}, actor="user:1"),
+        "crisis_card": lambda s: publish_crisis_card(study=s, card=CARD, actor="user:1"),
         "dates": lambda s: change_dates(study=s, actor="user:1", zone="Europe/Paris"),
         "last_day": lambda s: change_dates(study=s, actor="user:1", ends_on=MONDAY + timedelta(days=20)),
         "structure": lambda s: change_structure(study=s, structure={"arms": [{"key": "a"}]}, actor="user:1"),

@@ -45,7 +45,7 @@ COMPANY = {"name": "company", "type": "choice", "options": ["nobody", "friends"]
         (["x"], "document", "JSON object"),
         ({"title": "T"}, "items", "at least one item"),
         ({"items": [{"name": "a", "type": "text", "text": "?"}]}, "title", "needs a title"),
-        (asking(slider("a"), titel="x"), "titel", "is unknown here; there are items"),
+        (asking(slider("a"), titel="x"), "titel", "is unknown here; there are alerts, items"),
         (asking(slider("a"), schema="ema-survey/9"), "schema", "this server reads ema-survey/1"),
         (asking(slider("Mood!")), "items[0] (Mood!).name", "lower-case letters"),
         (asking(slider("day")), "items[0] (day).name", "the data use themselves"),

@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from ema_client import Later, NotUnderstood, Refused
 from ema_server.common import clock
 from ema_server.common.errors import DomainError
 from ema_server.demo import migraine, services, student_life, support_stress
-from ema_server.demo.phone import ServerRefused
 from ema_server.demo.replay import replay
 from ema_server.demo.script import DemoStudy
 from ema_server.embedded.stack import Stack
@@ -91,7 +91,7 @@ class Command(BaseCommand):
             invited = services.set_up(study, researcher=researcher, now=clock.now())
             try:
                 receipts = replay(study.slug, invited, address=address, each=lambda: progress.advance(bar))
-            except ServerRefused as error:
+            except (Later, NotUnderstood, Refused) as error:
                 raise CommandError(f"A phone of {study.slug} was refused: {error}") from error
         services.date_back(study)
         lock_data(study=Study.objects.get(slug=study.slug), now=clock.now(), actor=researcher.audit_name)

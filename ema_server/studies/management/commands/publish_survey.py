@@ -64,3 +64,5 @@ class Command(BaseCommand):
             return
         version = publish_survey(study=study, questionnaire=name, document=typed.document)
         self.stdout.write(f"Version {version.number} of {name} is published.")
+        if version.survey.alerts and (missing := queries.alerts_without_card(study)):
+            self.stdout.write(self.style.WARNING(f"Mind: {missing}"))
