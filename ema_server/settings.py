@@ -99,6 +99,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "ema_server.common.requests.RequestLog",
     "django.middleware.security.SecurityMiddleware",
+    "ema_server.common.api_calls.ApiCalls",  # below /api/ nothing of what follows is asked
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -18,7 +18,7 @@ from django.db import connection, transaction
 from django_scopes import scope
 
 from ema_server.accounts.models import User
-from ema_server.common.canonical import canonical_json
+from ema_server.common.canonical import canonical_json, rfc8785
 from ema_server.common.errors import DomainError
 from ema_server.common.phone_time import believable_span
 from ema_server.imports.findings import Findings
@@ -438,7 +438,7 @@ class _Writer:
             payload["answered_at"] = _stamp(*row.ended)
         if row.started:
             payload["started_at"] = row.started
-        content = self.encode(payload) if row.whole else canonical_json(payload)
+        content = self.encode(payload) if row.whole else rfc8785(payload)
         sealed, shown = NULL, content
         if self.sealed[row.form]:
             open_part, hidden = split(payload, self.surveys[row.form])

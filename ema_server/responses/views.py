@@ -118,7 +118,9 @@ def _items_of(request: HttpRequest) -> list[bytes]:
     except ValueError as error:
         raise BrokenBody(f'Send {{"items": […]}}: {error}') from error
     if not items:
-        raise BrokenBody(f"items: none given; send 1 to {services.MAX_ITEMS}.")
+        nothing = BrokenBody(f"items: none given; send 1 to {services.MAX_ITEMS}.")
+        nothing.more = {"limit_items": services.MAX_ITEMS}
+        raise nothing
     if len(items) > services.MAX_ITEMS:
         raise BatchTooLarge(f"items: {len(items)} given; send 1 to {services.MAX_ITEMS}.", limit=services.MAX_ITEMS)
     return items

@@ -87,7 +87,8 @@ def holding_keys(*, lately: UUID | None = None) -> Iterator[None]:
         yield
     finally:
         _held.reset(token)
-        if lately and lately in held and not (now - fetched < LATELY):
+        kept = now - fetched < LATELY or transaction.get_connection(KEYS).in_atomic_block  # or may be undone yet
+        if lately and lately in held and not kept:
             _forget_old(now)
             _lately[lately] = (now, held[lately])
 

@@ -61,6 +61,7 @@ def took_the_quick_way(call: Callable[[], Any]) -> bool:
         return bool(call().status_code == 200)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_batch_is_one_statement_and_asks_neither_cache_nor_broker(phone: FakePhone) -> None:
     body = {"items": [phone.item(n, answers={"support": 1, "stress": n, "words": "viel los 😅"}) for n in range(5)]}
     with (
@@ -219,6 +220,7 @@ def test_a_new_version_of_a_questionnaire_is_known_from_its_first_answer_on(phon
     assert took_the_quick_way(lambda: phone.call("POST", "submissions", {"items": [phone.item(2, survey_version=2)]}))
 
 
+@pytest.mark.django_db(transaction=True)
 def test_of_an_erased_person_nothing_is_stored_and_their_key_is_not_kept(phone: FakePhone) -> None:
     person = Participant.objects.get()
     assert took_the_quick_way(lambda: phone.call("POST", "submissions", {"items": [phone.item(1)]}))
@@ -232,6 +234,7 @@ def test_of_an_erased_person_nothing_is_stored_and_their_key_is_not_kept(phone: 
     assert Submission.objects.count() == 0
 
 
+@pytest.mark.django_db(transaction=True)
 def test_another_process_may_hold_a_key_for_a_minute_and_stores_nothing_by_it(phone: FakePhone) -> None:
     """As if the person were erased elsewhere, at the worst moment: the key is at hand, the row says that they are gone."""
     person = Participant.objects.get()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import tracemalloc
 from typing import Any
 from unittest.mock import patch
+from uuid import UUID
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 
 from ema_server.common import clock
 from ema_server.reports import dataset
 from ema_server.responses import services
 from ema_server.responses.models import Quarantined, Submission
+from ema_server.sampling.models import PromptEvent
 from tests.world import PLAN, FakePhone, live_study
 
 pytestmark = pytest.mark.django_db
@@ -161,6 +165,123 @@ def test_a_poisoned_enrolment_is_refused(field: str, value: str) -> None:
     phone = FakePhone(live_study())
     raw = json.dumps(phone.enrolment("ABCDEFGHJK", **{field: "@"})).replace("@", value).encode()
     assert phone.call("POST", "enrolments", raw=raw).status_code in (400, 409)
+
+
+BODIES = {
+    "no body": (b"", 400), "no object": (b"[]", 400), "null": (b"null", 400), "no items": (b"{}", 400), "not a list": (b'{"items": {}}', 400),
+    "empty": (b'{"items": []}', 400), "two lists": (b'{"items": [1], "items": [2]}', 400), "cut off": (b'{"items": [{"a": 1', 400),
+    "deep outside": (b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b', "items": []}', 400),
+    "too many": (b'{"items": [' + b",".join([b"{}"] * 501) + b"]}", 413), "too large": (b'{"items": ["' + b"x" * (6 << 20) + b'"]}', 413),
+    "UTF-16": ('{"items": [{}]}'.encode("utf-16"), 400), "form": (b"items=1", 400),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BODIES)
+@pytest.mark.parametrize("seen", [False, True], ids=["first call", "known phone"])
+def test_a_fault_of_the_whole_body_is_told_in_words(phone: FakePhone, what: str, seen: bool) -> None:
+    raw, status = BODIES[what]
+    if seen:
+        phone.submit(phone.item(5))
+    before = Submission.objects.count()
+    answer = phone.call("POST", "submissions", raw=raw)
+    assert answer.status_code == status
+    told = answer.json()
+    assert told["code"] in ("malformed", "batch_size", "too_large")
+    assert "limit_bytes" in told or "items" in told["detail"]
+    assert Submission.objects.count() == before
+
+
+def test_an_items_fault_beside_its_neighbours_names_what_is_wrong(phone: FakePhone) -> None:
+    deep = "[" * 100_000 + "]" * 100_000
+    faults = {
+        '{"answers": {"a": "\\u0000"}}': "NUL",
+        '{"\\u0000": 1}': "NUL",
+        '{"a": "\\ud83d"}': "surrogate",
+        '{"a": "\xff"}': "UTF-8",
+        f'{{"a": {deep}}}': "",
+        '{"a": NaN}': "JSON",
+        '{"a": 1e999}': "larger than a double",
+        '{"a": 1%s}' % ("0" * 400): "larger than a double",
+        '{"a": 1, "b": {"c": 1, "c": 1}}': "c: this key is there twice",
+        '{"client_id": 7}': "client_id: 7 was sent",
+        "7": "object",
+        "null": "object",
+        json.dumps({**phone.item(0), "survey_version": "1"}): "survey_version: '1' was sent",
+        json.dumps({**phone.item(0), "answers": {"support": 1, "stress": 1, "mood": 1}}): "mood: this version",
+        json.dumps({**phone.item(0), "answered_at": "2026-03-29T02:30:00"}): "is no time with an offset",
+        json.dumps({**phone.item(0), "questionnaire": "other"}): "was never published",
+        json.dumps({**phone.item(0), "more": "x" * 70_000}): "it may hold at most 65536",
+    }
+    good = phone.item(1)
+    parts = [json.dumps(good), *faults]
+    raw = b'{"items": [' + b",".join(part.encode("latin-1") for part in parts) + b"]}"
+    answer = phone.call("POST", "submissions", raw=raw)
+    assert answer.status_code == 200, answer.content
+    first, *others = answer.json()["receipts"]
+    assert first["status"] == "stored"
+    for receipt, (text, said) in zip(others, faults.items(), strict=True):
+        assert receipt["status"] == "rejected", text[:80]
+        assert receipt["code"], text[:80]
+        assert said in receipt["detail"], (text[:80], receipt["detail"])
+    assert Quarantined.objects.count() == len(faults)
+    kept = {row.body.encode(errors="surrogateescape") for row in Quarantined.objects.all()}
+    assert kept == {part.encode("latin-1") for part in faults}, "byte for byte"
+
+
+def test_packed_bodies_are_read_and_never_beyond_the_limit(phone: FakePhone) -> None:
+    def send(raw: bytes, encoding: str = "gzip") -> Any:
+        return phone.call("POST", "submissions", raw=raw, **{"Content-Encoding": encoding})
+
+    item = json.dumps({"items": [phone.item(0)]}).encode()
+    assert send(gzip.compress(item)).json()["receipts"][0]["status"] == "stored"
+    bomb = gzip.compress(b'{"items": ["' + b"x" * (200 << 20) + b'"]}')
+    assert len(bomb) < 300_000
+    tracemalloc.start()
+    refused = send(bomb)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (refused.status_code, refused.json()["limit_bytes"]) == (413, 5 << 20)
+    assert peak < 16 << 20
+    for broken in (item, gzip.compress(item)[:-9], gzip.compress(item) + b"more", b"", gzip.compress(item) * 2):
+        assert (send(broken).status_code, send(broken).json()["code"]) == (400, "malformed")
+    other = send(item, "br")
+    assert (other.status_code, other.json()["accepted"]) == (415, ["gzip", "identity"])
+
+
+@pytest.mark.parametrize("sent", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1970-01-01T00:00:00Z"])
+def test_no_clock_of_a_phone_reaches_a_column_that_cannot_be_read_back(phone: FakePhone, sent: str) -> None:
+    event = {"id": str(UUID(int=9)), "prompt": phone.prompts[0]["id"], "kind": "opened", "at": sent}
+    assert phone.call("POST", "prompt-events", {"events": [event]}).status_code == 200
+    assert phone.submit(phone.item(0, answered_at=sent, started_at=sent))[0]["status"] == "stored"
+    given = phone.call("POST", "consents", {"version": "2", "given_at": sent})
+    assert given.status_code == (200 if sent.startswith("1970") else 400)
+    row = Submission.objects.get()
+    assert (row.answered_at, row.payload["answered_at"]) == (None, sent)
+    assert PromptEvent.objects.get(client_id=event["id"]).phone_at is None
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("responses_submission", "answered_at"),
+        ("sampling_promptevent", "phone_at"),
+        ("participants_consent", "given_at"),
+    ],
+)
+def test_the_database_itself_takes_no_time_that_python_cannot_read(phone: FakePhone, table: str, column: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT convalidated, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'c' AND conrelid = %s::regclass",
+            [table],
+        )
+        found = [(valid, words) for valid, words in cursor.fetchall() if column in words]
+    assert [valid for valid, _ in found] == [True]
+    assert "1900" in found[0][1]
+    with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO participants_consent (participant_id, version, digest, given_at, received_at)"
+            " SELECT id, '9', '', '0001-01-01T00:00:00+14:00', now() FROM participants_participant"
+        )
 
 
 def test_a_time_is_no_place_for_a_long_number() -> None:
