@@ -227,8 +227,7 @@ class IntakeMachine(RuleBasedStateMachine):
         """It keeps the identity, and closes the credential that the person had."""
         STEPS["new phone"] += 1
         person = self._pick(self.model.people, which)
-        number = len(self.model.phones)
-        code = f"NEWPHONE{number}"
+        code = f"NEWPHONE{EnrolmentCode.objects.count()}"
         EnrolmentCode.objects.create(
             study=person.study, participant_id=person.pk, digest=digest_of_code(code), expires_at=NOW + CODE_LIFETIME
         )
