@@ -113,7 +113,7 @@ class DeviceView(PhoneView):
     @extend_schema(
         operation_id="update_device",
         request=DeviceIn,
-        responses={200: schema_of(DeviceChanged), **problems_of("invalid_body", "erased")},
+        responses={200: schema_of(DeviceChanged), **problems_of("invalid_body", "study_closed", "erased")},
     )
     def put(self, request: Request) -> Response:
         body = DeviceIn(data=request.data)
